@@ -107,7 +107,7 @@ def test_names_that_repeat_are_the_same_samples_only_in_one_order():
     ):  # a label that repeats on one side does not switch the check off
         with pytest.raises(ValueError, match="indices differ.*rs.align"):
             rs.measures.get("cka")(frame(A, one), frame(B, other))
-    with pytest.raises(ValueError, match=r"'x': ids are unique; 's00' is the id of 2 samples"):
+    with pytest.raises(ValueError, match=r"'x': ids must be unique; 's00' is the id of 2 samples"):
         rs.align(frame(A, twice), frame(B, twice))
 
 

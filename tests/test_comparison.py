@@ -137,7 +137,7 @@ def test_bad_requests_teach(three):
             rs.compare("cka", {"z": wrong})
     with pytest.raises(ValueError, match="plain text have no fields: rs.from_arrays"):
         rs.compare("cka", three).where(model="a")
-    with pytest.raises(TypeError, match="chosen by fields"):
+    with pytest.raises(TypeError, match="selected by fields"):
         rs.compare("cka", three).between("a", "b")
 
 

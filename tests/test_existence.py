@@ -66,7 +66,7 @@ def test_d_is_the_masked_share():
 def test_a_d_that_leaves_nothing_is_a_sentence(d):
     with pytest.raises(
         ValueError,
-        match=r"d is the share of the 64 units that is masked, from 0 to 0.9844, so that one at least is left; got",
+        match=r"d must be the fraction of the 64 units that is masked, from 0 to 0.9844, so that at least one is left; got",
     ):
         choose_units(64, d)
 
@@ -136,20 +136,20 @@ def test_leading_components_are_those_of_an_svd(shape, rng):
     [
         (
             {"targets": np.arange(150) % 3},
-            r"labels can be flipped where they are of two classes, 0 and 1; these are \[0, 1, 2\]",
+            r"targets must be of two classes, 0 and 1, so that they can be flipped; got \[0, 1, 2\]",
         ),
         (
             {"targets": np.zeros(149)},
-            r"two heads need features \(n, width\) and a target for each image; got \(150, 20\) and \(149,\)",
+            r"two heads need features \(n, width\) and one target for each image; got \(150, 20\) and \(149,\)",
         ),
         (
             {"held_out": 0.99},
             (
-                "held_out is the share of the 150 images that is held out, such that 20 at least are on either side;"
+                "held_out must be the fraction of the 150 images that is held out, with at least 20 images on either side;"
                 " got 0.99"
             ),
         ),
-        ({"seeds": ()}, "there is nothing to do: give at least one d and one seed"),
+        ({"seeds": ()}, "d and seeds must have at least one value each"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(told, changes, said):
@@ -180,7 +180,7 @@ def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError,
         match=(
-            "'animals-cnn-0' was trained on 'animals', and 'animals-full' has images of that, too: take data='animals'"
+            "'animals-cnn-0' was trained on 'animals', and 'animals-full' has some of the same images. Use data='animals'"
         ),
     ):
         load_pictures(model, data="animals-full")
@@ -354,7 +354,7 @@ def test_an_unknown_option_of_a_pair_is_named(tmp_path):
         match="the recipe of 'a' cannot be followed: unknown option of pairs.train 'wait'. Did you mean 'weight'",
     ):
         pairs.train_or_load({"a": {**TINY, "wait": 1}}, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"the recipe of 'a' cannot be followed: it does not say 'two'"):
+    with pytest.raises(ValueError, match=r"the recipe of 'a' cannot be followed: it has no 'two'"):
         pairs.train_or_load({"a": {key: value for key, value in TINY.items() if key != "two"}}, folder=tmp_path)
 
 

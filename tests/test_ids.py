@@ -65,19 +65,19 @@ def test_ids_are_a_copy():
 @pytest.mark.parametrize(
     ("ids", "sentence"),
     [
-        (range(19), "ids are one per sample; there are 20 samples and 19 ids"),
-        ("p" * 20, "ids name the samples, one per sample"),
-        (3, "ids name the samples"),
-        ([*NAMES[:19], "p03"], r"ids are unique; 'p03' is the id of 2 samples \(rows 3 and 19\)"),
-        ([1] * 20, "ids are unique; 1 is the id of 20 samples"),
+        (range(19), "ids must be one per sample; there are 20 samples and 19 ids"),
+        ("p" * 20, "ids must be one per sample, such as"),
+        (3, "ids must be one per sample, such as"),
+        ([*NAMES[:19], "p03"], r"ids must be unique; 'p03' is the id of 2 samples \(rows 3 and 19\)"),
+        ([1] * 20, "ids must be unique; 1 is the id of 20 samples"),
         (
             np.repeat(range(10), 2),
-            r"ids are unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more",
+            r"ids must be unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more",
         ),
-        ([*range(19), "a"], "ids are all strings or all integers, and these are both"),
-        ([*range(19), 0.5], "ids are strings or integers; one of them is 0.5, which is float"),
+        ([*range(19), "a"], "ids must be all strings or all integers; got both"),
+        ([*range(19), 0.5], "ids must be strings or integers; got 0.5, which is float"),
         ([*range(19), None], "one of them is None"),
-        ([*range(18), True, False], "one of them is True, which is bool"),
+        ([*range(18), True, False], "got True, which is bool"),
         (np.zeros((20, 2)), r"of shape \(20,\); got shape \(20, 2\)"),
         ([*range(19), 2**70], "ids that are integers fit into 64 bits"),
         (np.arange(20, dtype=np.uint64) + np.uint64(2**63), "ids that are integers fit into 64 bits"),
@@ -202,7 +202,7 @@ def test_activations_keep_the_ids_of_their_samples():
     )
     assert list(x.only([KEY]).ids) == [KEY] and x.only([OTHER]).ids == {}
     assert x.only([OTHER, KEY]).facts == {"a": {"seed": 1}} and list(x.only([OTHER, KEY])) == [OTHER, KEY]
-    with pytest.raises(ValueError, match="'a/l .d.': ids are one per sample; there are 20 samples and 3 ids"):
+    with pytest.raises(ValueError, match="'a/l .d.': ids must be one per sample; there are 20 samples and 3 ids"):
         Activations({KEY: GRID}, ids={KEY: [1, 2, 3]})
     with pytest.raises(KeyError, match="no recording has the key"):
         x.only([Key("c", "l")])
@@ -236,7 +236,7 @@ def test_arrays_from_elsewhere_may_have_ids():
         } and x.facts == {"a": {"seed": 3}}
     assert list(rs.from_arrays({"a/l": GRID, "b/l": GRID[:3]}, ids={"b/l": [5, 6, 7]}).ids) == [Key("b", "l")]
     assert rs.from_arrays({"a/l": GRID}).ids == {}
-    with pytest.raises(ValueError, match="'b/l': ids are one per sample; there are 3 samples and 20 ids"):
+    with pytest.raises(ValueError, match="'b/l': ids must be one per sample; there are 3 samples and 20 ids"):
         rs.from_arrays({"a/l": GRID, "b/l": GRID[:3]}, ids=NAMES)
     with pytest.raises(ValueError, match="unknown array that has ids 'a/m'. Did you mean 'a/l'"):
         rs.from_arrays({"a/l": GRID}, ids={"a/m": NAMES})
@@ -448,11 +448,11 @@ def test_the_same_samples_are_compared():
         (NAMES[::-1], "their 20 samples are the same, in another order .row 0 is 'p00' and 'p19'.", 20),
         (
             np.r_[NAMES[10:], [f"q{i}" for i in range(10)]],
-            "their samples are others .20 ids and 20 ids, 10 of them common.",
+            "their samples differ .20 ids and 20 ids, 10 of them common.",
             10,
         ),
-        (NAMES[5:17], "their samples are others .20 ids and 12 ids, 12 of them common.", 12),
-        ([f"q{i}" for i in range(20)], "their samples are others .20 ids and 20 ids, 0 of them common.", 0),
+        (NAMES[5:17], "their samples differ .20 ids and 12 ids, 12 of them common.", 12),
+        ([f"q{i}" for i in range(20)], "their samples differ .20 ids and 20 ids, 0 of them common.", 0),
         (range(20), "the ids of one are strings and of the other integers .*'p00'.* and .*0", 0),
     ],
 )

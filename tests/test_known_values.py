@@ -549,7 +549,7 @@ def test_the_two_ways_to_match_agree_and_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(alignment, "_CELLS", 46 * 34 - 1)
     with pytest.raises(
         UndefinedError,
-        match="match 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units",
+        match="matching 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units",
     ):
         SoftMatching()(x, y)
 

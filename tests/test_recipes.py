@@ -324,7 +324,7 @@ def test_a_damaged_network_is_trained_anew(made, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (broken,) = tmp_path.glob("one.*")
     broken.write_bytes(broken.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"one\..*safetensors is damaged.*'one' is trained anew"):
+    with pytest.warns(UserWarning, match=r"one\..*safetensors is damaged.*'one' is trained again"):
         again = train_or_load(RECIPES, folder=tmp_path, progress=False)
     assert same(again[0].module, models[0].module) and rs.load_model(broken).name == "one"
 
@@ -361,7 +361,7 @@ def test_a_killed_process_is_a_sentence(tmp_path):
     with pytest.raises(
         RuntimeError,
         match=(
-            "a process that trained one of 'endless' was killed, or could not begin; 1 of 2 networks were finished and"
+            "a process that trained one of 'endless' was killed, or could not start; 1 of 2 models were finished and"
             " are kept"
         ),
     ):
@@ -411,7 +411,7 @@ def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
         train_or_load({"endless": ENDLESS, "mine": {**SMALL, **changes}}, folder=tmp_path, progress=False)
     assert time.monotonic() - start < 60  # nobody waited for the other
-    with pytest.raises(ValueError, match="the recipe of 'mine' cannot be followed: it does not say 'data'"):
+    with pytest.raises(ValueError, match="the recipe of 'mine' cannot be followed: it has no 'data'"):
         train_or_load({"mine": {"architecture": "mlp"}}, folder=tmp_path)
 
 
@@ -499,7 +499,7 @@ def test_weights_that_were_changed_are_trained_anew(made, tmp_path):
     copy.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged .*the weights differ from those that were written"):
         rs.load_model(copy)
-    with pytest.warns(UserWarning, match="'start' is trained anew"):
+    with pytest.warns(UserWarning, match="'start' is trained again"):
         (again,) = train_or_load({"start": RECIPES["start"]}, folder=tmp_path, progress=False)
     assert same(again.module, models[3].module)
 

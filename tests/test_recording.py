@@ -913,5 +913,5 @@ def test_steps_that_do_not_fit_are_said(mnist):
         rs.record(models, mnist)
     with pytest.raises(ValueError, match=r"need different names; got .* at the steps \[0, 0, 1, 2\]"):
         rs.record(models, mnist, step=[0, 0, 1, 2])
-    with pytest.raises(ValueError, match=r"a step of training is a whole number or a name.*got 0.5"):
+    with pytest.raises(ValueError, match=r"step must be an integer or a name.*got 0.5"):
         rs.record(models, mnist, step=[0, 0.5, 1, 2])

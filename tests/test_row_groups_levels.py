@@ -264,7 +264,7 @@ def test_labels_that_print_alike_are_refused():
         def __repr__(self):
             return "same"
 
-    with pytest.raises(ValueError, match="different labels print alike, such as same"):
+    with pytest.raises(ValueError, match="different labels have the same text, such as same"):
         stored_groups(check_labels([Named(), Named()], 2, "groups"))
 
 

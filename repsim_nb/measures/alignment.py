@@ -28,7 +28,7 @@ class _Aligned(Measure):
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def prepare(self, x: Array) -> Array:
-        """Return the centred representation at unit Frobenius norm, (n, min(n, p)) in float64."""
+        # returns the centred representation at unit Frobenius norm, (n, min(n, p)) in float64
         return reduce_features(centred_unit(check_representation(x, min_samples=self.min_samples, double=True)))
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
@@ -212,7 +212,7 @@ class SoftMatching(Measure):
         return frozenset({"permutation", "scaling", "translation"} if self.preprocess else {"permutation"})
 
     def prepare(self, x: Array) -> Array:
-        """Return the representation (n, p) in float64, centred at unit norm if `preprocess` is set."""
+        # returns the representation (n, p) in float64, centred at unit norm if `preprocess` is set
         x = check_representation(x, min_samples=self.min_samples, double=True)
         return centred_unit(x) if self.preprocess else x
 

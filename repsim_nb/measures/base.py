@@ -6,7 +6,6 @@ each pair of prepared representations. Everything else (checks, labels, tables) 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.workers import SERIAL, Workers
 
-from .cost import Cost
+from .cost import CostEstimates
 from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
 from .tables import Job, Reasons, Table, pair_by_pair
 
@@ -27,7 +26,7 @@ NO_LINEAR = TRANSFORMS - {"linear"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Measure(CostEstimates):
     """A configured comparison of two representations of the same samples.
 
     Call it with two arrays for a single value, or give it to `compare` for a table. A subclass is a frozen dataclass
@@ -64,7 +63,6 @@ class Measure:
     """
 
     kind: ClassVar[Literal["similarity", "dissimilarity"]]
-    symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = frozenset()
     is_metric: ClassVar[bool] = False
     compares: ClassVar[Literal["activations", "outputs"]] = "activations"
@@ -88,6 +86,11 @@ class Measure:
         ------
         UndefinedError
             If the representation has no value with any other: it is constant, has a NaN, or has too few samples.
+
+        Examples
+        --------
+        >>> rs.measures.get("cka").prepare(np.eye(5)[:, :3]).shape
+        (25,)
         """
         raise NotImplementedError(f"{type(self).__name__} defines no prepare(x)")
 
@@ -108,6 +111,14 @@ class Measure:
         ------
         UndefinedError
             If this pair has no value.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.normal(size=(2, 50, 4))
+        >>> measure = rs.measures.get("procrustes")
+        >>> bool(np.isclose(measure.pair(measure.prepare(x), measure.prepare(y)), measure(x, y)))
+        True
         """
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
@@ -130,6 +141,13 @@ class Measure:
         ------
         NotImplementedError
             If only x itself can be reordered.
+
+        Examples
+        --------
+        >>> x = np.random.default_rng(0).normal(size=(50, 4))
+        >>> measure, order = rs.measures.get("cka"), np.arange(50)[::-1]
+        >>> bool(np.allclose(measure.permute(measure.prepare(x), order), measure.prepare(x[order])))
+        True
         """
         raise NotImplementedError(
             f"{self} cannot reorder the samples of a prepared representation. Prepare x[order] instead."
@@ -154,6 +172,14 @@ class Measure:
         ------
         NotImplementedError
             If the value of a pair is not an inner product of two such matrices.
+
+        Examples
+        --------
+        >>> x, y = np.random.default_rng(0).normal(size=(2, 50, 4))
+        >>> measure = rs.measures.get("cka")
+        >>> a, b = (measure.gram_matrix(measure.prepare(side)) for side in (x, y))
+        >>> bool(np.isclose((a * b).sum(), measure(x, y)))
+        True
         """
         self.check_gram_matrix()
         raise NotImplementedError(f"{type(self).__name__} defines no gram_matrix(a)")
@@ -168,7 +194,16 @@ class Measure:
         return None
 
     def check_gram_matrix(self) -> None:
-        """Raise NotImplementedError, with the reason, if `gram_matrix` has no matrix to return."""
+        """Raise NotImplementedError, with the reason, if `gram_matrix` has no matrix to return.
+
+        Examples
+        --------
+        >>> rs.measures.get("cka").check_gram_matrix()
+        >>> rs.measures.get("mean_cca").check_gram_matrix()
+        Traceback (most recent call last):
+        ...
+        NotImplementedError: a value of CCA is not an inner product of two symmetric matrices of samples
+        """
         raise NotImplementedError(f"a value of {self} is not an inner product of two symmetric matrices of samples")
 
     @property
@@ -190,14 +225,45 @@ class Measure:
         Returns
         -------
         Measure
+            A measure of the same options.
+
+        Examples
+        --------
+        >>> measure = rs.measures.get("cka")
+        >>> measure.select_rows([0, 1, 2]) is measure
+        True
         """
         return self
 
     def check_exchange(self) -> None:
-        """Raise ValueError if permuting the samples of one side does not give the chance level."""
+        """Raise ValueError if permuting the samples of one side does not give the chance level.
+
+        Examples
+        --------
+        >>> rs.measures.get("cka").check_exchange()  # no error: permutation tests are valid
+        """
 
     def pair_both(self, a: Any, b: Any) -> tuple[float, float]:
-        """Return the values of (a, b) and of (b, a), for a table that needs both."""
+        """Return the values of (a, b) and of (b, a), for a table that needs both.
+
+        Parameters
+        ----------
+        a, b : object
+            What `prepare` returned for x and y.
+
+        Returns
+        -------
+        (float, float)
+            The two values, which are equal for a symmetric measure.
+
+        Examples
+        --------
+        >>> x, y = np.random.default_rng(0).normal(size=(2, 50, 4))
+        >>> measure = rs.measures.get("cka")
+        >>> one, other = measure.pair_both(measure.prepare(x), measure.prepare(y))
+        >>> one == other
+        True
+        """
         value = self.pair(a, b)
         return value, value if self.symmetric or a is b else self.pair(b, a)
 
@@ -283,6 +349,13 @@ class Measure:
         ------
         UndefinedError
             If a pair has no value; the error names the pair.
+
+        Examples
+        --------
+        >>> x, y = np.random.default_rng(0).normal(size=(2, 50, 4))
+        >>> rs.measures.get("cka").table({"x": x, "y": y}).values.round(2)
+        array([[1.  , 0.07],
+               [0.07, 1.  ]])
         """
         if moments:
             self.check_gram_matrix()
@@ -299,46 +372,6 @@ class Measure:
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
         """Return the values of checked arrays; measures that can do better than pair by pair override it."""
         return pair_by_pair(self, xs, ys, job)
-
-    # -- estimates of the cost; NaN if a measure defines none
-
-    def prepare_flops(self, n: int, p: int) -> float:
-        """Estimate the work of `prepare` for (n, p), as the flops of a matrix product that takes as long."""
-        return math.nan
-
-    def pair_flops(self, n: int, p: int, q: int) -> float:
-        """Estimate the work of `pair` for widths p and q, as the flops of a matrix product that takes as long."""
-        return math.nan
-
-    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        """Estimate the memory of one prepared representation (n, p) in bytes."""
-        return math.nan
-
-    def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
-        """Estimate time and memory of a table.
-
-        Parameters
-        ----------
-        n : int
-            The number of samples.
-        ps, qs : sequence of int
-            The widths of the representations of both sides; without qs, of ps with itself.
-        itemsize : int
-            Bytes of one number.
-
-        Returns
-        -------
-        Cost
-            With NaN for what the measure does not estimate.
-        """
-        both = [*ps, *(qs or ())]
-        pairs = [
-            (p, q)
-            for i, p in enumerate(ps)
-            for q in (ps[i:] if qs is None and self.symmetric else ps if qs is None else qs)
-        ]
-        flops = sum(self.prepare_flops(n, p) for p in both) + sum(self.pair_flops(n, p, q) for p, q in pairs)
-        return Cost(flops, sum(self.prepared_bytes(n, p, itemsize) for p in both), 16.0 * n * max(both))
 
     def __str__(self) -> str:
         """Return the class and the options that differ from their defaults."""

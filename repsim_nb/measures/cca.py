@@ -125,7 +125,7 @@ class CCA(Measure):
         return TRANSFORMS if self.variance is None else NO_LINEAR
 
     def prepare(self, x: Array) -> Basis:
-        """Return an orthonormal basis of the centred features."""
+        # return an orthonormal basis of the centred features
         x = check_representation(x, min_samples=self.min_samples)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
         smallest = smallest_direction(x)

@@ -100,7 +100,7 @@ class CKNNA(Measure):
         return max(4, self.k + 1)
 
     def prepare(self, x: Array) -> Mutual:
-        """Return the pairs that are mutual neighbours, their weights, and their entries of the Gram matrix."""
+        # returns the pairs that are mutual neighbours, their weights, and their entries of the Gram matrix
         x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         x = xp.astype(x, xp.float64, copy=False)

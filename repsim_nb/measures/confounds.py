@@ -44,6 +44,13 @@ class Deconfounded(Measure):
     Misleads when the representations depend on the inputs in a way that is not linear in the similarity matrix of the
     inputs: that part stays. And a model whose features follow from the inputs alone loses what the inputs explain, even
     if it learned it.
+
+    Examples
+    --------
+    >>> inputs = np.random.default_rng(0).normal(size=(50, 10))
+    >>> measure = rs.measures.deconfounded("cka", inputs)
+    >>> measure.name, measure.min_samples
+    ('cka without inputs', 4)
     """
 
     base: Measure
@@ -71,17 +78,17 @@ class Deconfounded(Measure):
 
     @property
     def sample_data(self) -> Mapping[str, Any]:
-        """The inputs, with the ids of their samples."""
+        # the inputs, with the ids of their samples
         return {"inputs": InputSide(self.inputs)}
 
     def select_rows(self, rows: Any) -> Deconfounded:
-        """Return the measure with the same rows of the inputs."""
+        # returns the measure with the same rows of the inputs
         some = Inputs(self.values[np.asarray(rows)])
         some.narrow = some.values  # already reduced, if there were many features
         return Deconfounded(base=self.base, inputs=some)
 
     def check_exchange(self) -> None:
-        """Raise ValueError: a permuted side has lost its dependence on the inputs."""
+        # always raises ValueError: a permuted side has lost its dependence on the inputs
         raise ValueError(
             f"{self.name}: the samples of one side cannot be permuted to find the chance level. A permuted side no"
             " longer depends on the inputs, so its values vary less than those of unrelated representations of the same"
@@ -90,22 +97,32 @@ class Deconfounded(Measure):
         )
 
     def check_gram_matrix(self) -> None:
-        """Raise NotImplementedError: the samples are in the order of the inputs."""
+        # always raises NotImplementedError: the samples are in the order of the inputs
         raise NotImplementedError(
             f"a value of {self.name} is of samples in the order of the inputs, and is not defined for permuted samples"
         )
 
     def between(self, form: Any) -> Any:
-        """Return the measure without pairs of rows within a group, from that form of the base.
+        """Return the measure without pairs of rows within a group.
 
         Parameters
         ----------
         form : function(x, y, codes)
-            The form of the base.
+            The form of the base without these pairs.
 
         Returns
         -------
         function(x, y, codes)
+            It computes the value from two representations and the group of each row, 0, 1, ...
+
+        Examples
+        --------
+        >>> from repsim_nb.measures.between import form_between
+        >>> inputs, x, y = np.random.default_rng(0).normal(size=(3, 40, 10))
+        >>> measure = rs.measures.deconfounded("cka_debiased", inputs)
+        >>> value = measure.between(form_between(measure.base))
+        >>> -1 <= value(x, y, np.repeat(np.arange(10), 4)) <= 1
+        True
         """
         values = self.values
 
@@ -120,7 +137,7 @@ class Deconfounded(Measure):
         return value
 
     def prepare(self, x: Array) -> tuple[Any, float]:
-        """Return what the base prepares, and its value with the inputs."""
+        # returns what the base prepares, and its value with the inputs
         checked = check_representation(x, min_samples=self.min_samples)
         self._check_rows(checked.shape[0], "the representation")
         mine = self.base.prepare(checked)
@@ -129,7 +146,7 @@ class Deconfounded(Measure):
         return mine, r
 
     def pair(self, a: tuple[Any, float], b: tuple[Any, float]) -> float:
-        """Return the partial correlation of two prepared representations, given the inputs."""
+        # returns the partial correlation of two prepared representations, given the inputs
         (one, r), (other, s) = a, b
         return float(partial(self.base.pair(one, other), r, s))
 
@@ -199,7 +216,7 @@ class Deconfounded(Measure):
         )
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
-        """Estimate a table of the base with the inputs as one more representation."""
+        # of a table of the base with the inputs as one more representation
         p = self.values.shape[1]
         return self.base.cost(n, [*ps, p], None if qs is None else [*qs, p], itemsize)
 

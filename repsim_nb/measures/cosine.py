@@ -49,7 +49,7 @@ class Cosine(Measure):
         return cosine
 
     def prepare(self, x: Array) -> Array:
-        """Return the matrix in standard form as one unit vector."""
+        # returns the matrix in standard form as one unit vector
         source = self._source(x)
         return normalize(source.flat(), self.nothing, source.floor)
 

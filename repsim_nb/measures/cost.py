@@ -8,7 +8,7 @@ import shutil
 import timeit
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import psutil
@@ -88,6 +88,107 @@ class Cost(NamedTuple):
         return max(1, int((free - memory) // max(self.worker_bytes, 1)))
 
 
+class CostEstimates:
+    """The part of a measure that estimates the cost of a table; NaN for what a subclass does not estimate."""
+
+    symmetric: ClassVar[bool] = True
+
+    def prepare_flops(self, n: int, p: int) -> float:
+        """Estimate the work of `prepare`, as the flops of a matrix product that takes as long.
+
+        Parameters
+        ----------
+        n, p : int
+            The numbers of samples and of features.
+
+        Returns
+        -------
+        float
+            NaN if the measure has no estimate.
+
+        Examples
+        --------
+        >>> rs.measures.get("procrustes").prepare_flops(100, 10)
+        10000.0
+        """
+        return math.nan
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        """Estimate the work of `pair`, as the flops of a matrix product that takes as long.
+
+        Parameters
+        ----------
+        n : int
+            The number of samples.
+        p, q : int
+            The numbers of features of both sides.
+
+        Returns
+        -------
+        float
+            NaN if the measure has no estimate.
+
+        Examples
+        --------
+        >>> rs.measures.get("procrustes").pair_flops(100, 10, 10)
+        70000.0
+        """
+        return math.nan
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        """Estimate the memory of one prepared representation.
+
+        Parameters
+        ----------
+        n, p : int
+            The numbers of samples and of features.
+        itemsize : int
+            Bytes of one number of the representation.
+
+        Returns
+        -------
+        float
+            Bytes; NaN if the measure has no estimate.
+
+        Examples
+        --------
+        >>> rs.measures.get("procrustes").prepared_bytes(100, 10, 4)
+        8000.0
+        """
+        return math.nan
+
+    def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
+        """Estimate time and memory of a table.
+
+        Parameters
+        ----------
+        n : int
+            The number of samples.
+        ps, qs : sequence of int
+            The widths of the representations of both sides; without qs, of ps with itself.
+        itemsize : int
+            Bytes of one number.
+
+        Returns
+        -------
+        Cost
+            With NaN for what the measure does not estimate.
+
+        Examples
+        --------
+        >>> rs.measures.get("procrustes").cost(100, [10, 20]).table_bytes
+        24000.0
+        """
+        both = [*ps, *(qs or ())]
+        pairs = [
+            (p, q)
+            for i, p in enumerate(ps)
+            for q in (ps[i:] if qs is None and self.symmetric else ps if qs is None else qs)
+        ]
+        flops = sum(self.prepare_flops(n, p) for p in both) + sum(self.pair_flops(n, p, q) for p, q in pairs)
+        return Cost(flops, sum(self.prepared_bytes(n, p, itemsize) for p in both), 16.0 * n * max(both))
+
+
 def estimate_cost(
     measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, moments: bool = False
 ) -> Cost | None:
@@ -96,6 +197,7 @@ def estimate_cost(
     Parameters
     ----------
     measure : Measure
+        The measure of the table.
     xs, ys : {label: array}
         The representations; without ys, the table is of xs with itself.
     moments : bool

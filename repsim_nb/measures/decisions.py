@@ -49,7 +49,7 @@ class _OfDecisions(Functional):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
 
     def prepare(self, x: Array) -> Decisions:
-        """Return the predicted classes."""
+        # returns the predicted classes
         return _decisions(x)
 
     def permute(self, a: Decisions, order: np.ndarray) -> Decisions:
@@ -197,7 +197,7 @@ class AccuracyGap(Functional):
         object.__setattr__(self, "targets", tuple(targets.tolist()))
 
     def prepare(self, x: Array) -> float:
-        """Return the accuracy."""
+        # returns the accuracy
         predicted = _decisions(x)
         if len(self.targets) != len(predicted.classes):
             raise ValueError(
@@ -274,7 +274,7 @@ class OutputRank(Functional):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
 
     def prepare(self, x: Array) -> Ranks:
-        """Return the ranks of the outputs of each sample."""
+        # returns the ranks of the outputs of each sample
         spacing = eps(check_representation(x, constant=True))
         x = to_numpy(check_outputs(x))
         ranks = row_ranks(x, FEW * spacing * np.abs(x).max(axis=1))

@@ -22,7 +22,7 @@ class FromFunction(Measure):
         It computes the value of a pair.
     name : str
         The name in tables and pictures.
-    kind, symmetric, invariant_to, is_metric, range, compares
+    kind, symmetric, invariant_to, is_metric, range, compares : object
         As the attributes of `Measure`.
     once : function(x), optional
         Computed once for each representation; `function` then takes its results.
@@ -32,6 +32,13 @@ class FromFunction(Measure):
     Kind, range and invariances are declared by the caller and not checked. The cost is not estimated.
 
     Misleads when the declared facts are wrong: tables of a function that is not symmetric show one half only.
+
+    Examples
+    --------
+    >>> def gap(x, y):
+    ...     return abs(x.mean() - y.mean())
+    >>> rs.measures.from_function(gap, kind="dissimilarity", symmetric=True)
+    from_function(gap, kind='dissimilarity', symmetric=True)
     """
 
     function: Callable[[Any, Any], Any]
@@ -50,7 +57,7 @@ class FromFunction(Measure):
         return 1 if self.compares == "outputs" else Measure.min_samples
 
     def prepare(self, x: Array) -> Any:
-        """Return the checked array (n, p), or the result of `once`."""
+        # returns the checked array (n, p), or the result of `once`
         x = check_representation(x, min_samples=self.min_samples, constant=self.compares == "outputs")
         return x if self.once is None else self.once(x)
 
@@ -126,6 +133,7 @@ def from_function(  # noqa: PLR0913 (the facts of a measure, one by one)
     Returns
     -------
     Measure
+        A measure that calls f.
 
     Raises
     ------

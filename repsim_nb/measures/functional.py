@@ -137,7 +137,7 @@ class JSD(_Divergence):
     range: ClassVar[tuple[float, float]] = (0.0, float(np.log(2)))
 
     def prepare(self, x: Array) -> Array:
-        """Return the probabilities (n, classes) in float64."""
+        # returns the probabilities (n, classes) in float64
         x = check_outputs(x)
         if self.inputs == "probabilities":
             return _probabilities(self, x)
@@ -220,7 +220,7 @@ class KL(_Divergence):
     range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
     def prepare(self, x: Array) -> Distribution:
-        """Return the probabilities and their logarithms (n, classes) in float64."""
+        # returns the probabilities and their logarithms (n, classes) in float64
         x = check_outputs(x)
         xp = array_api_compat.array_namespace(x)
         if self.inputs == "logits":

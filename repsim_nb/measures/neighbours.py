@@ -176,7 +176,7 @@ class _KNN(Measure):
         return NO_LINEAR - ({"translation"} if self.metric == "cosine" else set())
 
     def prepare(self, x: Array) -> Neighbours:
-        """Return the k nearest neighbours of every sample."""
+        # returns the k nearest neighbours of every sample
         x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         # ties are judged by the precision of the data, and float64 adds no rounding of its own

@@ -145,7 +145,7 @@ class LinearPredictivity(Measure):
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
-        """Return the features, and the factors of the prediction of each fold (in sample: one fold of all samples)."""
+        # returns the features, and the factors of the prediction of each fold (in sample: one fold of all samples)
         x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         index = xp.arange(x.shape[0], device=array_api_compat.device(x))
@@ -273,7 +273,7 @@ class GULP(Measure):
         return 0.0, 1 / (2 * self.ridge)  # t²/(t + λ)² is at most t/(4λ), and the t of one side sum to 1
 
     def prepare(self, x: Array) -> Readout:
-        """Return the factor of the ridge predictions (n, rank)."""
+        # returns the factor of the ridge predictions (n, rank)
         x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         u, s, _ = _directions(x, smallest)

@@ -108,11 +108,18 @@ class RSA(Cosine):
         -------
         array (n, n)
             Similarities of the samples, or distances for `first="euclidean"`, in the library of x.
+
+        Examples
+        --------
+        >>> rs.measures.RSA(first="cosine").matrix(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]))
+        array([[1., 0., 1.],
+               [0., 1., 0.],
+               [1., 0., 1.]])
         """
         return self._matrix(check_representation(x, min_samples=self.min_samples))
 
     def prepare(self, x: Array) -> Array:
-        """Return the matrix as a unit vector: (pairs,), or (n²,) or (n (n - 1),) with the diagonal or in rows."""
+        # returns the matrix as a unit vector: (pairs,), or (n²,) or (n (n - 1),) with the diagonal or in rows
         x = check_representation(x, min_samples=self.min_samples)
         xp = array_api_compat.array_namespace(x)
         if self.second == "spearman":

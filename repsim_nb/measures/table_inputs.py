@@ -118,6 +118,7 @@ def check_same_samples(*sides: Mapping[Any, Array]) -> int:
     Parameters
     ----------
     *sides : {label: array}
+        The representations of each side.
 
     Returns
     -------
@@ -169,12 +170,14 @@ def to_device(x: Any, device: Any) -> Any:
     Parameters
     ----------
     x : array or tensor
+        The array.
     device : str, torch.device or None
         None returns x as it is.
 
     Returns
     -------
     tensor or array
+        The same numbers on the device.
 
     Raises
     ------

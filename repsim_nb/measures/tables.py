@@ -40,6 +40,13 @@ class Table:
         The reason of each cell without a value.
     moments : {(side, row or column): Sums}
         The sums of the matrices of `gram_matrix`, if they were requested; side 0 are rows, side 1 columns.
+
+    Examples
+    --------
+    >>> x, flat = np.random.default_rng(0).normal(size=(20, 4)), np.ones((20, 4))
+    >>> table = rs.measures.get("cka").table({"x": x, "flat": flat}, on_undefined="mask")
+    >>> table.values[0].round(2), table.undefined[0, 1]
+    (array([ 1., nan]), "CKA of 'flat': it is constant: all 20 samples have the same activations")
     """
 
     values: np.ndarray

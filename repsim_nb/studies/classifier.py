@@ -19,7 +19,7 @@ from repsim_nb.support.validation import check_integer
 
 LABELS = ("true", "coarse", "shuffled")
 SCHEDULES = ("one-cycle", "constant")
-CARD = (  # what a card says of itself, where there is something to say
+CARD = (  # the fields of a card
     *("name", "architecture", "data", "labels", "images", "seed", "epochs", "learning_rate", "batch_size", "schedule"),
     *("parameters", "input_shape", "mean", "std", "classes", "rows", "options", "train_accuracy", "test_accuracy"),
     "epoch",
@@ -28,7 +28,7 @@ CARD = (  # what a card says of itself, where there is something to say
 
 @dataclass(frozen=True)
 class Descent:
-    """How weights are trained: Adam, in batches that the seed orders.
+    """How weights are trained: Adam, in batches whose order depends on the seed.
 
     schedule: "one-cycle", up to the learning rate and down again; or "constant".
     """
@@ -40,19 +40,19 @@ class Descent:
     schedule: str = "one-cycle"
 
     def steps(self, n: int) -> int:
-        """Batches in all, for n samples."""
+        """Return the number of batches for n samples."""
         return self.epochs * -(-n // self.batch_size)
 
 
 def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
-    """A fresh model; equal seeds give equal weights, and the global random state is left as it was."""
+    """Create an untrained model; equal seeds give equal weights, and the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(architecture, **options)
 
 
 def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """The fraction of samples whose largest logit is the target's."""
+    """Return the fraction of samples whose largest logit is the target's."""
     module.eval()
     with torch.inference_mode():
         predicted = torch.cat([module(part).argmax(1) for part in inputs.split(500)])
@@ -60,7 +60,7 @@ def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
 
 
 def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What else a card shall say; ValueError where that is a field of its own."""
+    """Return further fields of a card; ValueError if one is among its own fields."""
     if clash := set(CARD) & set(about or {}):
         raise ValueError(
             f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}"
@@ -69,7 +69,7 @@ def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def check_checkpoints(checkpoints: Any, epochs: int) -> tuple[int, ...]:
-    """Epochs as integers, of a range or an array too; ValueError names the first that is none."""
+    """Return epochs as integers, from a range or an array too; ValueError names the first that is not one."""
     if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
         raise ValueError(
             f"checkpoints must be a list of epochs, integers from 0 to epochs={epochs}; got {checkpoints!r}"
@@ -97,16 +97,45 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Train a model on the training split of a shipped data set -> (module in eval mode, its card).
+    """Train a model on the training split of a shipped data set, with Adam and cross-entropy.
 
-    Adam, cross-entropy. `epochs=0` gives the untrained twin of the same seed.
-    options: of the architecture, {"widths": (64, 32)}.  rows: (start, stop) of the training split; None is all of it.
-    labels: "coarse" makes one class of two neighbours (0 and 1, 2 and 3, ...); "shuffled" permutes the training targets
-    once (by the seed), so that they can only be memorised.  schedule: "one-cycle", up to the learning rate and down
-    again; or "constant".
-    checkpoints: epochs at which keep(module, card) is called, the card as of then, with "epoch"; 0 is before the first
-    step. The module is then trained further.
-    about: what else the card shall say.  tick: told of every batch, (batches done, in all); it may raise to stop.
+    Parameters
+    ----------
+    architecture : str
+        The name of an architecture.
+    data : str
+        The name of a shipped data set.
+    options : mapping, optional
+        Options of the architecture, such as {"widths": (64, 32)}.
+    seed : int
+        It decides the weights and the order of the batches.
+    rows : (start, stop), optional
+        Rows of the training split; None is all of it.
+    labels : {"true", "coarse", "shuffled"}
+        "coarse" joins two neighbouring classes in one (0 and 1, 2 and 3, ...); "shuffled" permutes the training targets
+        once (by the seed), so that they can only be memorised.
+    epochs : int
+        0 gives the untrained twin of the same seed.
+    learning_rate : float
+        The (largest) learning rate.
+    schedule : {"one-cycle", "constant"}
+        "one-cycle" is up to the learning rate and down again.
+    batch_size : int
+        Images in a batch.
+    checkpoints : iterable of int
+        Epochs at which keep(module, card) is called, with "epoch" in the card; 0 is before the first step. The
+        module is trained further after it.
+    about : mapping, optional
+        Further fields of the card.
+    keep : function(module, card), optional
+        Called at checkpoints.
+    tick : function(done, total)
+        Called after every batch, with the batches done and all; it may raise to stop.
+
+    Returns
+    -------
+    (Module, dict)
+        The module in eval mode, and its card.
     """
     if labels not in LABELS:
         raise unknown_name("labels", labels, LABELS)
@@ -164,14 +193,14 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 def measure_brightness(dataset: Dataset) -> tuple[float, float]:
     """Compute mean and standard deviation of the pixels of a data set, white being 1.
 
-    They are of the whole split, whatever rows are taken, so that all models get equal pictures.
+    They are of the whole split, whichever rows are used, so that all models get equal pictures.
     """
     pixels = dataset.inputs / 255
     return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
 
 
 def check_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int]:
-    """(start, stop) of a data set; None is all of it."""
+    """Return (start, stop) of a data set; None is all of it."""
     start, stop = rows if rows is not None else (0, len(dataset))
     if not 0 <= start < stop <= len(dataset):
         raise ValueError(
@@ -182,7 +211,7 @@ def check_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int
 
 
 def to_tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
-    """Pictures as models take them, (n, 1, h, w), and their targets."""
+    """Return pictures as models take them, (n, 1, h, w), and their targets."""
     return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
 
 
@@ -196,8 +225,9 @@ def descend(
 ) -> None:
     """Train modules together.
 
-    n: the number of samples.  loss(numbers of the samples of a batch); None: the batch is left out.  tick(batches done,
-    in all) is called after each batch, at(epoch) before the first epoch, as 0, and after each.
+    n: the number of samples.  loss: a function of the sample numbers of a batch; None leaves the batch out.  tick:
+    called after each batch with the batches done and all.  at: called with 0 before the first epoch, then after
+    each epoch.
     """
     order = torch.Generator().manual_seed(how.seed)
     optimizer = torch.optim.Adam([p for module in modules for p in module.parameters()], lr=how.learning_rate)

@@ -51,8 +51,8 @@ def load_pictures(model: Model, *, data: str = "animals") -> Dataset:
     learned = str(model.card.get("data", ""))
     if learned != data and learned.partition("-")[0] == data.partition("-")[0]:
         raise ValueError(
-            f"'{model.name}' was trained on '{learned}', and '{data}' has images of that, too: take data='{learned}',"
-            " whose test split is new to it"
+            f"'{model.name}' was trained on '{learned}', and '{data}' has some of the same images. Use"
+            f" data='{learned}', whose test split the model has not seen."
         )
     splits = ("test",) if learned == data else ("train", "test")
     sides = [take_classes(load_dataset(data, split), CLASSES) for split in splits]
@@ -77,8 +77,8 @@ def choose_units(width: int, d: float) -> tuple[np.ndarray, np.ndarray]:
     stay = round((1 - d) * width) if 0 <= d < 1 else 0
     if not stay:
         raise ValueError(
-            f"d is the share of the {width} units that is masked, from 0 to {1 - 1 / width:.4g}, so that one at least"
-            f" is left; got {d!r}"
+            f"d must be the fraction of the {width} units that is masked, from 0 to {1 - 1 / width:.4g}, so that at"
+            f" least one is left; got {d!r}"
         )
     first = np.arange(width) < stay
     return first, first[::-1]
@@ -136,19 +136,19 @@ def train_masked_heads(
     number = round(held_out * n)
     if not (20 <= number <= n - 20 and 0 < held_out < 1):
         raise ValueError(
-            f"held_out is the share of the {n} images that is held out, such that 20 at least are on either side; got"
-            f" {held_out!r}"
+            f"held_out must be the fraction of the {n} images that is held out, with at least 20 images on either side;"
+            f" got {held_out!r}"
         )
     for what, given in (("d", d), ("seeds", seeds)):
         if not isinstance(given, Iterable):
-            raise TypeError(f"{what} is a list, {what}=({given!r},); got {given!r}")
+            raise TypeError(f"{what} must be a list, such as {what}=({given!r},); got {given!r}")
     check_integer(epochs, "epochs", minimum=1)
-    cells = [(share, choose_units(width, share), seed) for share in d for seed in seeds]
+    cells = [(masked, choose_units(width, masked), seed) for masked in d for seed in seeds]
     if not cells:
-        raise ValueError("there is nothing to do: give at least one d and one seed")
+        raise ValueError("d and seeds must have at least one value each; one of them is empty")
     rows, before = [], {}
     with show_progress(progress, "training heads", "pair") as tick:
-        for done, (share, units, seed) in enumerate(cells):
+        for done, (masked, units, seed) in enumerate(cells):
             tick(done, len(cells))
             order = np.random.default_rng(seed).permutation(n)
             test, train = order[:number], order[number:]
@@ -157,7 +157,7 @@ def train_masked_heads(
             figures, facts = before[seed]
             rows.append(
                 {
-                    "d": share,
+                    "d": masked,
                     "seed": seed,
                     **figures,
                     **_two_heads(x, targets, units, test, train, seed, epochs),
@@ -172,11 +172,12 @@ def _check_features(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.
     x, targets = np.asarray(x, dtype=float), np.asarray(targets)
     if x.ndim != 2 or targets.shape != x.shape[:1]:
         raise ValueError(
-            f"two heads need features (n, width) and a target for each image; got {x.shape} and {targets.shape}"
+            f"two heads need features (n, width) and one target for each image; got {x.shape} and {targets.shape}"
         )
     if set(np.unique(targets)) != {0, 1}:
         raise ValueError(
-            f"labels can be flipped where they are of two classes, 0 and 1; these are {np.unique(targets).tolist()[:6]}"
+            "targets must be of two classes, 0 and 1, so that they can be flipped; got"
+            f" {np.unique(targets).tolist()[:6]}"
         )
     return x, targets.astype(np.int64)
 
@@ -209,13 +210,13 @@ def _two_heads(
 
 
 def _compare_before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """Both models hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
+    """Compare both models before the masks -> (similarities of their features, facts about CCA)."""
     components = _for_cca(x)
-    share = float(np.var(components, axis=0).sum() / np.var(x, axis=0).sum())
+    fraction = float(np.var(components, axis=0).sum() / np.var(x, axis=0).sum())
     return _compare_features("before", (x, x), (components, components)), {
         "held out": len(x),
         "CCA components": _components(x),
-        "CCA variance": share,
+        "CCA variance": fraction,
     }
 
 
@@ -227,7 +228,7 @@ def _compare_features(when: str, sides: Sequence[np.ndarray], components: Sequen
 
 
 def _components(x: np.ndarray) -> int:
-    """How many of them CCA is made of: all, where it is defined."""
+    """Return how many principal components CCA is computed from: all, if it is defined."""
     n, width = x.shape
     return width if n > 2 * width + 1 else n // 10
 
@@ -258,9 +259,7 @@ def leading_components(x: np.ndarray, components: int) -> np.ndarray:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """So small a product is done before a second thread wakes up; on a busy machine waiting for it took ten times as
-    long.
-    """
+    """Use one thread: so small a product ends before a second thread starts, and waiting for it takes longer."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -271,7 +270,7 @@ def _one_thread() -> Iterator[None]:
 
 @_one_thread()
 def train_head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
-    """A linear map from features to two logits, trained."""
+    """Train a linear map from features to two logits."""
     inputs, targets, order = torch.from_numpy(x).float(), torch.from_numpy(y), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -34,9 +34,7 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _centred_gram(x: Tensor) -> Tensor:
-    """Inner products of samples, centred so that their products are the unbiased HSIC [Székely, Rizzo 2014; Song et al.
-    2012].
-    """
+    """Return inner products of samples, U-centred, so that their products are the unbiased HSIC of Song and others."""
     x = x - x.mean(0)
     n, apart = len(x), ~torch.eye(len(x), dtype=torch.bool)
     gram = (x @ x.T) * apart
@@ -60,13 +58,43 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
-    """Train two models that say yes or no to the same images of a shipped data set: [(module in eval mode, its card)].
+    """Train two models that answer yes or no to the same images of a shipped data set.
 
-    The loss is the cross-entropies of both - weight · debiased CKA of their features (what their heads read), batch by
-    batch; Adam, the learning rate up and down again.
-    one, two: the classes to which each says yes.  classes: of whose images (None: all).  keep(module, card) is called
-    for each.
-    The models start from different weights: those that 2 · seed and 2 · seed + 1 give.
+    The loss is the sum of both cross-entropies minus weight · debiased CKA of their features (the inputs of their
+    heads), batch by batch; Adam, the learning rate up and down again. The models start from different weights, of the
+    seeds 2 · seed and 2 · seed + 1.
+
+    Parameters
+    ----------
+    data : str
+        The name of a shipped data set.
+    one, two : sequence of str
+        The classes for which each model answers yes.
+    classes : sequence of str, optional
+        The classes whose images are used; None is all.
+    weight : float
+        The weight of CKA in the loss, at least 0.
+    architecture : str
+        The name of an architecture.
+    options : mapping, optional
+        Options of the architecture.
+    seed : int
+        It decides the weights of both models and the order of the batches.
+    epochs : int
+        The number of epochs.
+    learning_rate : float
+        The largest learning rate.
+    batch_size : int
+        Images in a batch, at least 4.
+    keep : function(module, card), optional
+        Called for each model at the end.
+    tick : function(done, total)
+        Called after every batch; it may raise to stop.
+
+    Returns
+    -------
+    list of (Module, dict)
+        Each module in eval mode, and its card.
     """
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     known = sides["train"].classes
@@ -140,18 +168,18 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 
 
 def take_classes(data: Dataset, names: Sequence[str]) -> Dataset:
-    """The images of these classes, in their order; named after them."""
+    """Take the images of these classes, in their order; the data set is named after the classes."""
     wanted = {data.classes.index(name) for name in names}
     rows = np.flatnonzero(np.isin(np.asarray(data.targets), list(wanted)))
     return data.take(rows, data.name if len(wanted) == len(data.classes) else f"{data.name}/{'-'.join(names)}")
 
 
 def to_answers(data: Dataset, yes: Sequence[str]) -> Any:
-    """1 for the images of these classes, 0 for others, (n,)."""
+    """Return 1 for the images of these classes and 0 for others, (n,)."""
     return (sum(data.targets == data.classes.index(name) for name in yes) > 0).astype("int64")
 
 
 def train_or_load(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, tuple[Model, Model]]:
-    """The pairs of {name: options of `train`}, found again or trained now. options: of `training.train_or_load`."""
+    """Train or load the pairs of {name: options of `train`}. options: those of `training.train_or_load`."""
     pairs = training.train_or_load_groups(recipes, train=train, parts=PARTS, **options)
     return {name: (one, two) for name, (one, two) in pairs.items()}

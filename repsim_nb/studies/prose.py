@@ -247,8 +247,8 @@ def add_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, Any
             {**check, "cell": source_of(cell), "place": place} for check in _read_checks(cell) if "source" not in check
         ]
         late += [check for check in asked if check.get("at") == "end"]
-        here = [check for check in asked if check.get("at") != "end"]
-        cells += [_evaluation_cell(here)] if here else []
+        early = [check for check in asked if check.get("at") != "end"]
+        cells += [_evaluation_cell(early)] if early else []
     return {
         **copy.deepcopy({key: value for key, value in notebook.items() if key != "cells"}),
         "cells": cells + ([_evaluation_cell(late)] if late else []),

@@ -23,7 +23,7 @@ from .pairs import take_classes, to_answers
 
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)
 
-# Both models of a pair say yes or no to the same images.
+# Both models of a pair answer yes or no to the same images.
 # "same": both learn dogs, not cats, without CKA in the loss.  "opposite": the second learns cats, not dogs.
 # "unrelated": of the digits 0 to 7 the first learns the odd ones, the second those from 4, so that one answer says
 # nothing about the other.
@@ -97,7 +97,7 @@ def _compare_pair(pair: tuple[Model, Model]) -> dict[str, Any]:
         for k, (out, y) in enumerate(zip(outputs, answers, strict=True), 1)
     }
     known = {"case": card.get("case", ""), "weight": card["weight"], "seed": card["seed"]}
-    likeness = {"CKA": "cka", "debiased CKA": "cka_debiased", "mean CCA": "mean_cca"}
+    similarities = {"CKA": "cka", "debiased CKA": "cka_debiased", "mean CCA": "mean_cca"}
     pixels = np.asarray(images.inputs, dtype=float).reshape(len(images), -1)
     holds = pd.DataFrame(
         [
@@ -107,7 +107,7 @@ def _compare_pair(pair: tuple[Model, Model]) -> dict[str, Any]:
     )
     return {
         **known,
-        **{name: measures.get(measure)(*inside) for name, measure in likeness.items()},
+        **{name: measures.get(measure)(*inside) for name, measure in similarities.items()},
         **compare_outputs(outputs),
         **accuracies,
         **holds.mean().to_dict(),
@@ -117,7 +117,7 @@ def _compare_pair(pair: tuple[Model, Model]) -> dict[str, Any]:
 def _measure_features(
     x: np.ndarray, pixels: np.ndarray, own: np.ndarray, other: np.ndarray, seed: int
 ) -> dict[str, float]:
-    """What one model's features hold."""
+    """Measure what the features of one model contain."""
     centred = x - x.mean(axis=0, dtype=float)
     total = (centred**2).sum()
 
@@ -139,7 +139,7 @@ def _measure_features(
 
 
 def load_test_images(pair: tuple[Model, Model]) -> Dataset:
-    """The test images of the classes that a pair was asked about."""
+    """Load the test images of the classes of a pair."""
     card = pair[0].card
     return take_classes(load_dataset(card["data"], "test"), card["asked"])
 

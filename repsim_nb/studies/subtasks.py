@@ -142,8 +142,8 @@ class Loaded(NamedTuple):
 
 
 _PROBED = (
-    "the share of the 1,000 test images that a linear probe names rightly, fitted to 1,500 images that the network was"
-    " not trained on"
+    "the fraction of the 1,000 test images that a linear probe classifies correctly, fitted to 1,500 images that the"
+    " model was not trained on"
 )
 SUBTASKS: dict[str, Subtask] = {
     "layers": Subtask("the seed of a transformer, and the layer", _PROBED, SEEDS, 10),
@@ -156,14 +156,14 @@ SUBTASKS: dict[str, Subtask] = {
     ),
     "tuning": Subtask(
         "the seed of fine-tuning: the head's weights and the order of batches",
-        "the network's accuracy on 3,000 shifted images, of all its layers alike",
+        "the accuracy of the model on 3,000 shifted images, the same for all its layers",
         {name: recipe for name, recipe in TUNED.items() if name.startswith("pre0-")},
         20,
         "noisy",
     ),
     "pretraining": Subtask(
         "the seed of pre-training and that of fine-tuning, five by five",
-        "the network's accuracy on 3,000 shifted images, of all its layers alike",
+        "the accuracy of the model on 3,000 shifted images, the same for all its layers",
         {name: recipe for name, recipe in TUNED.items() if name.endswith("-from0")},
         25,
         "noisy",
@@ -201,8 +201,8 @@ def load(
     subtask = SUBTASKS[name]
     if test is not None and subtask.test is None:
         raise ValueError(
-            f"the functionality of '{name}' is the accuracy of a probe, which has no test={test!r}; 'tuning' and"
-            " 'pretraining' have"
+            f"the functionality of '{name}' is the accuracy of a probe, which has no test={test!r}. Use 'tuning' or"
+            " 'pretraining'."
         )
     if test is not None and test not in SHIFTS:
         raise unknown_name("test", test, SHIFTS)

@@ -37,8 +37,8 @@ from repsim_nb.support.workers import cores
 
 from . import classifier
 
-_CALLBACKS = ("keep", "tick")  # what `train_or_load` itself tells whoever trains
-_CODE = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
+_CALLBACKS = ("keep", "tick")  # what `train_or_load` itself passes to the function that trains
+_CODE = (classifier, architectures, build, normalise, images)  # the code that decides the weights
 Recipe = Mapping[str, Any]
 Train = Callable[..., Any]
 Files = Mapping[int | str | None, Path]  # of one recipe, by epoch or part; None is the only one
@@ -61,20 +61,41 @@ def train_or_load(
     train: Train = classifier.train,
     parts: Sequence[int | str] = (),
 ) -> list[Model]:
-    """Every model of {name: options of classifier.train}, in their order, found again or trained now.
+    """Train models, or read those that were trained before.
 
-    A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards
-    (`card["epoch"]`). Models are trained in processes, one thread each; in a script that asks for `if __name__ ==
-    "__main__":`. Stopped at any time (by an interrupt, or by a progress function that raises), what is finished stays,
-    and asked again only the others are trained. What was found is a model of the same name, recipe, training code,
-    data and release of torch; a damaged file is trained again with a warning. `about` is not among these: the cards say
-    what is asked now.
-    folder: where their files are; None is in the cache (`support.files.cache_folder() / "trained"`).  progress: a bar
-    that counts epochs, or a function(done, total).
-    train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick,
-    and what else it likes; its module belongs to the training code.  parts: where it trains several models at once,
-    what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
-    Errors: ValueError names the model and what in its recipe is wrong; RuntimeError, a process that was killed.
+    Models are trained in processes, one thread each; a script therefore needs `if __name__ == "__main__":`. If the work
+    is stopped (by an interrupt, or by a progress function that raises), finished models stay, and the next call trains
+    only the others. A file is used again if name, recipe, training code, data and the release of torch are the same; a
+    damaged file is trained again, with a warning. `about` is not part of this: cards have the fields of the current
+    call.
+
+    Parameters
+    ----------
+    recipes : {name: options of classifier.train}
+        A recipe with checkpoints=(0, 1, ...) gives a Model for each epoch, all with its name, and the epoch in the card
+        (`card["epoch"]`).
+    folder : path, optional
+        Where the files are; None is in the cache (`support.files.cache_folder() / "trained"`).
+    progress : bool or function(done, total)
+        A bar that counts epochs, or a function.
+    train : function
+        Another function of a module that trains, with the options data, seed, epochs, learning_rate, batch_size, keep
+        and tick, and any others. Its module counts as training code.
+    parts : sequence
+        If `train` trains several models at once: the values of `card["part"]` of the models that it passes to
+        keep(module, card). Each is a Model, NAME-PART.
+
+    Returns
+    -------
+    list of Model
+        In the order of the recipes.
+
+    Raises
+    ------
+    ValueError
+        If a recipe is wrong; the error names the model.
+    RuntimeError
+        If a process was killed.
     """
     folder = Path(folder).expanduser() if folder is not None else cache_folder() / "trained"
     files = {name: _find_paths(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
@@ -101,16 +122,16 @@ def train_or_load_groups(
 
 
 def _read_about(recipe: Recipe) -> dict[str, Any]:
-    """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
+    """Return the further fields of the card of a recipe, as a file would store them: lists for tuples."""
     return json.loads(json.dumps(classifier.check_about(recipe.get("about"))))
 
 
 def _find_paths(
     folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[int | str]
 ) -> dict[int | str | None, Path]:
-    """Where a model is kept, by epoch or part (None: the last, where nothing is said of checkpoints).
+    """Return the paths of a model, by epoch or part; None is the only one, without checkpoints.
 
-    The path tells all that it is made from.
+    A path depends on everything that the model is made from.
     """
     try:
         known = inspect.signature(train).parameters
@@ -120,7 +141,7 @@ def _find_paths(
             raise TypeError(f"the function that trains has no option {join_names(without)}")
         if parts and "checkpoints" in known:
             raise TypeError(
-                "parts are of a function that trains several networks at once; this one trains one, with checkpoints"
+                "parts are for a function that trains several models at once; this one trains one, with checkpoints"
             )
         options = [one for one in known if one not in _CALLBACKS] + ["about"] * ("about" not in known)
         for option in recipe:
@@ -129,7 +150,7 @@ def _find_paths(
         if lacking := [
             one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe
         ]:
-            raise ValueError(f"it does not say {join_names(lacking)}")
+            raise ValueError(f"it has no {join_names(lacking)}")
         _read_about(recipe)
         complete = {one: parameter.default for one, parameter in known.items() if one not in _CALLBACKS} | dict(recipe)
         for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
@@ -157,15 +178,13 @@ def _find_paths(
 
 @functools.cache
 def _hash_code(*more: Any) -> str:
-    """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may
-    the models be.
-    """
+    """Return a hash of the training code, of further modules and of the release of torch."""
     parts = [torch.__version__, *(_strip_comments(inspect.getsource(part)) for part in (*_CODE, *more))]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _strip_comments(source: str) -> str:
-    """Code without its comments and docstrings, in one layout."""
+    """Return code without its comments and docstrings, in one layout."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -183,7 +202,7 @@ def _strip_comments(source: str) -> str:
 
 @functools.cache
 def _hash_data(name: str) -> str:
-    """Pictures and targets of both splits."""
+    """Return a hash of the pictures and targets of both splits."""
     sides = [load_dataset(name, split) for split in ("train", "test")]
     targets = (np.asarray(side.targets).tobytes() for side in sides)
     hashes = [hashlib.blake2b(one, digest_size=8).hexdigest() for one in targets]
@@ -191,13 +210,13 @@ def _hash_data(name: str) -> str:
 
 
 def _load_found(name: str, paths: Files) -> list[Model] | None:
-    """None where any of a model's files is missing or damaged."""
+    """Load the files of a model; None if one is missing or damaged."""
     if not all(path.exists() for path in paths.values()):
         return None
     try:
         return [load_model(path) for path in paths.values()]
     except ValueError as error:
-        warn_user(f"{error}. '{name}' is trained anew")
+        warn_user(f"{error}. '{name}' is trained again")
         return None
 
 
@@ -205,12 +224,12 @@ def _load_found(name: str, paths: Files) -> list[Model] | None:
 
 
 def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
-    """One task a model. Whatever ends this ends the processes: those at work stop at their next batch."""
+    """Train each model in a process; if this ends, the processes stop at their next batch."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
     stop, epochs = context.Event(), context.Value("q", 0)
     total = sum(max(1, _count_epochs(recipe, train)) for recipe in recipes.values())
     number = min(cores(), len(recipes))
-    what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
+    what = f"training {len(recipes)} model{'s' if len(recipes) > 1 else ''}"
     with (
         show_progress(progress, what, "epoch") as tick,
         ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool,
@@ -228,9 +247,9 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
                 tick(epochs.value, total)
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"a process that trained one of {join_names(waiting.values(), 4)} was killed, or could not begin;"
-                f" {len(recipes) - len(waiting)} of {len(recipes)} networks were finished and are kept. Is there too"
-                ' little memory? Is this a script that lacks `if __name__ == "__main__":`?'
+                f"a process that trained one of {join_names(waiting.values(), 4)} was killed, or could not start;"
+                f" {len(recipes) - len(waiting)} of {len(recipes)} models were finished and are kept. Is there too"
+                ' little memory? Is this a script without `if __name__ == "__main__":`?'
             ) from error
         except BaseException:
             stop.set()
@@ -242,15 +261,14 @@ def _count_epochs(recipe: Recipe, train: Train) -> int:
     return recipe.get("epochs", inspect.signature(train).parameters["epochs"].default)
 
 
-_shared: dict[str, Any] = {}  # of a process of ours
+_shared: dict[str, Any] = {}  # in a process that trains
 
 
 def _begin(stop: Any, epochs: Any) -> None:
-    """In a process that was just started: it is stopped by us alone, works in one thread, and does not outlive us."""
+    """Set up a process: only this parent stops it, it uses one thread, and it ends with the parent."""
     _shared.update(stop=stop, epochs=epochs)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # an interrupt reaches the whole group; the parent says what follows from it
+    # an interrupt reaches the whole group of processes; the parent handles it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:

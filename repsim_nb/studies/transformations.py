@@ -1,4 +1,4 @@
-"""Transform a representation and see what measures say of it: the data of the reference page of measures."""
+"""Transform a representation and compare it with itself: the data of the lesson on measures."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def move_sample(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
     return x
 
 
-def take_leading_components(x: np.ndarray, share: float) -> np.ndarray:
+def take_leading_components(x: np.ndarray, fraction: float) -> np.ndarray:
     """Take the fewest leading principal components with this fraction of the variance; delete the others."""
     components = PrincipalComponents(x)
-    return components.leading(fewest_components(components.s, share))
+    return components.leading(fewest_components(components.s, fraction))
 
 
 TRANSFORMATIONS: dict[str, Transformation] = {
@@ -68,7 +68,7 @@ def apply_measures(
 ) -> pd.DataFrame:
     """Compare x with x transformed: a row a measure, a column a transformation; missing if a measure has no value.
 
-    x: (samples, features). "shuffle samples" is the baseline: the same numbers with nothing in common.
+    x: (samples, features). "shuffle samples" is the chance level: the same numbers in another order.
     """
     changed = {name: change(x, np.random.default_rng(seed)) for name, change in transformations.items()}
     return pd.DataFrame({name: _row(measures.get(name), x, changed) for name in names}).T.rename_axis(

@@ -33,14 +33,31 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
     """Train the model of the recipe `start`, then fine-tune it five times on the training split of `data`.
 
-    Returns [(module in eval mode, its card)]; keep(module, card) is called for each.
-    start: options of `classifier.train`, {"architecture": "vit", "data": "fashion", "seed": 3}; all its weights are
-    trained further, but for the head, which is new.
-    seed: of the first fine-tuning, the others have those after it; it decides the weights of the head and the order of
-    the batches.
-    rows: (start, stop) of the training split; None is all of it. Adam, cross-entropy, the learning rate up and down
-    again. Cards say "pretraining", the seed of the start, and "start", its recipe. Their "test_accuracy" is that on the
-    test split of `data`.
+    Adam, cross-entropy, the learning rate up and down again. All weights are trained further; the head is new.
+
+    Parameters
+    ----------
+    data : str
+        The name of a shipped data set.
+    start : mapping
+        Options of `classifier.train`, such as {"architecture": "vit", "data": "fashion", "seed": 3}.
+    seed : int
+        The seed of the first fine-tuning; the others have the next ones. It decides the weights of the head and the
+        order of the batches.
+    rows : (start, stop), optional
+        Rows of the training split; None is all of it.
+    epochs, learning_rate, batch_size
+        Of each fine-tuning.
+    keep : function(module, card), optional
+        Called for each fine-tuned model.
+    tick : function(done, total)
+        Called after every batch; it may raise to stop.
+
+    Returns
+    -------
+    list of (Module, dict)
+        Each module in eval mode, and its card. Cards have "pretraining", the seed of the start, and "start", its
+        recipe; "test_accuracy" is that on the test split of `data`.
     """
     if without := [one for one in ("architecture", "data") if one not in start]:
         raise ValueError(

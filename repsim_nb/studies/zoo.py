@@ -1,7 +1,7 @@
 """Train the zoo: `python -m repsim_nb.studies.zoo [names] [--out FOLDER]` ('make zoo').
 
-A model's name says what it was trained on, its architecture and its seed: mnist-cnn-0. "untrained" is the same
-model before its first step (the twin of the MNIST model of that seed); "shuffled" is trained to fit MNIST images
+The name of a model is its data set, its architecture and its seed: mnist-cnn-0. "untrained" is the same model before
+its first step (the twin of the MNIST model of that seed); "shuffled" is trained to fit MNIST images
 with permuted labels.
 """
 
@@ -65,8 +65,9 @@ def build(name: str, out: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m repsim_nb.studies.zoo", description="Train the networks that ship with the package."
+        prog="python -m repsim_nb.studies.zoo", description="Train the models that ship with the package."
     )
     parser.add_argument("names", nargs="*", default=list(ZOO), help="which ones (all)")
     parser.add_argument(
@@ -75,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names:
         if name not in ZOO:
-            parser.error(str(unknown_name("zoo network", name, ZOO)))
+            parser.error(str(unknown_name("zoo model", name, ZOO)))
     start = time.perf_counter()
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(arguments.names))) as pool:
         for name, card in zip(

@@ -1,7 +1,6 @@
-"""Containers of numbers, whatever the library, as arrays whose rows are samples; and the names that they give to
-samples.
+"""Containers of numbers of any library, converted to arrays whose rows are samples.
 
-Libraries are recognised by the name of the module of a type, so that none has to be installed.
+Libraries are recognised by the module name of a type, so none has to be installed.
 """
 
 from __future__ import annotations
@@ -24,11 +23,31 @@ ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slice
 
 
 def to_array(x: Any) -> Array:
-    """A container of numbers as a NumPy array or a torch tensor, its first axis the samples.
+    """Convert a container of numbers to a NumPy array or a torch tensor whose first axis is the samples.
 
-    NumPy arrays, memory maps and dense tensors pass as they are, without a copy. Frames are read by rows, arrays with
-    named dimensions by these names, sparse ones are filled, arrays in files are read into memory. UndefinedError with
-    the type for what cannot be read, MemoryError where it would not fit.
+    NumPy arrays, memory maps and dense tensors are returned as they are, without a copy. Frames are read by rows,
+    arrays with named dimensions by these names, sparse arrays are filled, and arrays in files are read into memory.
+
+    Parameters
+    ----------
+    x : array, tensor, frame, DataArray, sparse array, list or others
+        The container.
+
+    Returns
+    -------
+    array or tensor
+
+    Raises
+    ------
+    UndefinedError
+        If it cannot be read; the error names its type.
+    MemoryError
+        If it does not fit into memory.
+
+    Examples
+    --------
+    >>> to_array(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})).shape
+    (2, 2)
     """
     if isinstance(x, np.ndarray):
         return _read_numpy(x)
@@ -71,20 +90,18 @@ def to_array(x: Any) -> Array:
 
 
 def is_array(x: Any) -> bool:
-    """Whether this is an array that has no names for its samples: NumPy's, or a tensor."""
+    """Return whether this is an array without names of samples: a NumPy array or a tensor."""
     return isinstance(x, np.ndarray) or array_api_compat.is_torch_array(x)
 
 
 def array_type(x: Any) -> str:
-    """Which of the containers that name their samples this is, or is derived from: "pandas.DataFrame", "pandas.Series",
-    "xarray.DataArray", "xarray.Dataset"; else "".
-    """
+    """Return the kind of a container that names its samples, such as "pandas.DataFrame"; else ""."""
     kinds = (("pandas", "DataFrame"), ("pandas", "Series"), ("xarray", "DataArray"), ("xarray", "Dataset"))
     return next((f"{library}.{name}" for library, name in kinds if is_of(x, library, name)), "")
 
 
 def type_name(x: Any) -> str:
-    """The full name of its type, as pandas.DataFrame."""
+    """Return the full name of its type, such as pandas.DataFrame."""
     kind = type(x)
     return (
         kind.__qualname__
@@ -94,26 +111,29 @@ def type_name(x: Any) -> str:
 
 
 def _check_room(shape: tuple[int, ...], itemsize: int, x: Any) -> None:
+    """Raise MemoryError if an array of this shape does not fit into memory."""
     need, free = float(math.prod(shape)) * max(itemsize, 1), psutil.virtual_memory().available
     if need > free:
         raise MemoryError(
             f"a {type_name(x)} of shape {tuple(shape)} is read into memory as a whole, which takes {need / 1e9:.3g} GB,"
-            f" and {free / 1e9:.3g} GB are free: take fewer samples or features, or write it to a .npy file, which is"
-            " read by rows"
+            f" and {free / 1e9:.3g} GB are free. Take fewer samples or features, or write it to a .npy file, which is"
+            " read by rows."
         )
 
 
 def _refused(x: Any, why: str, hint: str) -> UndefinedError:
+    """Return the error for a container that cannot be read."""
     return UndefinedError(
         f"a representation is an array of numbers (samples, features); this is a {type_name(x)}, {why}: {hint}"
     )
 
 
 def _read_numpy(x: np.ndarray) -> np.ndarray:
+    """Read an array of NumPy, of any kind."""
     if isinstance(x, np.ma.MaskedArray):
         if np.ma.is_masked(x):
             raise UndefinedError(
-                "it is a masked array, and there is no measure of holes: leave those samples out on both sides,"
+                "it is a masked array, and no measure takes missing values: leave those samples out on both sides,"
                 " x[~mask.any(axis=1)]"
             )
         x = x.data
@@ -127,11 +147,12 @@ def _read_numpy(x: np.ndarray) -> np.ndarray:
         if "complex" in name:
             raise UndefinedError(f"a representation holds real numbers; it has dtype {name}")
         return x.astype(np.int8 if name.startswith("int") else np.uint8 if name.startswith("uint") else np.float32)
-    # what carries the groups of its rows stays
+    # an array with the groups of its rows is returned as it is
     return x if type(x) in (np.ndarray, np.memmap) or hasattr(x, "groups") else np.asarray(x)
 
 
 def _read_torch(x: Any) -> Any:
+    """Read a tensor of torch, of any kind."""
     if getattr(x, "is_nested", False):
         raise _refused(x, "nested, whose rows have different lengths", "pool each row, or pad them all to one length")
     if x.device.type == "meta":
@@ -141,7 +162,7 @@ def _read_torch(x: Any) -> Any:
     if str(x.layout) != "torch.strided":
         _check_room(tuple(x.shape), x.element_size(), x)
         return x.to_dense()
-    if str(x.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):  # torch reckons little with these
+    if str(x.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):  # torch has few operations for these
         x = x.view(sys.modules["torch"].int64) if x.element_size() == 8 else x.long()
         if x.numel() and int(x.min()) < 0:
             raise UndefinedError(
@@ -152,7 +173,7 @@ def _read_torch(x: Any) -> Any:
 
 
 def _read_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None) -> np.ndarray:
-    """Columns of pandas side by side, in one dtype that holds them all."""
+    """Stack columns of pandas side by side, in one dtype that represents them all."""
     for name, column in zip(names, columns, strict=True):
         dtype = column.dtype
         bad = (
@@ -181,9 +202,9 @@ def _read_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFr
 
 
 def _exactly(column: Any, name: str) -> np.ndarray:
-    """A column of pandas in its own dtype, or as float64, missing values NaN.
+    """Return a column of pandas in its own dtype, or as float64 with NaN for missing values.
 
-    UndefinedError where an integer would lose digits.
+    UndefinedError if an integer would lose digits.
     """
     dtype = column.dtype
     if not isinstance(dtype, np.dtype) or dtype.kind in "iu":
@@ -197,7 +218,7 @@ def _exactly(column: Any, name: str) -> np.ndarray:
 
 
 def check_digits(x: Array, what: str = "it") -> None:
-    """UndefinedError for 64-bit integers beyond 2**53, of which float64 has not all digits."""
+    """Raise UndefinedError for 64-bit integers beyond 2**53, which float64 cannot represent exactly."""
     low, high = int(x.min()), int(x.max())
     if max(high, -low) > 2**53:
         raise UndefinedError(
@@ -208,6 +229,7 @@ def check_digits(x: Array, what: str = "it") -> None:
 
 
 def _read_list(x: Any) -> Array:
+    """Read a list or tuple of rows."""
     parts = [
         part if np.isscalar(part) or isinstance(part, (list, tuple)) or part is None else to_array(part) for part in x
     ]
@@ -228,6 +250,7 @@ def _read_list(x: Any) -> Array:
 
 
 def _read_xarray(x: Any) -> Array:
+    """Read an array of xarray, its samples first."""
     if not is_of(x, "xarray", "DataArray", "Variable"):
         names = join_names(x.data_vars, 4) if hasattr(x, "data_vars") else ""
         raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
@@ -237,6 +260,7 @@ def _read_xarray(x: Any) -> Array:
 
 
 def _read_polars(x: Any) -> np.ndarray:
+    """Read a frame or a series of polars."""
     if is_of(x, "polars", "LazyFrame"):
         raise _refused(x, "which was not computed yet", "x.collect()")
     if not is_of(x, "polars", "DataFrame"):
@@ -262,6 +286,7 @@ def _read_polars(x: Any) -> np.ndarray:
 
 
 def _read_others(x: Any) -> np.ndarray:
+    """Read anything else that NumPy converts to numbers."""
     if x is None or isinstance(x, (str, bytes, Mapping, set, frozenset)):
         hint = "take one of what it holds, x['name']" if isinstance(x, Mapping) else "pass an array"
         raise _refused(x, "which is not one", hint)

@@ -1,4 +1,4 @@
-"""Containers that name their samples: which index or dimension these names are."""
+"""Containers that name their samples: by which index or dimension."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FEATURES = frozenset(
 
 
 def is_of(x: Any, library: str, *names: str) -> bool:
-    """Whether its type, or one that it is derived from, is of this library (and has one of these names)."""
+    """Return whether its type, or a base of it, is of this library (and has one of these names)."""
     return any(
         base.__module__.partition(".")[0] == library and (not names or base.__name__ in names)
         for base in type(x).__mro__
@@ -66,12 +66,14 @@ def is_of(x: Any, library: str, *names: str) -> bool:
 
 
 def has_method(x: Any, method: str, *libraries: str) -> bool:
+    """Return whether it has this method and is of one of these libraries."""
     return hasattr(x, method) and any(is_of(x, library) for library in libraries)
 
 
 def sample_index(x: Any) -> pd.Index | None:
-    """What a container calls its samples: the index of a frame, the coordinate of xarray along its samples; None if it
-    gives them no names.
+    """Return the names of the samples: the index of a frame, or the coordinate of xarray along its samples.
+
+    None if the container does not name its samples.
     """
     if isinstance(x, (pd.DataFrame, pd.Series)):
         return x.index
@@ -99,7 +101,7 @@ def sample_index(x: Any) -> pd.Index | None:
 
 
 def sample_dimension(x: Any) -> str:
-    """The dimension of an xarray DataArray that are the samples, by its name; ValueError where names do not tell it.
+    """Return the sample dimension of an xarray DataArray by its name; ValueError if names do not show it.
 
     It is the one called "sample"; else the only one with another usual name of samples; else the only one without a
     usual name of features.
@@ -117,33 +119,33 @@ def sample_dimension(x: Any) -> str:
     shown = ", ".join(map(repr, x.dims))
     raise ValueError(
         f"the samples of an xarray DataArray are read by the name of a dimension, and of ({shown}) it is not clear"
-        f" which are the samples: call that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
-        f" plain array, samples first: x.transpose({shown}).values"
+        f" which are the samples. Name that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
+        f" plain array, samples first: x.transpose({shown}).values."
     )
 
 
 def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:
-    """ValueError where two DataArrays that meet call their samples differently, or have their other dimensions in
-    another order.
-    """
+    """Raise ValueError if two DataArrays name their samples differently, or their other dimensions are reordered."""
     if not all(is_of(x, "xarray", "DataArray") and x.ndim > 1 for x in (first, other)):
         return
     one, two = sample_dimension(first), sample_dimension(other)
     if one != two:
         raise ValueError(
-            f"the samples of '{names[0]}' are its dimension {one!r}, those of '{names[1]}' its dimension {two!r}: if"
-            f" these are the same samples, give them one name, y.rename({{{two!r}: {one!r}}}), else turn one of them,"
-            " y.transpose(...)"
+            f"the samples of '{names[0]}' are its dimension {one!r}, those of '{names[1]}' its dimension {two!r}. If"
+            f" these are the same samples, give them one name, y.rename({{{two!r}: {one!r}}}); else transpose one of"
+            " them, y.transpose(...)."
         )
     rest, others = ([d for d in x.dims if d != one] for x in (first, other))
     if rest != others and sorted(map(str, rest)) == sorted(map(str, others)):
         raise ValueError(
             f"'{names[0]}' and '{names[1]}' have the same dimensions in another order, {tuple(rest)} and"
-            f" {tuple(others)}, so that features would meet others: y.transpose({', '.join(map(repr, [one, *rest]))})"
+            f" {tuple(others)}, so features would be compared with others. Use"
+            f" y.transpose({', '.join(map(repr, [one, *rest]))})."
         )
 
 
 def _singular(name: str) -> str:
+    """Return a dimension name in lower case, in the singular and without an ending such as _id."""
     name = name.lower()
     for end in ("_id", "_ids", "_index", "_idx", "_number", "_name"):
         name = name.removesuffix(end)

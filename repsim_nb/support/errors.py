@@ -1,4 +1,4 @@
-"""How this package says no: a handful of exceptions and one way to suggest the name that was meant."""
+"""The exceptions of this package, and the functions that word them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,45 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class UndefinedError(ValueError):
-    """A measure has no value here (a constant representation, a NaN in the data, too few samples).
+    """A measure has no value: a constant representation, a NaN in the data, too few samples.
 
-    `compare(on_undefined="mask")` leaves such cells empty and keeps the sentence; every other error stops it.
+    `compare(on_undefined="mask")` leaves these cells empty and keeps the reason; every other error stops it.
+
+    Examples
+    --------
+    >>> rs.measures.get("cka")(np.ones((20, 3)), np.eye(20))
+    Traceback (most recent call last):
+    ...
+    repsim_nb.support.errors.UndefinedError: CKA of 'x': it is constant: all 20 samples have the same activations
     """
 
 
 class DegenerateComparisonError(UndefinedError):
-    """The value exists as arithmetic but is no evidence: CCA where the ranks fill the sample space."""
+    """A value can be computed but is no evidence: CCA of representations whose ranks fill the sample space.
+
+    Examples
+    --------
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 20, 15))
+    >>> try:
+    ...     rs.measures.get("mean_cca")(x, y)
+    ... except rs.measures.DegenerateComparisonError as error:
+    ...     print(str(error).partition(",")[0])
+    CCA of 'x' and 'y': ranks 15 + 15 exceed n - 1 = 19
+    """
 
 
 class MissingRecording(KeyError):
-    """No recording, or more than one, has the key asked for."""
+    """No recording, or more than one, has the requested key."""
 
     __str__ = Exception.__str__  # a KeyError would print its sentence in quotes
 
 
 class DamagedFile(ValueError):
-    """A file is not what it should be; nothing of it was read."""
+    """A file does not have the expected content; nothing of it was read."""
 
 
 class Stopped(Exception):
-    """Long work was asked to stop by the person who started it."""
+    """Long work was stopped by the person who started it."""
 
 
 EXTRAS = {
@@ -45,7 +62,7 @@ EXTRAS = {
 
 @contextmanager
 def explain_missing(name: str) -> Iterator[None]:
-    """Say how to install the extra of a library that is missing, in the error of an import that a public name needs."""
+    """Add how to install a missing library to the error of an import that a public name needs."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -60,20 +77,20 @@ def explain_missing(name: str) -> Iterator[None]:
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line outside of this package that led here."""
     frame, level = sys._getframe(1), 2
-    inside = (_PACKAGE, "contextlib")  # the second stands between a context manager and who enters it
+    inside = (_PACKAGE, "contextlib")  # contextlib is between a context manager and the code that enters it
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
 
 def format_label(label: Any) -> str:
-    """A label in a sentence: 'model/layer' for a key, anything else as it is."""
+    """Write a label for a sentence: 'model/layer' for a key, anything else as it is."""
     return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)
 
 
 @contextmanager
 def add_context(what: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Put what was done before the text of an error; UndefinedError unless other kinds are given."""
+    """Put what was being done before the text of an error, of UndefinedError unless other kinds are given."""
     try:
         yield
     except kinds or (UndefinedError,) as error:  # noqa: B030 - a tuple of classes
@@ -81,7 +98,7 @@ def add_context(what: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def join_names(names: Iterable[object], most: int = 12) -> str:
-    """'a', 'b', 'c' and 9 more."""
+    """List names in a sentence: 'a', 'b', 'c' and 9 more."""
     names = [str(name) for name in names]
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -95,7 +112,7 @@ def check_name(what: str, name: Any, known: Iterable[Any], hint: str = "") -> An
 
 
 def unknown_name(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:
-    """The error for a name that is not there: it names the nearest ones, then what exists.
+    """Return the error for an unknown name: it lists the nearest names, then all.
 
     A name of another type that is the same as text comes first: '0' and 0.
     """

@@ -1,4 +1,4 @@
-"""The ids of samples: by them it is known whether row i of two representations is the same sample."""
+"""The ids of samples: they show whether row i of two representations is the same sample."""
 
 from __future__ import annotations
 
@@ -15,29 +15,49 @@ from repsim_nb.support.errors import join_names
 
 
 def check_ids(ids: Any, n: int) -> np.ndarray:
-    """Ids of n samples as a read-only array (n,) of str or of int64.
+    """Check the ids of n samples.
 
-    ValueError unless they are one per sample, unique, of one of these.
+    Parameters
+    ----------
+    ids : sequence of str or of int
+        One for each sample, all different.
+    n : int
+        The number of samples.
+
+    Returns
+    -------
+    array (n,)
+        Read-only, of str or of int64.
+
+    Raises
+    ------
+    ValueError
+        If they are not one for each sample, unique, and all strings or all integers.
+
+    Examples
+    --------
+    >>> check_ids(["a", "b"], 2).tolist()
+    ['a', 'b']
     """
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise ValueError(f"ids name the samples, one per sample, such as ['a', 'b'] or [17, 4]; got {ids!r}")
+        raise ValueError(f"ids must be one per sample, such as ['a', 'b'] or [17, 4]; got {ids!r}")
     ids = ids.detach().cpu().numpy() if hasattr(ids, "detach") else ids
     if getattr(ids, "ndim", 1) != 1:
-        raise ValueError(f"ids are one per sample, of shape ({n},); got shape {tuple(ids.shape)}")
+        raise ValueError(f"ids must be one per sample, of shape ({n},); got shape {tuple(ids.shape)}")
     plain = isinstance(ids, np.ndarray) and (ids.dtype.kind in "iU" or (ids.dtype.kind == "u" and ids.itemsize < 8))
     items = ids if plain else list(ids)
     if len(items) != n:
-        raise ValueError(f"ids are one per sample; there are {n} samples and {len(items)} ids")
+        raise ValueError(f"ids must be one per sample; there are {n} samples and {len(items)} ids")
     kinds = {str if ids.dtype.kind == "U" else int} if plain else {_kind(item) for item in items}
     if not kinds <= {str, int}:
         odd = next(item for item in items if _kind(item) not in (str, int))
         raise ValueError(
-            f"ids are strings or integers; one of them is {getattr(odd, 'item', lambda: odd)()!r}, which is"
-            f" {type(odd).__name__}. Of other values: [str(value) for value in values]"
+            f"ids must be strings or integers; got {getattr(odd, 'item', lambda: odd)()!r}, which is"
+            f" {type(odd).__name__}. Convert other values, [str(value) for value in values]."
         )
     if len(kinds) > 1:
         raise ValueError(
-            "ids are all strings or all integers, and these are both; make them strings, [str(id) for id in ids]"
+            "ids must be all strings or all integers; got both. Make them strings, [str(id) for id in ids]."
         )
     try:
         array = (
@@ -47,7 +67,7 @@ def check_ids(ids: Any, n: int) -> np.ndarray:
         )
     except OverflowError as error:
         raise ValueError(
-            "ids that are integers fit into 64 bits; make these strings, [str(id) for id in ids]"
+            "ids that are integers must fit into 64 bits. Make them strings, [str(id) for id in ids]."
         ) from error
     check_unique_ids(array)
     array.flags.writeable = False
@@ -55,7 +75,7 @@ def check_ids(ids: Any, n: int) -> np.ndarray:
 
 
 def check_unique_ids(ids: np.ndarray) -> None:
-    """ValueError that names an id of several samples, if there is one."""
+    """Raise ValueError if several samples have one id."""
     if len(np.unique(ids)) < len(ids):
         twice = [item for item, many in Counter(ids.tolist()).items() if many > 1]
         rows = np.flatnonzero(ids == twice[0])
@@ -65,12 +85,12 @@ def check_unique_ids(ids: np.ndarray) -> None:
             else ""
         )
         raise ValueError(
-            f"ids are unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}"
+            f"ids must be unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}"
         )
 
 
 def _kind(item: Any) -> type:
-    """str, int, or the type of what is neither."""
+    """Return str, int, or the type of any other value."""
     if isinstance(item, (str, np.integer)):
         return str if isinstance(item, str) else int
     return type(item)
@@ -92,12 +112,20 @@ def index_ids(index: Any) -> np.ndarray | None:
 
 
 def _counts_rows(index: Any) -> bool:
+    """Return whether an index only counts rows from 0."""
     return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
 
 
 class Names(NamedTuple):
-    """How samples are called. kind: "ids" (each has its own), "count" (0, 1, 2, ... as pandas counts rows where nobody
-    named them), "repeated" (several samples share a name).
+    """The names of samples.
+
+    Attributes
+    ----------
+    names : array (n,)
+        One for each sample.
+    kind : {"ids", "count", "repeated"}
+        "ids": each sample has its own; "count": 0, 1, 2, ..., as pandas counts rows without names; "repeated": several
+        samples have one name.
     """
 
     names: np.ndarray
@@ -105,7 +133,7 @@ class Names(NamedTuple):
 
 
 def names_of(x: Any) -> Names | None:
-    """How a container calls its samples; None where it does not."""
+    """Return the names of the samples of a container, or None."""
     index = sample_index(x)
     if index is None:
         return None
@@ -116,11 +144,10 @@ def names_of(x: Any) -> Names | None:
 
 
 def compare_names(a: Names, b: Names) -> tuple[str, int] | None:
-    """In words how the samples of two sides differ, and how many are common; None where row i may be the same sample in
-    both.
+    """Return how the samples of two sides differ, in words, and how many are common; None if row i may be the same.
 
-    A plain count of rows, 0, 1, 2, ..., names nothing beside text, or beside integers that it does not share. Beside
-    others it is what was left of a frame that was cut or permuted.
+    A plain count of rows, 0, 1, 2, ..., names nothing if the other side has text, or integers without a common one.
+    With others it is the rest of a frame that was cut or permuted.
     """
     if a.kind == b.kind == "ids":
         return None if same_ids(a.names, b.names) else how_ids_differ(a.names, b.names)
@@ -135,38 +162,35 @@ def compare_names(a: Names, b: Names) -> tuple[str, int] | None:
     if "count" not in (a.kind, b.kind):
         return how, common
     return (
-        (f"{how}; if row i is the same sample all the same, say so by x.reset_index(drop=True)", common)
-        if common
-        else None
+        (f"{how}; if row i is the same sample on both sides, use x.reset_index(drop=True)", common) if common else None
     )
 
 
 def _are_integers(names: np.ndarray) -> bool:
+    """Return whether all names are integers, or text of integers."""
     return names.dtype.kind in "iu" or all(re.fullmatch(r"-?\d+", name) for name in names.tolist())
 
 
 def _how_names_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    """Return how two lists of names differ, in words, and how many are common."""
     row = int(np.flatnonzero(a != b)[0])
     how = "name the same samples, in another order" if np.array_equal(np.sort(a), np.sort(b)) else "differ"
     return f"their indices {how} (row {row} is {a[row].item()!r} and {b[row].item()!r})", len(np.intersect1d(a, b))
 
 
 def check_order(x: Any, labels: Any) -> None:
-    """ValueError where labels of samples (a Series, a frame of one column) have an index, and the samples ids, and both
-    are the same in another order.
-    """
+    """Raise ValueError if the index of labels has the same names as the samples, in another order."""
     names, others = names_of(x), names_of(labels)
     if names is None or others is None or not (found := compare_names(names, others)):
         return
     how = "y = y.loc[x.index]" if found[1] else "give both the same index"
     raise ValueError(
-        f"labels stand beside the samples row by row, and by their indices {found[0]}: bring them into the order of the"
-        f" samples, {how}"
+        f"labels must be in the order of the samples, and by the indices of both {found[0]}. Reorder the labels: {how}."
     )
 
 
 def ids_fingerprint(ids: np.ndarray | None) -> str:
-    """32 hex digits: a hash of ids that `check_ids` returned; "" for None."""
+    """Return a hash of ids that `check_ids` returned, 32 hex digits; "" for None."""
     if ids is None:
         return ""
     digest = hashlib.blake2b(f"{ids.dtype.kind} {len(ids)}".encode(), digest_size=16)
@@ -175,7 +199,7 @@ def ids_fingerprint(ids: np.ndarray | None) -> str:
 
 
 def hash_values(digest: hashlib.blake2b, values: np.ndarray) -> None:
-    """Put integers or texts into a hash, each text with its length, so that no two lists give the same bytes."""
+    """Add integers or texts to a hash, each text with its length, so that different lists give different bytes."""
     if values.dtype.kind == "i":
         digest.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
     else:
@@ -185,12 +209,12 @@ def hash_values(digest: hashlib.blake2b, values: np.ndarray) -> None:
 
 
 def same_ids(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether row i is the same sample in both, for all i."""
+    """Return whether row i is the same sample in both, for all i."""
     return a is b or (a.dtype.kind == b.dtype.kind and np.array_equal(a, b))
 
 
 def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
-    """In words how two lists of ids differ -> (words, number of common ids)."""
+    """Return how two lists of ids differ, in words, and the number of common ids."""
     if a.dtype.kind != b.dtype.kind:
         return (
             f"the ids of one are strings and of the other integers ({a[0].item()!r} and {b[0].item()!r})"
@@ -207,4 +231,4 @@ def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
             ),
             common,
         )
-    return f"their samples are others ({len(a)} ids and {len(b)} ids, {common} of them common)", common
+    return f"their samples differ ({len(a)} ids and {len(b)} ids, {common} of them common)", common

@@ -1,4 +1,4 @@
-"""Labels: the key of a recording, and labels selected by a field, a pattern, a short name or a table of values."""
+"""Labels: the key of a recording, and the selection of labels by a field, a pattern, a short name or a table."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ Choice: TypeAlias = str | Mapping[Any, Any] | pd.Series | Sequence[Any]
 
 
 class Key(NamedTuple):
-    """The address of a recording.
+    """The address of a recording: model, layer, data set, training step and pooling.
 
     Parameters
     ----------
     model : str
+        The name of the model.
     layer : str
+        The name of the layer.
     dataset : str
+        The name of the data set.
     step : int or str
-        The step of training.
+        The training step, as a number or a name; 0 if there is only one.
     pool : str
         How the output of the layer became rows, as in `record`.
 
@@ -47,7 +50,7 @@ class Key(NamedTuple):
 
     @property
     def by_token(self) -> bool:
-        """Whether a row is a token (or a place of a picture), so that a sample is several rows."""
+        """Whether a row is a token, or a position in a picture, so that a sample is several rows."""
         return str(self.pool).startswith("tokens")
 
     def __str__(self) -> str:
@@ -58,9 +61,7 @@ class Key(NamedTuple):
 
 
 def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
-    """The one key that is meant, by itself or by a name short enough to fit only one; MissingRecording where none or
-    several fit.
-    """
+    """Return the one key that is meant, given as a key or as a name that fits only one; else raise MissingRecording."""
     if isinstance(key, tuple):
         if key in keys:
             return Key(*key)
@@ -73,23 +74,22 @@ def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
             str(unknown_name("recording", key, dict.fromkeys([*(k.layer for k in keys), *(str(k) for k in keys)])))
         )
     raise MissingRecording(
-        f"'{key}' fits {len(fits)} recordings: {join_names(fits)}. Say which: x['model/layer'] or x.where(model=...)"
+        f"'{key}' fits {len(fits)} recordings: {join_names(fits)}. Select one: x['model/layer'] or x.where(model=...)"
     )
 
 
 def check_step(step: Any) -> int | str:
-    """A step of training as keys have it: a whole number, as int, or a name; ValueError for anything else."""
+    """Return a training step as an int or a name; ValueError for anything else."""
     step = _whole(step)
     if isinstance(step, int) or (isinstance(step, str) and step.strip()):
         return step
     raise ValueError(
-        "a step of training is a whole number or a name, as step=5000 or step='last' (0 where it is not said); got"
-        f" {step!r}"
+        f"step must be an integer or a name, such as step=5000 or step='last' (0 by default); got {step!r}"
     )
 
 
 def _whole(step: Any) -> Any:
-    """1, True and 1.0 make equal keys, so they make one."""
+    """Return 1, True and 1.0 as 1, since they give equal keys."""
     step = step.item() if getattr(step, "ndim", None) == 0 else step
     return int(step) if isinstance(step, int) or (isinstance(step, float) and step.is_integer()) else step
 
@@ -100,14 +100,31 @@ def _whole(step: Any) -> Any:
 def select(
     labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = ""
 ) -> list[bool]:
-    """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
+    """Return which labels have the wanted fields.
 
-    Text that is one of the values is that value and no pattern. Of `layer` a whole number counts among the labels that
-    agree in all other fields: -2 is the last but one of each model.
-    ValueError names the nearest field or value where one is unknown, and says so where no label has all.
+    Parameters
+    ----------
+    labels : sequence of tuple
+        The fields of each label.
+    names : sequence of str
+        The names of the fields.
+    wanted : {name: value, pattern or list of them}
+        A pattern has * and ?. Text that is one of the values is that value, and not a pattern. An integer for `layer`
+        counts among the labels that agree in all other fields: -2 is the last but one layer of each model.
+    hint : str
+        What the error adds for an unknown field.
+
+    Returns
+    -------
+    list of bool
+
+    Raises
+    ------
+    ValueError
+        If a field or a value is unknown (the error lists the nearest ones), or no label has all.
     """
     if not isinstance(wanted, Mapping):
-        raise TypeError(f"labels are chosen by fields, {{'model': 'a'}}; got {wanted!r}")
+        raise TypeError(f"labels are selected by fields, {{'model': 'a'}}; got {wanted!r}")
     keep = [True] * len(labels)
     for name, choice in wanted.items():
         if name not in names:
@@ -122,7 +139,7 @@ def select(
         for pattern, fitting in zip(patterns, fits, strict=True):
             if not any(fitting):
                 raise unknown_name(name, pattern, dict.fromkeys(column))
-        keep = [kept and any(fitting[i] for fitting in fits) for i, kept in enumerate(keep)]
+        keep = [before and any(fitting[i] for fitting in fits) for i, before in enumerate(keep)]
     if not any(keep):
         raise ValueError(
             f"nothing has {', '.join(f'{name}={choice!r}' for name, choice in wanted.items())} together"
@@ -133,13 +150,13 @@ def select(
 
 
 def step_order(step: Any) -> tuple[bool, float]:
-    """Sorts steps that are numbers (7, "7") by size, and names behind them as they come."""
+    """Return a key that sorts steps that are numbers (7, "7") by size, and names behind them in their order."""
     number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
     return number == math.inf, number
 
 
 def _counted(labels: Sequence[tuple[Any, ...]], at: int, number: int) -> list[bool]:
-    """Which labels are number `number` (from the end where negative) among those that share their other fields."""
+    """Return which labels are number `number` (negative: from the end) among those with the same other fields."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, label in enumerate(labels):
         groups.setdefault((*label[:at], *label[at + 1 :]), []).append(i)
@@ -155,17 +172,18 @@ def _counted(labels: Sequence[tuple[Any, ...]], at: int, number: int) -> list[bo
 
 
 def _fitting(column: Sequence[Any], pattern: Any) -> list[bool]:
-    """Which values are this one, else which fit it as a pattern."""
+    """Return which values are equal to the pattern; if none, which match it as a pattern."""
     same = [bool(value == pattern) for value in column]
     if any(same) or not isinstance(pattern, str):
         return same
-    return [fnmatchcase(str(value), pattern.replace("[", "[[]")) for value in column]  # names of subsets hold brackets
+    return [fnmatchcase(str(value), pattern.replace("[", "[[]")) for value in column]  # names of subsets have brackets
 
 
 # -- the labels of an axis of a table
 
 
 def to_axis(labels: Mapping[Any, Any]) -> pd.Index:
+    """Return labels as an index: keys as a MultiIndex of their fields, others as text."""
     first = next(iter(labels))
     if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
         return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
@@ -176,10 +194,12 @@ def to_axis(labels: Mapping[Any, Any]) -> pd.Index:
 
 
 def frame_of(axis: pd.Index) -> pd.DataFrame:
+    """Return the fields of an axis as a frame."""
     return axis.to_frame(index=False)
 
 
 def select_from_axis(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
+    """Return which labels of an axis have the wanted fields, as `select` does."""
     frame = frame_of(axis)
     hint = (
         "Labels that are plain text have no fields: rs.from_arrays makes keys of 'model/layer'."
@@ -192,9 +212,9 @@ def select_from_axis(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
 
 
 def varying_fields(axis: pd.Index) -> list[str]:
-    """The fields that tell the labels of an axis apart.
+    """Return the fields that distinguish the labels of an axis.
 
-    The layer is none of them where labels of several models differ without it: models call the same layer
+    The layer is not one of them if labels of several models differ without it, since models name the same layer
     differently.
     """
     frame = frame_of(axis)
@@ -204,7 +224,7 @@ def varying_fields(axis: pd.Index) -> list[str]:
 
 
 def constant_fields(axis: pd.Index) -> dict[str, Any]:
-    """The fields that are the same for all labels of the axis, those at their usual value left out."""
+    """Return the fields that are the same for all labels of the axis, without those at their usual value."""
     frame = frame_of(axis)
     return {
         name: frame[name].iloc[0]
@@ -214,29 +234,45 @@ def constant_fields(axis: pd.Index) -> dict[str, Any]:
 
 
 def short_labels(axis: pd.Index) -> Labels:
-    """Each label by the fields that vary within the axis, joined by /; the last field where none does."""
+    """Return each label by the fields that vary within the axis, joined by /; by one field if none varies."""
     frame = frame_of(axis)
     varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
 
 
 def model_names(axis: pd.Index) -> Labels:
-    """Each label by its model where that tells them apart, else its short label."""
+    """Return the model of each label if the models differ, else the short label."""
     models = tuple(map(str, axis.get_level_values("model"))) if "model" in axis.names else ()
     return models if models and len(set(models)) == len(models) else short_labels(axis)
 
 
 def values_per_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
-    """One value an item of an axis: from a field of its labels, {model: value} or a Series by model (the first level,
-    where labels have no model; the cards of many checkpoints may say the same many times) or by whole label, or the
-    values themselves. Its name is that of the field or the Series, else `what`.
+    """Return one value for each item of an axis.
 
-    ValueError names the items without a value, the nearest field, a model with several values.
+    Parameters
+    ----------
+    axis : Index
+        The labels.
+    choice : str, {model: value}, Series or sequence
+        A field of the labels; values by model, or by the first level if labels have no model (the same model may appear
+        many times with one value); a Series by whole label; or the values themselves.
+    what : str
+        The name of the values, for errors.
+
+    Returns
+    -------
+    Series
+        Named after the field or the Series, else `what`.
+
+    Raises
+    ------
+    ValueError
+        If an item has no value, a field is unknown, or a model has several values.
     """
     names = [str(name) for name in axis.names]
     if isinstance(choice, str):
         if choice not in names:
-            plain = " Names with fields come from rs.from_arrays({'network/layer': x})." if names == ["label"] else ""
+            plain = " Names with fields come from rs.from_arrays({'model/layer': x})." if names == ["label"] else ""
             raise unknown_name(
                 f"field for {what}",
                 choice,
@@ -269,7 +305,7 @@ def values_per_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
 
 
 def check_one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
-    """A choice by model (or label, or run) with one entry each; ValueError where it says two things of one."""
+    """Return a choice by model (or label, or run) with one entry each; ValueError if one has several values."""
     if not isinstance(choice, pd.Series) or choice.index.is_unique:
         return choice
     single = choice[~pd.DataFrame({"of": list(choice.index), "value": choice.to_numpy()}).duplicated().to_numpy()]
@@ -283,9 +319,7 @@ def check_one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -
 
 
 def explain_same_text(one: Iterable[Any], other: Iterable[Any]) -> str:
-    """The sentence for labels that are the same as text only, such as the integers and texts of a table read from CSV;
-    empty where none are.
-    """
+    """Explain labels that are the same as text only, such as integers and text of a table read from CSV; else ""."""
     one, texts = list(one), {_as_text(label): label for label in other}
     known = set(texts.values())
     for label in one:
@@ -300,17 +334,21 @@ def explain_same_text(one: Iterable[Any], other: Iterable[Any]) -> str:
 
 
 def _as_text(label: Any) -> Any:
+    """Return a label, or each of its fields, as text."""
     return tuple(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 def match_labels(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the items that both axes have: by whole labels, or where they share fewer than two, by the fields that
-    vary. A label that is there twice tells nothing.
+    """Return the places of the items that both axes have, on each axis.
+
+    Items are matched by whole labels; if fewer than two match, by the fields that vary. A label that is there twice is
+    not matched.
     """
     whole = _common(mine, other)
     return whole if len(whole[0]) > 1 else _common(pd.Index(short_labels(mine)), pd.Index(short_labels(other)))
 
 
 def _common(a: pd.Index, b: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the labels that are there once on both axes."""
     both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
     return a.get_indexer_for(both), b.get_indexer_for(both)

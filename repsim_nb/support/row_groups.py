@@ -1,6 +1,4 @@
-"""Groups of rows: which rows of an array depend on each other, as the tokens of a sentence do; and arrays that carry
-the labels of their rows' groups.
-"""
+"""Groups of rows that depend on each other, as the tokens of a sentence do, and arrays that have them."""
 
 from __future__ import annotations
 
@@ -17,8 +15,9 @@ from repsim_nb.support.ids import hash_values
 
 
 def stored_groups(labels: np.ndarray) -> np.ndarray:
-    """Labels that `check_labels` returned, as a file can hold them: a read-only array of str or of int64, equal where
-    they are equal.
+    """Return labels that `check_labels` returned as a read-only array of str or int64, which a file can store.
+
+    Labels that are equal stay equal, and others stay different.
     """
     kind = labels.dtype.kind
     # a column of integers is often read as floats
@@ -34,8 +33,8 @@ def stored_groups(labels: np.ndarray) -> np.ndarray:
         if len(set(texts)) < len(texts):
             twice = next(text for place, text in enumerate(texts) if text in texts[:place])
             raise ValueError(
-                f"groups are kept as text, and different labels print alike, such as {twice}: make them strings or"
-                " integers"
+                f"groups are stored as text, and different labels have the same text, such as {twice}. Make them"
+                " strings or integers."
             )
         stored = np.array(texts, dtype=np.str_)[codes]
     stored.flags.writeable = False
@@ -43,13 +42,13 @@ def stored_groups(labels: np.ndarray) -> np.ndarray:
 
 
 def runs_of(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(label, number of rows) of each run of rows that follow one another with one label."""
+    """Return (label, number of rows) of each run of consecutive rows with one label."""
     first = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else np.empty(0, int)
     return groups[first], np.diff(np.append(first, len(groups)))
 
 
 def groups_fingerprint(groups: np.ndarray | None) -> str:
-    """32 hex digits: a hash of labels that `stored_groups` returned; "" for None."""
+    """Return a hash of labels that `stored_groups` returned, 32 hex digits; "" for None."""
     if groups is None:
         return ""
     labels, rows = runs_of(groups)
@@ -60,16 +59,16 @@ def groups_fingerprint(groups: np.ndarray | None) -> str:
 
 
 def _codes(groups: np.ndarray) -> np.ndarray:
-    """Each label by its place among the first appearances."""
+    """Return each label as its place in the order of first appearance."""
     _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[codes]
 
 
 def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether row i is of the same group in both, for all i.
+    """Return whether row i is of the same group in both, for all i.
 
-    Where the labels of one are ids in words, and those of the other only count the samples, as if no ids were known,
-    only the cuts can be held against each other.
+    If the labels of one are ids as text, and those of the other only count the samples (no ids were known), only the
+    boundaries of the groups are compared.
     """
     if a is b or (a.dtype.kind == b.dtype.kind and np.array_equal(a, b)):
         return True
@@ -83,7 +82,7 @@ def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
-    """In words where two lists of labels, of as many rows, differ first."""
+    """Return in words where two lists of labels, of as many rows, first differ."""
     if a.dtype.kind == b.dtype.kind:
         row = int(np.flatnonzero(a != b)[0])
     else:
@@ -93,10 +92,10 @@ def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None) -> None:
-    """Row i is of the same group in all representations (with these labels), as far as their groups are known;
-    ValueError names the first row that differs.
+    """Check that row i is of the same group in all representations (with these labels), as far as groups are known.
 
-    Ids decide where both know them. Unlike numbers of rows are another error.
+    ValueError names the first row that differs. Ids decide if both have them. Different numbers of rows are another
+    error.
     """
     known = []
     for xs in sides.values():
@@ -114,17 +113,16 @@ def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None
         if (has_ids and its_ids) or len(its) != len(groups) or same_groups(its, groups):
             continue
         raise ValueError(
-            f"the same rows are needed in every representation, in one order, and those of '{format_label(other)}' and"
-            f" '{format_label(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data"
-            " set with one cut into tokens (all layers of one model have it), or pooled, one row a sample: record(...,"
-            " pool='mean')"
+            f"every representation needs the same rows, in one order, and those of '{format_label(other)}' and"
+            f" '{format_label(label)}' are of different groups: {how_groups_differ(its, groups)}. Record both on one"
+            " data set with the same tokens (all layers of one model have them), or with one row for each sample,"
+            " record(..., pool='mean')."
         )
 
 
-# -- arrays that carry them
-# --------------------------------------------------------------------------------------------------
+# -- arrays with groups
 
-_WRITE = {np.copyto, np.putmask, np.place}  # into their first argument
+_WRITE = {np.copyto, np.putmask, np.place}  # functions that write into their first argument
 
 
 def _clearing(name: str) -> Any:
@@ -138,11 +136,11 @@ def _clearing(name: str) -> Any:
 
 
 class _WithGroups:
-    """An array whose attribute `groups` has one label a row, or is None.
+    """An array whose attribute `groups` has one label for each row, or is None.
 
-    Results carry it only where row i is known to come from row i, or rows are chosen. What may move rows in place
-    (`rng.shuffle(x)`, `x[:] = x[order]`, `x.sort(axis=0)`) clears it, also through a view of this kind. Writing by
-    `np.asarray(x)` or by C code (`rng.permuted(x, out=x)`) cannot be seen.
+    A result has groups only if row i is known to come from row i, or rows are selected. Operations that may move rows
+    in place (`rng.shuffle(x)`, `x[:] = x[order]`, `x.sort(axis=0)`) clear them, also through a view of this kind.
+    Writing by `np.asarray(x)` or by C code (`rng.permuted(x, out=x)`) cannot be detected.
     """
 
     __array_priority__ = 1.0  # that of a memory map is lower than an array's
@@ -191,7 +189,7 @@ class _WithGroups:
         return super().__array_function__(function, types, args, kwargs)  # type: ignore[misc]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        # written to many places it moves no rows; one by one it may
+        # one number written to many places moves no rows; to one place it may
         one_number = np.ndim(value) == 0 and not isinstance(value, np.ndarray)
         if not one_number or (self.groups is not None and self.size <= len(self)):  # type: ignore[attr-defined, arg-type]
             self._clear()
@@ -215,7 +213,7 @@ class _WithGroups:
         return _set_groups(result, self.groups[first]) if one_list else result
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        if array is self:  # written in place, from rows of the same groups or it carries none
+        if array is self:  # written in place: groups stay if all operands have the same
             if (
                 context is None
                 or context[0].signature is not None
@@ -254,6 +252,7 @@ class GroupedMap(_WithGroups, np.memmap):
 
 
 def _set_groups(array: Any, groups: np.ndarray | None) -> Any:
+    """Set the groups of an array that can have them, if the number of rows fits."""
     if (
         groups is not None
         and isinstance(array, (GroupedArray, GroupedMap))
@@ -265,9 +264,9 @@ def _set_groups(array: Any, groups: np.ndarray | None) -> Any:
 
 
 def groups_of(array: Any) -> np.ndarray | None:
-    """The labels of the groups of its rows; None if it has none.
+    """Return the labels of the groups of the rows of an array, or None.
 
-    A table may have a column of the name `groups`, which is something else.
+    A column `groups` of a table is something else.
     """
     groups, shape = getattr(array, "groups", None), tuple(getattr(array, "shape", ()))
     # `x.shape = ...` changes the number of rows
@@ -275,9 +274,7 @@ def groups_of(array: Any) -> np.ndarray | None:
 
 
 def attach_groups(array: Any, groups: np.ndarray | None) -> Any:
-    """The same numbers as an array whose `groups` are these; an array that cannot have any, or groups=None: the array
-    as it is.
-    """
+    """Return the same numbers as an array with these `groups`; the array itself if it cannot have any, or for None."""
     if groups is None:
         return array
     if isinstance(array, np.memmap):
@@ -285,6 +282,6 @@ def attach_groups(array: Any, groups: np.ndarray | None) -> Any:
     if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
         return _set_groups(array.view(GroupedArray), groups)
     if hasattr(array, "detach"):
-        array = array[:]  # a view of a torch tensor: attributes of the user's own are not ours to set
+        array = array[:]  # a view, since the tensor of the user must not get an attribute
         array.groups = groups
     return array

@@ -1,4 +1,4 @@
-"""What travels between processes: files as addresses, and values that each process makes for itself."""
+"""What is sent between processes: files as addresses, and values that each process computes for itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Address(NamedTuple):
-    """Where the numbers of a memory-mapped array are. transposed: columns are contiguous, not rows."""
+    """Where the numbers of a memory-mapped array are; transposed: columns are contiguous, not rows."""
 
     path: str
     offset: int
@@ -24,9 +24,7 @@ class Address(NamedTuple):
 
 
 def pack(x: Any) -> Any:
-    """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else
-    as it is.
-    """
+    """Replace memory-mapped arrays (or contiguous parts of them) by addresses, also inside lists and tuples."""
     if isinstance(x, (list, tuple)):
         return map_items(pack, x)
     if not isinstance(x, np.memmap) or not x.filename or x.mode == "c":  # a private copy differs from its file
@@ -43,44 +41,43 @@ def pack(x: Any) -> Any:
 
 
 def unpack(x: Any) -> Any:
-    """The inverse of `pack`: opens files at their addresses."""
+    """Undo `pack`: open files at their addresses."""
     if isinstance(x, Address):
         try:
             array = np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{platform.node() or 'a worker'} has no file {x.path}: workers on other machines are told where"
-                " numbers lie, not the numbers, so files must be on a disk that all of them have under the same path"
+                f"{platform.node() or 'a worker'} has no file {x.path}: workers on other machines get the path of an"
+                " array, not its numbers. Put the files on a disk that all machines have under the same path."
             ) from error
         return array.T if x.transposed else array
     return map_items(unpack, x) if isinstance(x, (list, tuple)) else x
 
 
 def has_address(x: Any) -> bool:
-    """Whether `pack` makes an address of it."""
+    """Return whether `pack` replaces it by an address."""
     return isinstance(pack(x), Address)
 
 
 def map_items(f: Callable[[Any], Any], x: Any) -> Any:
-    """f of every item of a list or a (named) tuple, as one of its kind."""
+    """Apply f to every item of a list or a (named) tuple, and return the same type."""
     return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))
 
 
 def size_in_bytes(x: Any) -> int:
-    """Bytes of the arrays in a value, files not counted."""
+    """Return the bytes of the arrays in a value, without files."""
     if isinstance(x, (list, tuple)):
         return sum(map(size_in_bytes, x))
     return 0 if isinstance(x, np.memmap) else getattr(x, "nbytes", 0)
 
 
-CACHE_BYTES = 2**29  # of deferred values that a process keeps for the tasks to come
+CACHE_BYTES = 2**29  # of deferred values that a process keeps for later tasks
 
 
 class Deferred:
-    """f(x), computed where it is needed: `value()` computes it once a process and caches it, least recently used first
-    out.
+    """f(x), computed once in each process that needs it, and cached there (least recently used first out).
 
-    key: the same wherever this value is asked for, and different for all others. x travels as `pack` has it.
+    key: the same wherever this value is needed, and different for all others. x is sent as `pack` returns it.
     """
 
     def __init__(self, f: Callable[[Any], Any], x: Any, key: Hashable) -> None:
@@ -90,7 +87,7 @@ class Deferred:
         with _lock:
             entry = CACHE.setdefault(self.key, _Entry())
             CACHE.move_to_end(self.key)  # the last is the most recent
-        with entry.lock:  # whoever else wants it waits
+        with entry.lock:  # other threads that need it wait
             if entry.value is None:
                 entry.value = self.f(unpack(self.x))
                 entry.size = size_in_bytes(entry.value)

@@ -1,4 +1,4 @@
-"""What users pass in: representations, and labels of samples."""
+"""Checks of what users pass in: representations, options, and labels of samples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,34 @@ from repsim_nb.support.errors import UndefinedError
 
 
 def check_representation(x: Array, *, min_samples: int = 1, double: bool = False, constant: bool = False) -> Array:
-    """Check one representation and bring it to (n, p) in the precision of the work.
+    """Check one representation and convert it to (n, p) in the precision of the work.
 
-    Half precision becomes float32, integers float64; `double` asks for float64 throughout. UndefinedError where there
-    are fewer than `min_samples` samples, no feature, a NaN or an infinity, or (unless `constant` is allowed) all
-    samples are alike.
+    Half precision becomes float32, integers float64.
+
+    Parameters
+    ----------
+    x : array (n, ...)
+        The representation.
+    min_samples : int
+        The smallest legal number of samples.
+    double : bool
+        Whether the result is in float64 in any case.
+    constant : bool
+        Whether all samples may be the same.
+
+    Returns
+    -------
+    array (n, p)
+
+    Raises
+    ------
+    UndefinedError
+        If there are too few samples, no feature, a NaN or an infinity, or all samples are the same.
+
+    Examples
+    --------
+    >>> check_representation(np.arange(12).reshape(3, 2, 2)).shape
+    (3, 4)
     """
     x, dtype = check_shape(x, min_samples)
     xp = array_api_compat.array_namespace(x)
@@ -33,8 +56,9 @@ def check_representation(x: Array, *, min_samples: int = 1, double: bool = False
 
 
 def check_shape(x: Array, min_samples: int) -> tuple[Array, Any]:
-    """The part of `check_representation` that looks at no number (but at those of 64-bit integers) -> (x as (n, p), the
-    precision to work in).
+    """Check shape and dtype, but no numbers except 64-bit integers.
+
+    Returns x as (n, p), and the precision of the work.
     """
     x = to_array(x)
     xp = array_api_compat.array_namespace(x)
@@ -70,7 +94,7 @@ def check_shape(x: Array, min_samples: int) -> tuple[Array, Any]:
 
 
 def not_finite_error(x: Array) -> UndefinedError:
-    """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
+    """Return the error for a representation with NaN or infinity: how many, and where the first is."""
     xp = array_api_compat.array_namespace(x)
     many, first, step = 0, (0, 0), max(1, 2**22 // x.shape[1])  # some rows at a time: x may be larger than memory
     for start in range(0, x.shape[0], step):
@@ -85,7 +109,7 @@ def not_finite_error(x: Array) -> UndefinedError:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """An array or a tensor, on any device, as a NumPy array; bfloat16, which NumPy lacks, as float32."""
+    """Convert an array or a tensor on any device to a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
     if array_api_compat.is_torch_array(x):
         x = x.detach().cpu()
         x = x.float() if "bfloat16" in str(x.dtype) else x
@@ -93,7 +117,7 @@ def to_numpy(x: Array) -> np.ndarray:
 
 
 def is_integer(value: object) -> bool:
-    """Whether it is an integer of Python or NumPy; True, False and 1.0 are none."""
+    """Return whether it is an integer of Python or NumPy; True, False and 1.0 are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -111,7 +135,7 @@ def check_integer(
     minimum, maximum : int, optional
         The smallest and the largest legal value; a maximum comes with a minimum.
     hint : str
-        What else the error says of legal values.
+        What else the error says about legal values.
 
     Returns
     -------
@@ -120,7 +144,7 @@ def check_integer(
     Raises
     ------
     ValueError
-        If it is no integer in that range.
+        If it is not an integer in that range.
 
     Examples
     --------
@@ -134,7 +158,7 @@ def check_integer(
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a real number of Python or NumPy; True and False are none."""
+    """Return whether it is a real number of Python or NumPy; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -150,7 +174,7 @@ def check_fraction(value: Any, name: str, *, maximum: float | None = None, hint:
     maximum : float, optional
         The largest legal value, which is then included.
     hint : str
-        What else the error says of legal values.
+        What else the error says about legal values.
 
     Returns
     -------
@@ -159,7 +183,7 @@ def check_fraction(value: Any, name: str, *, maximum: float | None = None, hint:
     Raises
     ------
     ValueError
-        If it is no number in that range.
+        If it is not a number in that range.
 
     Examples
     --------
@@ -182,7 +206,7 @@ def check_positive(value: Any, name: str, *, hint: str = "") -> float:
     name : str
         The name of the option, for the error.
     hint : str
-        What else the error says of legal values.
+        What else the error says about legal values.
 
     Returns
     -------
@@ -191,7 +215,7 @@ def check_positive(value: Any, name: str, *, hint: str = "") -> float:
     Raises
     ------
     ValueError
-        If it is no such number.
+        If it is not a number above 0.
 
     Examples
     --------
@@ -236,13 +260,34 @@ def check_choice(value: Any, name: str, choices: Sequence[str], *, hint: str = "
 
 
 def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> np.ndarray:
-    """One label for each of n things (samples, items), as groups, strata, targets or classes are given -> array (n,),
-    in which equal labels are equal.
+    """Check labels of n samples or items, such as groups, strata, targets or classes.
 
-    values: a list, an array or a column (n, 1), a tensor, a Series, a Categorical: integers, floats, text, True and
-    False, or other Python objects with a value of their own.  what: how they are called, for the error.  undefined:
-    whether NaN and None are allowed.  ValueError for another number of them, for what has no order, and for an
-    undefined label, with its row.
+    Parameters
+    ----------
+    values : list, array, tensor, Series or Categorical
+        One label for each: integers, floats, text, True and False, or other hashable Python objects. A column (n, 1) is
+        flattened.
+    n : int
+        How many there must be.
+    what : str
+        The name of the labels, for the error.
+    undefined : bool
+        Whether NaN and None are allowed.
+
+    Returns
+    -------
+    array (n,)
+        Labels that are equal are equal in it.
+
+    Raises
+    ------
+    ValueError
+        If there is another number of labels, they have no order (a set), or one is undefined.
+
+    Examples
+    --------
+    >>> check_labels(["a", "b", "a"], 3, "groups").tolist()
+    ['a', 'b', 'a']
     """
     if not isinstance(values, Iterable) and getattr(values, "ndim", None) and hasattr(values, "__getitem__"):
         values = to_array(values)  # as Zarr's
@@ -282,9 +327,7 @@ def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> 
 
 
 def _labels(values: Any) -> np.ndarray:
-    """As an array of one kind: integers, floats, text, True and False, or objects where kinds are mixed, so that 1 and
-    "1" stay two labels.
-    """
+    """Convert labels to an array of one kind, or of objects if kinds are mixed, so that 1 and "1" stay two labels."""
     if isinstance(values, np.ma.MaskedArray):
         values = [
             None if hole else value
@@ -315,7 +358,7 @@ def _labels(values: Any) -> np.ndarray:
 
 
 def _unwrapped(item: Any, row: int) -> Any:
-    """A scalar of any library as Python's; objects as they are, if they can be told apart by value."""
+    """Convert a scalar of any library to Python; other objects must be hashable."""
     if (
         hasattr(item, "item")
         and getattr(item, "ndim", 0) == 0
@@ -337,17 +380,19 @@ def _unwrapped(item: Any, row: int) -> Any:
 
 
 def _is_missing(item: Any) -> bool:
+    """Return whether a label is undefined."""
     return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
 
 
 def check_diagonal(frame: pd.DataFrame) -> None:
-    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are
-    0. A diagonal without values (NaN) is one of dissimilarities.
+    """Raise ValueError if a frame is not one of dissimilarities, which are 0 on the diagonal.
+
+    A plain frame does not show what its numbers are. A diagonal of NaN passes.
     """
     sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
     diagonal = np.diag(sizes)
     if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
         raise ValueError(
-            f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they"
-            " similarities? Pass the Comparison itself, or its .dissimilarity()"
+            f"a frame must have dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are"
+            " they similarities? Pass the Comparison itself, or its .dissimilarity()."
         )
