@@ -72,7 +72,7 @@ def test_ids_are_a_copy():
         ([1] * 20, "ids must be unique; 1 is the id of 20 samples"),
         (
             np.repeat(range(10), 2),
-            r"ids must be unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more",
+            r"must be unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more",
         ),
         ([*range(19), "a"], "ids must be all strings or all integers; got both"),
         ([*range(19), 0.5], "ids must be strings or integers; got 0.5, which is float"),

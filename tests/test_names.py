@@ -485,3 +485,18 @@ def test_what_is_a_name_is_no_pattern():
         "a[1]"
     ]
     assert [key.model for key in x.where(model="*b")] == ["ab"]
+
+
+@pytest.mark.parametrize(
+    "lookup, words",
+    [
+        (lambda: rs.comapre, "unknown name in rs 'comapre'. Did you mean 'compare'"),
+        (lambda: rs.inference.permuation_test, "unknown name in rs.inference .*Did you mean 'permutation_test'"),
+        (lambda: rs.inference.unrelated, "rs.inference has no 'unrelated'; it is now 'chance_values'"),
+        (lambda: rs.measures.CKKA, "Did you mean 'CKA'"),
+    ],
+)
+def test_a_misspelt_or_old_name_gets_the_right_one(lookup, words):
+    with pytest.raises(AttributeError, match=words):
+        lookup()
+    assert not hasattr(rs.inference, "__wrapped__")

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
@@ -132,3 +133,34 @@ def unknown_name(what: str, name: object, known: Iterable[object], hint: str = "
     sentence += f" Did you mean {' or '.join(repr(k) for k in near)}?" if near else ""
     sentence += f" Known: {join_names(texts, 30)}." if texts else ""
     return ValueError(f"{sentence} {hint}".strip())
+
+
+RENAMED = {  # names that lessons and notes used before
+    "calibrated": "chance_corrected",
+    "unrelated": "chance_values",
+    "ranked": "rank_pairs",
+    "maps": "embedding_map",
+    "pair": "model_pair",
+    "bias": "dataset_bias",
+}
+
+
+def unknown_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for an attribute that a module does not have: it lists the nearest public names, then all."""
+    known = list(known)
+    if name.startswith("_"):
+        return AttributeError(f"module '{module}' has no attribute '{name}'", name=name)
+    if RENAMED.get(name) in known:
+        return AttributeError(f"{module} has no '{name}'; it is now '{RENAMED[name]}'.", name=name)
+    return AttributeError(str(unknown_name(f"name in {module}", name, known)), name=name)
+
+
+def suggest_names(value: Any, label: str) -> Any:
+    """Return a value; if it is a module, its errors for unknown attributes now suggest its public names."""
+    if isinstance(value, ModuleType) and "__getattr__" not in vars(value):
+
+        def lookup(name: str) -> Any:
+            raise unknown_attribute(label, name, getattr(value, "__all__", ()))
+
+        value.__dict__["__getattr__"] = lookup
+    return value
