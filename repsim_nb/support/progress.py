@@ -1,4 +1,4 @@
-"""One way to show how far long work is: a bar, silence, or a function that is called."""
+"""Progress of long work: a bar, nothing, or a function that is called."""
 
 from __future__ import annotations
 
@@ -14,10 +14,22 @@ Tick = Callable[[int, int], None]  # tick(done, total); it may raise to stop the
 
 
 class ProgressReport:
-    """A tick that has words for it: it calls report(done, total, "recording a: 500 of 1000 samples, 3 s left").
+    """A progress function with text: it calls report(done, total, "recording a: 500 of 1000 samples, 3 s left").
 
-    Work that goes through `show_progress` says what is counted; of other work only the numbers are known. The time left
-    is that of the current count, from its pace so far; it is reported once there is a second of it.
+    `show_progress` gives the text; of other work only the numbers are known. The time left is estimated from the
+    pace of the current count, and reported from one second on.
+
+    Parameters
+    ----------
+    report : function(done, total, text)
+        Called along the way; it may raise to stop the work.
+
+    Examples
+    --------
+    >>> report = ProgressReport(lambda done, total, text: print(text))
+    >>> with show_progress(report, "recording", "sample") as tick:
+    ...     tick(1, 2)
+    recording: 1 of 2 samples
     """
 
     def __init__(self, report: Callable[[int, int, str], None]) -> None:
@@ -25,7 +37,7 @@ class ProgressReport:
         self.start("", "")
 
     def start(self, what: str, unit: str) -> None:
-        """What follows is other work, counted in this unit."""
+        """Begin other work, counted in this unit."""
         self._what, self._unit = what, unit
         self._since, self._first, self._last = 0.0, 0, (math.inf, 0)
 
@@ -44,6 +56,7 @@ class ProgressReport:
 
 
 def _lasting(seconds: float) -> str:
+    """Write a time in words."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds > 1.5 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -52,7 +65,7 @@ def _lasting(seconds: float) -> str:
 
 @contextmanager
 def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]:
-    """Yield a `tick(done, total)`: a bar for True, nothing for False, the function itself where one is given."""
+    """Yield a `tick(done, total)`: a bar for True, nothing for False, or the given function itself."""
     if callable(progress):
         if isinstance(progress, ProgressReport):
             progress.start(what, unit)
@@ -73,13 +86,13 @@ def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]
 
 
 def _in_a_notebook() -> bool:
-    """Whether cells show what is displayed (a plain terminal does not, even that of IPython)."""
+    """Return whether cells show what is displayed; a plain terminal does not, even that of IPython."""
     return "IPython" in sys.modules and getattr(sys.modules["IPython"].get_ipython(), "kernel", None) is not None
 
 
 @contextmanager
 def _line_in_a_cell(what: str, unit: str) -> Iterator[Tick]:
-    """The bar as a line of text, gone when the work is done; work too short to wait for shows nothing.
+    """Show the bar as a line of text until the work is done; short work shows nothing.
 
     A widget would leave an error in the saved notebook.
     """

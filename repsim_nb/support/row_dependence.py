@@ -1,4 +1,4 @@
-"""Do rows depend on each other? By their order, as frames of a film do; as repeats; and as neighbours."""
+"""Tests whether rows depend on each other: by their order (frames of a film), as repeats, and as neighbours."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-# the fewest rows, and the most that follow one another, of which it is asked whether near rows are more alike
+# the smallest and the largest number of consecutive rows that are tested
 FOLLOWING = (20, 2000)
-# near rows are more alike by so many standard errors that permutations are asked; that they need not be; and by a
-# difference of so much cosine
+# z from which on permutations decide whether near rows are more alike; z from which on none are needed; and the
+# smallest difference of cosines
 GROUPED = (4.0, 8.0, 0.05)
 PERMUTATIONS = 499
-# a near repeat is nearer than this fraction of the distance to the 20th; that fraction of samples is reported. On a
-# line it is 6 % by chance
+# a near repeat is nearer than this fraction of the distance to the 20th neighbour; reported from this fraction of
+# samples on (samples on a line have 6 % by chance)
 NEARLY = (0.003, 0.25, 20)
 
 
 def near_rows(x: np.ndarray | None) -> tuple[dict[int, float], int]:
-    """({places apart: mean cosine of such rows, 0: of any two}, the distance at which rows are more alike than chance
-    allows, else 0).
+    """Test whether rows near each other in the order are more alike than chance allows.
+
+    Returns {distance in rows: mean cosine of rows so far apart; 0: of any two}, and the distance at which rows are more
+    alike than chance allows, or 0.
     """
     if x is None or len(x) < FOLLOWING[0]:
         return {}, 0
@@ -35,31 +37,31 @@ def near_rows(x: np.ndarray | None) -> tuple[dict[int, float], int]:
     best = float(z.max())
     if not best >= GROUPED[0]:
         return {0: usual, 1: float(cosines[0])}, 0
-    if best < GROUPED[1]:  # heavy tails, as of rare codes, may reach that by chance
+    if best < GROUPED[1]:  # heavy tails, such as those of rare codes, may reach that by chance
         g = np.random.default_rng(0)
         few = x if x.shape[1] <= 64 else x @ g.normal(size=(x.shape[1], 64)) / 8
         seen = by_distance(few)[0].max()
         if any(by_distance(few[g.permutation(len(few))])[0].max() >= seen for _ in range(PERMUTATIONS)):
             return {0: usual, 1: float(cosines[0])}, 0
-    # the first of the large ones: where a period is, its multiples are too
+    # the first of the large ones, since multiples of a period are large, too
     at = int(np.argmax(cosines - usual >= (cosines.max() - usual) / 2)) + 1
     enough = cosines[at - 1] - usual >= GROUPED[2] * (1 - usual)
     return {0: usual, 1: float(cosines[0]), at: float(cosines[at - 1])}, at if enough else 0
 
 
 def by_distance(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Are rows some places apart (around the end) more alike? -> (z under permutations of the rows: of 1 to 2, 4, 8
-    places together, then of each distance; mean product at each; of any two).
+    """Test whether rows that are some places apart (around the end) are more alike.
 
-    Mean and variance over all permutations are exact for one distance, from the sums of products of pairs that share
-    no, one or two rows.
+    Returns z under permutations of the rows (for distances 1 to 2, 4 and 8 together, then for each distance), the mean
+    product at each distance, and that of any two rows. Mean and variance over all permutations are exact for one
+    distance, from the sums of products of pairs with no, one or two common rows.
     """
     n = len(u)
     inner = u.T @ u if u.shape[1] < n else u @ u.T
     own = np.einsum("ij,ij->i", u, u)
-    sums = u @ u.sum(0) - own  # of each row with all others
+    sums = u @ u.sum(0) - own  # each row with all others
     usual = float(sums.sum()) / (n * (n - 1))
-    both = float(np.vdot(inner, inner) - own @ own) - n * (n - 1) * usual**2  # two rows shared
+    both = float(np.vdot(inner, inner) - own @ own) - n * (n - 1) * usual**2  # two common rows
     one = float(np.sum((sums - (n - 1) * usual) ** 2)) - both
     a, b = both / (n * (n - 1)), one / (n * (n - 1) * (n - 2))
     c = -(2 * both + 4 * one) / (n * (n - 1) * (n - 2) * (n - 3))
@@ -79,14 +81,26 @@ def by_distance(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 def shared_places(
     values: np.ndarray, k: int, slack: Callable[[np.ndarray], np.ndarray] | np.ndarray, most: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who are the k with the largest value of each row (rows, m)? -> (those, and the tied at the k-th place: bool
-    (rows, m); the tied: bool (rows, m); their weight (rows,)).
+    """Find the k columns with the largest values of each row, and those that are tied at the k-th place.
 
-    A tied one has the weight (k - number larger) / number tied: what it would be on average if chance chose among the
-    tied. Where as many are near as have a place, all weigh 1 and none is tied.
-    slack: by how much each value may be rounding; two are equal if they differ by no more than the mean of both. Or a
-    function of some rows, which is asked for those where a tie is possible only; `most` (rows, 1) is then a bound for
-    each row.
+    Parameters
+    ----------
+    values : array (rows, m)
+        The values.
+    k : int
+        How many places there are.
+    slack : array or function(rows)
+        How much each value may be rounding; two are equal if they differ by at most the mean of both. A function is
+        called for the rows in which a tie is possible.
+    most : array (rows, 1), optional
+        For a function: an upper bound for each row.
+
+    Returns
+    -------
+    near, tied : bool array (rows, m)
+        The k largest with all tied ones, and the tied ones. If there are no more than k, none is tied.
+    weight : array (rows,)
+        The weight of a tied one, (k - number larger) / number tied: the probability of a place if chance decides.
     """
     m = values.shape[1]
     if isinstance(slack, np.ndarray):
@@ -114,10 +128,10 @@ def shared_places(
 def neighbour_fractions(
     similarities: np.ndarray, own: tuple[np.ndarray, np.ndarray], k: int, spacing: float = float(np.finfo(float).eps)
 ) -> np.ndarray:
-    """Of how many of the others each sample is among the k nearest; those tied at the k-th place share what is left of
-    it. Nobody is their own: -inf from now on.
+    """Return for each sample the fraction of the others that have it among their k nearest, with weights for ties.
 
-    spacing: of the precision of the numbers that the similarities were made of.
+    own: the places of samples with themselves; they are set to -inf.  spacing: of the precision of the
+    numbers from which the similarities were computed.
     """
     similarities[own] = -np.inf
     n = similarities.shape[1]
@@ -134,10 +148,9 @@ def neighbour_fractions(
 
 
 def near_repeats(x: np.ndarray, inner: np.ndarray, places: np.ndarray) -> float:
-    """The fraction of samples with another one at a fraction of the usual distance, though not the same; 0.0 if they
-    are few.
+    """Return the fraction of samples with a near repeat, which is much nearer than usual but not equal; 0.0 if few.
 
-    x: centred, at unit norm.  inner: its inner products, of the rows at `places` with all.
+    x: centred, at unit norm.  inner: inner products of the rows at `places` with all.
     """
     k = NEARLY[2]
     if len(x) < 3 * k:

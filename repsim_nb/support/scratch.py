@@ -19,7 +19,7 @@ from repsim_nb.support.workers import check_stopped
 
 @contextmanager
 def open_scratch(folder: Path | None, min_bytes: int = 2**20) -> Iterator[Callable[[Any], Any]]:
-    """Yield a function that returns a value with its large arrays moved to files, which are deleted at the end.
+    """Yield a function that moves the large arrays of a value to files, which are deleted at the end.
 
     folder: where a folder for these files is created; None leaves values as they are.  min_bytes: smaller arrays stay
     in memory.
@@ -32,11 +32,13 @@ def open_scratch(folder: Path | None, min_bytes: int = 2**20) -> Iterator[Callab
 
 
 def _leave(value: Any) -> Any:
+    """Return the value itself."""
     return value
 
 
 def _store(folder: Path, min_bytes: int, value: Any) -> Any:
-    check_stopped()  # a stopped table's folder is gone
+    """Move the large arrays of a value to files."""
+    check_stopped()  # the folder of a stopped table is deleted
     store = functools.partial(_store, folder, min_bytes)
     if isinstance(value, (tuple, list)):
         return map_items(store, value)
@@ -51,4 +53,4 @@ def _store(folder: Path, min_bytes: int, value: Any) -> Any:
         return np.load(path, mmap_mode="r")
     import torch
 
-    return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch wants to be able to write, and nobody does
+    return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch needs writable memory; nothing writes

@@ -1,6 +1,4 @@
-"""Where work is done: threads of this process, one BLAS thread each; or whatever an executor reaches, other machines
-included.
-"""
+"""Workers: threads of this process with one BLAS thread each, or those of an executor, also on other machines."""
 
 from __future__ import annotations
 
@@ -24,17 +22,29 @@ from repsim_nb.support.transport import pack, unpack
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Workers:
-    """`workers(f, items)` yields f(item) in the order of the items.
+    """Workers that compute: `workers(f, items)` yields f(item) in the order of the items.
 
-    executor: who works; None is this thread. number: how many work at once. separate_memory: whether they are other
-    processes. idle() is called several times a second while a result is waited for; it may raise. An exception cancels
-    all that has not begun. A warning of another process is issued here, each sentence once.
+    An exception cancels all work that has not begun. Warnings of other processes are issued here, each text once.
+
+    Parameters
+    ----------
+    executor : Executor or None
+        Who computes; None is this thread.
+    number : int
+        How many work at the same time.
+    separate_memory : bool
+        Whether they are other processes.
+
+    Examples
+    --------
+    >>> list(Workers()(abs, [-1, 2]))
+    [1, 2]
     """
 
     executor: Executor | None = None
@@ -52,13 +62,13 @@ class Workers:
             work, items = functools.partial(_in_other_process, f), tuple(map(pack, some) for some in items)
         else:
             work = functools.partial(_stoppable, stop, f)
-        # Dask: the name of a file does not say which numbers are in it
+        # Dask caches results by arguments, but a file of one name may have other numbers
         options = {"pure": False} if hasattr(self.executor, "_client") else {}
         futures = deque(self.executor.submit(work, *some, **options) for some in zip(*items, strict=True))
         try:
             while futures:
                 result = _wait(futures[0], idle)
-                futures.popleft()  # who takes the result decides how long it lives
+                futures.popleft()  # the caller decides how long the result stays in memory
                 if self.separate_memory:
                     result, issued = unpack(result[0]), result[1]
                     for kind, sentence in issued:
@@ -72,9 +82,7 @@ class Workers:
                 future.cancel()
 
     def bundles(self, items: list[Any], size: int = 1) -> list[list[Any]]:
-        """Items in bundles, one a call: of this size where memory is shared, else few large ones, since each call
-        sends its data.
-        """
+        """Split items into bundles, one for each call: of this size, or few large ones for other processes."""
         size = max(1, math.ceil(len(items) / (4 * self.number)) if self.separate_memory else size)
         return [items[i : i + size] for i in range(0, len(items), size)]
 
@@ -84,37 +92,39 @@ _thread = threading.local()
 
 
 def _wait(future: Future[Any], idle: Callable[[], None]) -> Any:
+    """Wait for a result, and call idle() several times a second."""
     while True:
         try:
             return future.result(timeout=0.25)
         except TimeoutError:
-            if future.done():  # with a TimeoutError of its own, or just now
+            if future.done():  # it raised a TimeoutError itself, or is just done
                 return future.result()
             idle()
 
 
 def _stoppable(stop: threading.Event, f: Callable[..., Any], *items: Any) -> Any:
+    """Call f in a thread that `check_stopped` can end."""
     _thread.stop = stop
     return f(*items)
 
 
 def check_stopped() -> None:
-    """End the work of a thread whose result is no longer waited for; long loops call it."""
+    """End the work of a thread if nothing waits for its result; long loops call it."""
     stop = getattr(_thread, "stop", None)
     if stop is not None and stop.is_set():
         raise Stopped
 
 
 def has_separate_memory(executor: Executor | None) -> bool:
-    """Whether the workers of an executor are other processes."""
+    """Return whether the workers of an executor are other processes."""
     return executor is not None and not isinstance(executor, ThreadPoolExecutor)
 
 
 @contextmanager
 def open_workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[Workers]:
-    """The workers of an executor; without one, a thread a core (`at_most` so many).
+    """Open the workers of an executor; without one, a thread for each core (at most `at_most`).
 
-    BLAS keeps to one thread in each, so that they do not compete.
+    BLAS uses one thread in each, so that they do not compete.
     """
     number = getattr(executor, "_max_workers", None)
     if has_separate_memory(executor):
@@ -131,16 +141,16 @@ def open_workers(executor: Executor | None = None, at_most: int = 2**16) -> Iter
         try:
             yield Workers(pool, number)
         finally:
-            # after a stop the prompt comes back at once; a piece that runs ends unseen
+            # do not wait: after a stop the prompt returns at once
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def map_with_progress(
     f: Callable[..., Any], *items: Iterable[Any], progress: bool | Tick, what: str, unit: str
 ) -> list[Any]:
-    """f of every item, in their order, by a thread for every core.
+    """Apply f to every item, in their order, with a thread for each core.
 
-    progress, what, unit: as `show_progress` takes them; a progress function may raise to stop.
+    progress, what, unit: as in `show_progress`; a progress function may raise to stop.
     """
     calls = list(zip(*items, strict=True))
     found: list[Any] = []
@@ -153,14 +163,14 @@ def map_with_progress(
 
 
 def _in_other_process(f: Callable[..., Any], *items: Any) -> tuple[Any, set[tuple[type[Warning], str]]]:
-    """-> the result, files as addresses; and the warnings it issued."""
+    """Call f in another process; return the result, with files as addresses, and the warnings."""
     with single_threaded_blas(), _recorded_warnings as issued:
         result = pack(f(*map(unpack, items)))
         return result, {(one.category, str(one.message)) for one in issued}
 
 
 class SharedContext:
-    """A context of the whole process: of several users at a time the first enters it, the last leaves it."""
+    """A context of the whole process: the first of several users enters it, the last one leaves it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make, self.lock, self.users = make, threading.Lock(), 0
@@ -192,7 +202,9 @@ _blas = SharedContext(lambda: ThreadpoolController().limit(limits=1, user_api="b
 
 
 def single_threaded_blas() -> Any:
-    """A context in which BLAS has one thread. Its number of threads is one for the whole process, so the first of
-    several tables at a time sets it and the last resets it.
+    """Return a context in which BLAS has one thread.
+
+    The number of BLAS threads is one for the whole process, so the first of several tables sets it and the last resets
+    it.
     """
     return _blas
