@@ -160,7 +160,8 @@ def suggest_names(value: Any, label: str) -> Any:
     if isinstance(value, ModuleType) and "__getattr__" not in vars(value):
 
         def lookup(name: str) -> Any:
-            raise unknown_attribute(label, name, getattr(value, "__all__", ()))
+            public = vars(value).get("__all__") or [known for known in vars(value) if not known.startswith("_")]
+            raise unknown_attribute(label, name, public)
 
         value.__dict__["__getattr__"] = lookup
     return value
