@@ -20,6 +20,8 @@ def parse(value: object) -> NumpyDocString:
 def arguments(value: object) -> list[str]:
     """The names of the parameters of a function, method or class."""
     function = getattr(value, "__func__", value)
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return []  # of built-in exceptions there is no signature
     names = [name.lstrip("*") for name in inspect.signature(function).parameters]
     return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
 
