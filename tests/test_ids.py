@@ -462,7 +462,7 @@ def test_other_samples_are_not_compared(ids, words, common, together):
     sides = [x | y] if together else [x, y]
     with pytest.raises(
         ValueError,
-        match=f"the same samples are needed.*'a/l' and 'bb/l' {words}.*rs.align.xs{'' if together else ', ys'}.",
+        match=f"every representation needs the same samples.*'a/l' and 'bb/l' {words}.*rs.align.xs{'' if together else ', ys'}.",
     ) as caught:
         rs.compare("cka", *sides)
     if not common:

@@ -941,9 +941,7 @@ def test_equal_keys_are_one_file(tmp_path, rng):
     )
     assert check_step("last") == "last" and check_step(np.int32(7)) == 7
     for wrong in (None, 1.5, float("nan"), "", " ", [1], (), b"a", np.array([1, 2])):
-        with pytest.raises(
-            ValueError, match="step must be an integer or a name, such as step=5000 or step='last'"
-        ):
+        with pytest.raises(ValueError, match="step must be an integer or a name, such as step=5000 or step='last'"):
             check_step(wrong)
     with pytest.raises(ValueError, match="a step of training .* got None"):
         keep(store, rs.Key("m", "a", step=None), values)
