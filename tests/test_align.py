@@ -156,6 +156,35 @@ def test_align_reads_rows_of_recordings_and_keeps_what_is_known(tmp_path):
     assert one.facts == x.facts and isinstance(one, rs.Activations)
 
 
+def on_two_data_sets():
+    x = rs.from_arrays({("a", "fc", "photos"): A}, ids=NAMES)
+    y = rs.from_arrays({("b", "fc", "drawings"): B[ORDER[:25]]}, ids=NAMES[ORDER[:25]])
+    return x, y
+
+
+def test_recordings_of_two_data_sets_are_compared_once_they_are_aligned():
+    x, y = on_two_data_sets()
+    with pytest.raises(ValueError, match=r"'photos'.*'drawings'.*rs.align\(xs, ys\)"):
+        rs.compare("cka", x, y)
+    one, two = rs.align(x, y)
+    rows = np.sort(ORDER[:25])
+    expected = pytest.approx(rs.measures.get("cka")(A[rows], B[rows]))
+    table = rs.compare("cka", one, two)
+    assert table.values.iloc[0, 0] == expected and table.n == 25
+    assert [*one, *two] == [*x, *y]  # keys are the addresses of what was recorded
+    assert rs.compare("cka", one | two).values.iloc[0, 1] == expected
+    assert rs.compare("cka", rs.align(x | y)).values.iloc[0, 1] == expected
+    assert rs.compare("cka", one.where(model="a"), (one | two).only(["b/fc"])).values.iloc[0, 0] == expected
+
+
+def test_recordings_of_two_data_sets_that_were_not_aligned_together_are_refused():
+    x, y = on_two_data_sets()
+    one, two = rs.align(x, y)
+    for left, right in ((one, y), (x, two), (one, rs.align(y, y)[0]), (one, rs.align(x, y)[1]), (one, dict(two))):
+        with pytest.raises(ValueError, match="needs the same samples"):
+            rs.compare("cka", left, right)
+
+
 def test_align_of_tensors():
     torch = pytest.importorskip("torch")
     x, y = rs.align(recording(torch.tensor(A)), recording(torch.tensor(B)[torch.tensor(ORDER)], NAMES[ORDER]))
@@ -165,15 +194,24 @@ def test_align_of_tensors():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (lambda: (A, B), "'x' is a numpy.ndarray, which has none: ids are the index"),
+        (lambda: (A, B), "'x' is a numpy.ndarray, which has none. Ids are the index"),
         (lambda: (frame(A), B), "'y' is a numpy.ndarray"),
         (lambda: (frame(A),), "two or more representations"),
         (lambda: (pd.DataFrame(A), pd.DataFrame(B)), "the index of 'x' only counts rows"),
-        (lambda: (rs.from_arrays({"net/fc": A}), frame(A)), "the recording 'net/fc' has none: rs.from_arrays"),
+        (
+            lambda: (rs.from_arrays({"net/fc": A}), frame(A)),
+            "the recording 'net/fc' has none: give ids to rs.from_arrays",
+        ),
         (lambda: (rs.from_arrays({rs.Key("n", "fc", pool="tokens"): A}, ids=NAMES), frame(A)), "its rows are tokens"),
-        (lambda: (frame(A), frame(B, range(5, 35))), "strings, such as 's00', and those of 'y' integers, such as 5"),
-        (lambda: (frame(A), frame(B, [f"t{i}" for i in range(30)])), "no common sample: 'x' has ids such as 's00'"),
-        (lambda: ({}, frame(A)), "no representation in xs"),
+        (
+            lambda: (frame(A), frame(B, range(5, 35))),
+            "strings, such as 's00', and the ids of 'y' are integers, such as 5",
+        ),
+        (
+            lambda: (frame(A), frame(B, [f"t{i}" for i in range(30)])),
+            "There is no common sample: 'x' has ids such as 's00'",
+        ),
+        (lambda: ({}, frame(A)), "at least one representation in xs"),
         (lambda: (xr.DataArray(A, dims=("stimulus", "unit")), frame(B)), "'x' has none"),
     ],
 )
@@ -204,9 +242,7 @@ def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():
     ],
 )
 def test_names_that_meet_lose_no_array(given):
-    with pytest.raises(
-        ValueError, match=r"two arrays would be the layer '.*' of the model '.*', so that one would be lost"
-    ):
+    with pytest.raises(ValueError, match=r"Two arrays would be the layer '.*' of the model '.*', so one would be lost"):
         rs.from_arrays(given)
 
 
@@ -217,7 +253,7 @@ def test_names_that_meet_lose_no_array(given):
         ({0.5: A}, "got 0.5, which is float"),
         ({True: A}, "got True"),
         ({("fc",): A}, "the fields of a key"),
-        (A, "a single array has no name.*numpy.ndarray"),
+        (A, "A single array has no name.*numpy.ndarray"),
         (pd.DataFrame(A), "pandas.DataFrame"),
         ([], "no arrays"),
         ({"a": A[:, 0]}, r"'model/a' has shape \(30,\)"),

@@ -232,7 +232,8 @@ def test_an_axis_that_nothing_shows_is_asked_for():
     with pytest.raises(
         ValueError,
         match=(
-            r"layer '0' of 'm' gave \(8, 6, 6\), and it is not certain which axis holds its features.*axis=1 .*axis=-1"
+            r"layer '0' of 'm' gave \(8, 6, 6\), and it is not certain which axis contains its features"
+            ".*axis=1 .*axis=-1"
         ),
     ):
         rec(module, x, "0", pool="mean")
@@ -251,7 +252,7 @@ def test_an_axis_that_nothing_shows_is_asked_for():
 def test_what_is_no_axis_is_refused():
     module, x = nn.Sequential(nn.Conv1d(3, 6, 1), nn.Flatten()).eval(), normal(20, 3, 6)
     for axis, why in (
-        (0, "axis 0 holds the samples"),
+        (0, "axis 0 contains the samples"),
         ("channels", "integer"),
         (True, "integer"),
         ({"0": 1.0}, "integer"),
@@ -262,7 +263,7 @@ def test_what_is_no_axis_is_refused():
     for axis in (3, -4):
         with pytest.raises(ValueError, match=f"has no axis {axis}"):
             rec(module, x, "0", pool="mean", axis=axis)
-    with pytest.raises(ValueError, match="axis 0 is the samples'"):
+    with pytest.raises(ValueError, match="axis 0 contains the samples"):
         rec(module, x, "0", pool="mean", axis=-3)
 
 
@@ -308,7 +309,7 @@ class NormedTime(nn.Module):
 def test_a_normalisation_that_speaks_against_the_weights_is_asked_about():
     torch.manual_seed(0)
     module, x = NormedTime().eval(), normal(30, 6, 6)
-    with pytest.raises(ValueError, match="not certain which axis holds its features"):
+    with pytest.raises(ValueError, match="not certain which axis contains its features"):
         rec(module, x, "output", pool="mean")
     np.testing.assert_allclose(
         rec(module, x, "output", pool="mean", axis=-1)["output"], module(x).mean(1).detach(), atol=1e-5
@@ -355,7 +356,7 @@ def test_a_convolution_over_features_has_channels_of_its_own():
     want = module.conv(module.embed(ids)[:, None]).mean(2)[..., 0].detach()
     np.testing.assert_allclose(rec(module, ids, "conv", pool="mean")["conv"], want, atol=1e-5)
     module, x = Filterbank().eval(), normal(20, 30, 33)
-    with pytest.raises(ValueError, match="not certain which axis holds its features"):
+    with pytest.raises(ValueError, match="not certain which axis contains its features"):
         rec(module, x, "conv", pool="mean")
     np.testing.assert_allclose(
         rec(module, x, "conv", pool="mean", axis=1)["conv"],
@@ -366,7 +367,7 @@ def test_a_convolution_over_features_has_channels_of_its_own():
 
 def test_a_mixer_on_the_input_itself_is_asked_about():
     torch.manual_seed(0)
-    with pytest.raises(ValueError, match="not certain which axis holds its features"):
+    with pytest.raises(ValueError, match="not certain which axis contains its features"):
         rec(nn.Sequential(TimeFirstMixer(), TimeFirstMixer()), normal(20, 24, 7), "1", pool="mean")
 
 

@@ -123,7 +123,7 @@ def test_a_file_that_a_worker_does_not_see_is_named(stored, client, tmp_path):
 
 
 def noted(x):
-    """Leaves a line for every time that it was called, in a file beside the one that x is mapped from."""
+    """Leaves a line for every time that it was called, in a file next to the one that x is mapped from."""
     with Path(x.filename).with_suffix(f".{os.getpid()}").open("a") as file:
         file.write("made\n")
     return x[:, :3] - x[:, :3].mean(axis=0)
@@ -141,7 +141,7 @@ def test_a_worker_prepares_each_representation_once(client, tmp_path):
     assert set(notes) == {"made\n"} and 12 <= len(notes) <= 3 * 12
     rs.compare(measure, x, executor=client.get_executor())
     assert {file.read_text() for file in tmp_path.glob("r*.[0-9]*")} - {"made\n"}, (
-        "another table asks anew: the file may hold other numbers by now"
+        "another table asks again: the file may hold other numbers by now"
     )
 
 
@@ -190,7 +190,7 @@ def test_what_is_as_long_as_the_samples_is_not_sent(client, tmp_path):
 
 
 def test_by_tiles_the_means_of_features_are_found_where_they_are_needed(client, travelled, tmp_path):
-    """Few samples of many features: a mean a feature in every task would be a share of the data."""
+    """Few samples of many features: a mean for each feature in every task would be a large part of the data."""
     x = {
         label: on_disk(tmp_path / label, np.tile(values, (1, 500)))
         for label, values in arrays(n=1000, number=6).items()
@@ -261,7 +261,7 @@ def test_a_lost_worker_changes_nothing_and_hardly_anything_travels(client, trave
     numbers, first = (
         client.run(os.getpid),
         len(given) + (name == "procrustes"),
-    )  # CKA's workers have told of all representations by then; of pairs, some
+    )  # CKA's workers have reported all representations by then; of pairs, some
     killed = []
 
     def kill(done, total):

@@ -465,7 +465,7 @@ def test_a_store_sees_that_inputs_were_written_to(tmp_path):
     for _ in range(2):
         assert len(rs.record(model, data, "0", into=tmp_path, progress=False)["0"]) == 20
     data.inputs[7:9] = 5
-    with pytest.raises(ValueError, match="already holds 'linear/0 .mine.', recorded with other inputs"):
+    with pytest.raises(ValueError, match="already has 'linear/0 .mine.', recorded with other inputs"):
         rs.record(model, data, "0", into=tmp_path, progress=False)
 
 

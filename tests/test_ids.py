@@ -220,8 +220,8 @@ def test_joined_activations_keep_what_either_knows():
     with pytest.raises(
         ValueError,
         match=(
-            "both hold 'a/l .d.', with other ids: their 20 samples are the same, in another order .row 0 is 'p00' and"
-            " 'p19'"
+            "have a recording 'a/l .d.', with different ids: their 20 samples are the same, in another order .row 0 is"
+            " 'p00' and 'p19'"
         ),
     ):
         known | Activations({KEY: GRID}, ids={KEY: NAMES[::-1]})
@@ -361,7 +361,7 @@ def test_damaged_ids_are_named_not_read_and_written_again(tmp_path, harm):
     store = rs.Store(tmp_path)
     with pytest.warns(
         UserWarning,
-        match=rf"{name}, which holds the ids of samples, is (damaged|gone).*read without ids; record one again",
+        match=rf"{name}, which contains the ids of samples, is (damaged|missing).*read without ids. Record one",
     ):
         assert store.ids == {}
     assert list(store.verify(progress=False)) == [name] and np.array_equal(store[KEY], GRID)
@@ -388,9 +388,7 @@ def test_ids_belong_to_what_a_recording_is_made_from(tmp_path):
         and store.holds(KEY, {"inputs": "x", "ids": ""})
         and store.holds(KEY, {"inputs": "x"})
     )
-    with pytest.raises(
-        ValueError, match="already holds 'a/l .d.', recorded with other ids. Give the data another name"
-    ):
+    with pytest.raises(ValueError, match="already has 'a/l .d.', recorded with other ids. Give the data another name"):
         store.holds(KEY, {"inputs": "x", "ids": ids_fingerprint(check_ids(NAMES[::-1], 20))})
 
 

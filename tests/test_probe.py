@@ -161,7 +161,7 @@ def test_the_likely_cause_is_named():
     )
     assert is_reordered([rows[0], rows[2], rows[1], rows[0]], [rows[0], rows[1], rows[2], rows[0]], 1e-3)
     assert "'0' (LSTM)" in explain_mixing(nn.Sequential(nn.LSTM(2, 3)))
-    assert "'0' (BatchNorm1d) takes the statistics" in explain_mixing(
+    assert "'0' (BatchNorm1d) uses the statistics" in explain_mixing(
         nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False))
     )
     assert "batch_first=True" in explain_mixing(nn.Identity())
@@ -469,7 +469,7 @@ def test_ids_of_a_small_alphabet_are_not_taken_for_padded():
             for _ in range(5):
                 rec(rs.load_model(module, name="m"), torch.randint(5, 5 + letters, (40, 12)), pool="mean")
     padded_ids = padded([3, 4, 5, 6, 7, 8, 9, 9] * 5)
-    with pytest.warns(UserWarning, match="look padded .*no mask marks it"):
+    with pytest.warns(UserWarning, match="look padded .*no mask marks the padding"):
         rec(rs.load_model(module, name="m"), padded_ids, pool="mean")
 
 
@@ -479,7 +479,8 @@ def test_a_preprocess_that_is_at_fault_is_named(vectors):
             rec(rs.load_model(nn.Linear(4, 3), preprocess=preprocess, name="m"), vectors)
 
     named(
-        lambda batch: torch.from_numpy(batch) + torch.rand(len(batch), 1), "the preprocess gives other inputs each time"
+        lambda batch: torch.from_numpy(batch) + torch.rand(len(batch), 1),
+        "the preprocess gives different inputs each time",
     )
     named(lambda batch: torch.from_numpy(batch - batch.mean(0)), "The preprocess computes its outputs over the batch")
     named(

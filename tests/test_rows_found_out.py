@@ -886,7 +886,9 @@ def test_integer_layers_are_recorded(pool):
         key.layer for key in rec(rs.load_model(module, name="m"), x, "*", pool=pool, axis={"books": -1})
     }
     if pool == "mean":
-        with pytest.raises(ValueError, match="layer 'books' of 'm' gave .* not certain which axis holds its features"):
+        with pytest.raises(
+            ValueError, match="layer 'books' of 'm' gave .* not certain which axis contains its features"
+        ):
             rec(rs.load_model(module, name="m"), x, "books", pool=pool)
 
 

@@ -62,6 +62,21 @@ def test_two_recordings_join(recorded):
     assert len(both) == 9 and set(both.facts) == {"mnist-cnn-0", "mnist-mlp-0"}
 
 
+def test_named_arrays_join_a_recording(rng):
+    x, array = rs.from_arrays({"a/fc": rng.normal(size=(5, 3))}), rng.normal(size=(5, 2))
+    for name in ("b/fc", rs.Key("b", "fc"), ("b", "fc")):
+        both = x | {name: array}
+        assert list(both) == [rs.Key("a", "fc"), rs.Key("b", "fc")] and both["b/fc"] is array
+    assert list(x | {}) == list(x)
+    with pytest.raises(ValueError, match="have a recording 'a/fc', with different arrays"):
+        x | {"a/fc": x["fc"] + 1}
+    with pytest.raises(ValueError, match="got 0.5, which is float"):
+        x | {0.5: array}
+    for other in ([array], array.tolist(), "b/fc", None):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            x | other
+
+
 def test_joining_loses_no_array(tmp_path, rng):
     key, x = rs.Key("m", "a"), rng.normal(size=(20, 3))
     x[3, 1] = np.nan
@@ -73,7 +88,7 @@ def test_joining_loses_no_array(tmp_path, rng):
         == 1
     )
     for other in (x + 1, x[:10], x.astype(np.float32), np.nan_to_num(x)):
-        with pytest.raises(ValueError, match="both hold 'm/a', and not the same arrays"):
+        with pytest.raises(ValueError, match="have a recording 'm/a', with different arrays"):
             one | rs.store.Activations({key: other})
     store = rs.Store(tmp_path)
     keep(store, key, x)
@@ -90,7 +105,7 @@ def test_activations_are_themselves_and_equal_nothing_else(tmp_path, recorded):
 
 
 def test_layers_are_counted_within_each_network(recorded):
-    """Networks call their layers differently; the last but one is there in all of them."""
+    """Models name their layers differently; all of them have a last but one."""
     assert [f"{k.model}/{k.layer}" for k in recorded.where(layer=-2)] == [
         "mnist-cnn-0/fc",
         "mnist-cnn-1/fc",
@@ -124,12 +139,12 @@ def test_arrays_from_elsewhere(tmp_path, rng):
     ] == pytest.approx(1)
     with pytest.raises(ValueError, match=r"'model/flat' has shape \(3,\)"):
         rs.from_arrays({"flat": np.zeros(3)})
-    with pytest.raises(ValueError, match="a single array has no name"):
+    with pytest.raises(ValueError, match="A single array has no name"):
         rs.from_arrays(tmp_path / "x.npy")
     with pytest.raises(ValueError, match=".npy, .npz and .pt"):
         rs.from_arrays("x.csv")
     np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="evil.npy is damaged, or holds something other than arrays"):
+    with pytest.raises(ValueError, match="evil.npy is damaged, or contains something other than arrays"):
         rs.from_arrays({"a/b": tmp_path / "evil.npy"})
 
 
@@ -226,7 +241,7 @@ def test_pools_steps_and_data_sets_do_not_collide(tmp_path, mnist):
 def test_changed_weights_or_inputs_under_an_old_name_are_an_error(tmp_path, mnist):
     rs.record("zoo:mnist-mlp-0", mnist, "fc1", into=tmp_path, progress=False)
     other = rs.load_model("zoo:mnist-mlp-1")
-    with pytest.raises(ValueError, match="already holds 'mnist-mlp-0/fc1.*recorded with other weights"):
+    with pytest.raises(ValueError, match="already has 'mnist-mlp-0/fc1.*recorded with other weights"):
         rs.record(
             rs.load_model(other.module, name="mnist-mlp-0", preprocess=other.preprocess),
             mnist,
@@ -390,7 +405,7 @@ def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch,
     out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values)
     out.save_progress()
-    monkeypatch.setattr(writer, "write_synced", lambda *_: 1 / 0)
+    monkeypatch.setattr(writer, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         out.commit()
     monkeypatch.undo()
@@ -398,7 +413,7 @@ def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch,
     assert keep(store, key, values) == 20 and np.array_equal(store[key], values) and not store.unfinished()
     out = store.writer(rs.Key("m", "b"), values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values)
-    monkeypatch.setattr(writer, "write_synced", lambda *_: 1 / 0)
+    monkeypatch.setattr(writer, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         out.commit()
     monkeypatch.undo()
@@ -432,7 +447,7 @@ def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path,
             )  # none yet, the part, or what was to be the whole
             assert of == 120 and (
                 not rows or np.array_equal(np.load(files[0], mmap_mode="r")[:rows], values[key][:rows])
-            ), "the rows that it says are good, are"
+            ), "the rows that it counts as good are"
         if len(store) == 4:
             store.remove(model="*")
         if kills >= 25 and resumed >= 5 and seen >= 5:
@@ -466,7 +481,7 @@ def test_a_full_disk_is_a_sentence(tmp_path, mnist, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match=r"no room on the disk for 'mnist-mlp-0/fc1.*it takes 0 MB"):
+    with pytest.raises(OSError, match=r"disk has no room for 'mnist-mlp-0/fc1.*which takes 0 MB"):
         rs.record("zoo:mnist-mlp-0", mnist, "fc1", into=tmp_path, progress=False)
     assert not list(tmp_path.glob("*.npy"))
 
@@ -517,7 +532,7 @@ def test_a_function_called_mean_is_not_the_mean(tmp_path, mnist):
     rs.record("zoo:mnist-cnn-0", mnist, "conv3", pool="mean", into=tmp_path, progress=False)
     with pytest.raises(ValueError, match="recorded with other pool. Give the pool function another name"):
         rs.record("zoo:mnist-cnn-0", mnist, "conv3", pool=mean, into=tmp_path, progress=False)
-    with pytest.raises(ValueError, match="could not be preprocessed, and it said: division by zero"):
+    with pytest.raises(ValueError, match="could not be preprocessed, and it raised: division by zero"):
         rs.record(
             rs.load_model("zoo:mnist-cnn-0", name="broken", preprocess=lambda b: 1 / 0),
             mnist,
@@ -555,7 +570,7 @@ def test_damaged_files_are_named_never_read_and_recorded_anew(tmp_path, mnist):
     path = next(tmp_path.glob("*fc1*.npy"))
     os.truncate(path, path.stat().st_size - 100)
     store = rs.Store(tmp_path)
-    with pytest.raises(DamagedFile, match=r"fc1.*npy .*is damaged: \d+ bytes where \d+ were written"):
+    with pytest.raises(DamagedFile, match=r"fc1.*npy .*is damaged: it has \d+ bytes, and \d+ were written"):
         store["fc1"]
     assert store["fc2"].shape == (200, 96)
     with pytest.warns(UserWarning, match="fc1.*recorded again"):
@@ -565,7 +580,7 @@ def test_damaged_files_are_named_never_read_and_recorded_anew(tmp_path, mnist):
     with pytest.raises(DamagedFile, match="fc1.* is damaged .*magic"):
         rs.Store(tmp_path)["fc1"]
     path.unlink()
-    with pytest.raises(DamagedFile, match="fc1.* is gone"):
+    with pytest.raises(DamagedFile, match="fc1.* is missing"):
         rs.Store(tmp_path)["fc1"]
 
 
@@ -580,7 +595,7 @@ def test_a_damaged_sidecar_is_named_and_passed_over(tmp_path, mnist):
 
 def test_a_store_is_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="a store is a folder"):
+    with pytest.raises(ValueError, match="The path of a store must be a folder"):
         rs.Store(tmp_path / "file")
 
 
@@ -633,7 +648,7 @@ def test_a_reader_beside_three_writers_sees_whole_recordings_only(tmp_path, smal
     assert len(store) == 12 and len(counts) > 3, "it was read while it grew"
 
 
-@pytest.mark.filterwarnings("ignore:another process records 'm'")
+@pytest.mark.filterwarnings("ignore:Another process is recording 'm'")
 def test_one_at_a_time_even_where_the_lock_goes_away_with_each(tmp_path):
     store, at_once, most = rs.Store(tmp_path), [], []
 
@@ -662,11 +677,11 @@ def test_a_single_changed_byte_is_found_and_recorded_anew(tmp_path, mnist):
     flip(path, 5000)
     with pytest.raises(
         DamagedFile,
-        match=r"fc1.*npy .*is damaged: among its bytes 0 to \d+ some are not as they were written. It was not read",
+        match=r"fc1.*npy .*is damaged: some of its bytes 0 to \d+ are not as they were written. It was not read",
     ):
         rs.Store(tmp_path)["fc1"]
     assert [key.layer for key in rs.Store(tmp_path).verify(progress=False)] == ["fc1"]
-    with pytest.warns(UserWarning, match="fc1.*is damaged.*it is recorded again"):
+    with pytest.warns(UserWarning, match="fc1.*is damaged.*It is recorded again"):
         again = rs.record("zoo:mnist-mlp-0", mnist, ["fc1", "fc2"], into=tmp_path, progress=False)
     assert np.array_equal(again["fc1"], good) and not rs.Store(tmp_path).verify(progress=False)
 
@@ -679,7 +694,7 @@ def test_of_a_large_file_opening_reads_the_ends_and_the_rest_is_read_when_asked(
     assert store[key].shape == (40, 300), "neither the first nor the last block"
     seen = []
     assert list(store.verify(progress=lambda done, total: seen.append(done))) == [key] and seen == sorted(seen)
-    with pytest.warns(UserWarning, match="among its bytes 49152 to 53248 .*it is recorded again"):
+    with pytest.warns(UserWarning, match="some of its bytes 49152 to 53248 .*It is recorded again"):
         assert not store.holds(key, ORIGIN)
     flip(path, 50_000)
     assert store.holds(key, ORIGIN) and not store.verify(progress=False)
@@ -704,7 +719,7 @@ def test_checked_once_a_process_and_again_when_the_file_is_another(tmp_path, rng
     )
     assert store.holds(key, ORIGIN) and rs.Store(tmp_path).holds(key, ORIGIN) and store[key].size and read == [0]
     store.verify(progress=False)
-    assert read == [0, 0], "asked for, it reads anew"
+    assert read == [0, 0], "it reads again if asked"
     path = next(tmp_path.glob("*.npy"))
     path.write_bytes(path.read_bytes())
     assert store.holds(key, ORIGIN) and read == [0, 0, 0]
@@ -749,9 +764,9 @@ def test_rows_come_in_order_and_all_of_them(tmp_path, rng):
     out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values[:4])
     for start, rows in ((5, values[5:]), (4, values), (4, values[4:, :1]), (4, values[4:, 0])):
-        with pytest.raises(ValueError, match="'m/a' is written in order, as .10, 3., and sample 4 is next; samples"):
+        with pytest.raises(ValueError, match="'m/a' must be written in order, as .10, 3., from row 4 on; got rows"):
             out.write(start, rows)
-    with pytest.raises(ValueError, match="'m/a' is not whole: 4 of 10 samples were written"):
+    with pytest.raises(ValueError, match="'m/a' is not complete: 4 of 10 rows are written"):
         out.commit()
     out.write(2, values[2:8] + 0)
     out.write(0, -values[:3])  # there already
@@ -818,7 +833,7 @@ def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):
     with pytest.raises(
         ValueError,
         match=(
-            r"'m/a' holds values up to 1e\+06 \(samples 6, 7\), and float16 ends at 65504. Record this layer into a"
+            r"'m/a' has values up to 1e\+06 \(samples 6, 7\); the largest float16 is 65504. Record this layer into a"
             r" Store of the same folder without dtype"
         ),
     ):
@@ -835,9 +850,7 @@ def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):
     keep(rs.Store(tmp_path, dtype="float32"), rs.Key("m", "double"), values.astype(float))
     assert half["double"].dtype == np.float32
     for wrong in ("bfloat16", "int8", torch.bfloat16):
-        with pytest.raises(
-            ValueError, match="a store writes activations as one of .*float16.*got dtype=.*(bfloat16|int8)"
-        ):
+        with pytest.raises(ValueError, match="dtype must be one of .*float16.*got .*(bfloat16|int8)"):
             rs.Store(tmp_path, dtype=wrong)
     assert rs.Store(tmp_path, dtype=np.float16).dtype == half.dtype
 
@@ -847,7 +860,7 @@ def test_the_size_is_that_of_everything_in_the_folder(tmp_path, rng):
     assert store.size == 0
     keep(store, rs.Key("m", "a"), rng.normal(size=(100, 50)))
     whole = store.size
-    assert 40_000 < whole < 42_000 and "1 recordings of 1 models, 0.0 MB" in repr(store)
+    assert 40_000 < whole < 42_000 and "1 recording of 1 model, 0.0 MB" in repr(store)
     begin(store, rs.Key("m", "b"), rng.normal(size=(100, 500)), 10)
     assert 400_000 < store.size - whole < 402_000 and "1 unfinished, 0.4 MB" in repr(store), (
         "all its room is taken at once"
@@ -916,16 +929,16 @@ def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
 def test_all_is_removed_only_when_all_is_said(tmp_path, rng):
     store = rs.Store(tmp_path)
     keep(store, rs.Key("m", "a"), rng.normal(size=(4, 2)))
-    with pytest.raises(ValueError, match=r'all that are in the store: remove\(model="\*"\)'):
+    with pytest.raises(ValueError, match=r'remove needs at least one field, .*; remove\(model="\*"\) deletes all'):
         store.remove()
     assert len(store) == 1 and store.remove(model="*") == 1 and not os.listdir(tmp_path)
-    with pytest.raises(ValueError, match=f"nothing to remove: the store {tmp_path} holds no recording"):
+    with pytest.raises(ValueError, match=f"nothing to remove: the store {tmp_path} has no recordings"):
         store.remove(model="*")
 
 
 def test_equal_keys_are_one_file(tmp_path, rng):
     store, values = rs.Store(tmp_path), rng.normal(size=(4, 2))
-    for step in (1, True, 1.0, np.int64(1), np.float32(1), torch.tensor(1)):
+    for step in (1, 1.0, np.int64(1), np.float32(1), torch.tensor(1)):
         keep(store, rs.Key("m", "a", step=step), values)
         assert (
             [key.step for key in store] == [1]
@@ -940,10 +953,23 @@ def test_equal_keys_are_one_file(tmp_path, rng):
         and np.array_equal(store["m/a (1)"], values)
     )
     assert check_step("last") == "last" and check_step(np.int32(7)) == 7
-    for wrong in (None, 1.5, float("nan"), "", " ", [1], (), b"a", np.array([1, 2])):
-        with pytest.raises(ValueError, match="step must be an integer or a name, such as step=5000 or step='last'"):
+    for wrong in (
+        None,
+        True,
+        np.False_,
+        torch.tensor(True),
+        1.5,
+        float("nan"),
+        "",
+        " ",
+        [1],
+        (),
+        b"a",
+        np.array([1, 2]),
+    ):
+        with pytest.raises(ValueError, match="step must be an integer or a name, such as 5000 or 'last'"):
             check_step(wrong)
-    with pytest.raises(ValueError, match="a step of training .* got None"):
+    with pytest.raises(ValueError, match="step must be an integer or a name.* got None"):
         keep(store, rs.Key("m", "a", step=None), values)
     assert len(store) == 2 and not store.unfinished()
 
@@ -1013,10 +1039,10 @@ def test_default_layers_are_found_in_a_folder_that_cannot_be_written_to(mnist, f
 
 def test_what_is_no_folder_is_a_sentence(tmp_path):
     for wrong in (3, None, ["a"], b"a"):
-        with pytest.raises(TypeError, match="a store is a folder, and is given by its path; got"):
+        with pytest.raises(TypeError, match="The path of a store must be a str or a Path; got"):
             rs.Store(wrong)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=f"a store is a folder; {tmp_path / 'file'} is a file"):
+    with pytest.raises(ValueError, match=f"The path of a store must be a folder; {tmp_path / 'file'} is a file"):
         rs.Store(tmp_path / "file" / "deep" / "store")
     store = rs.Store(tmp_path / "later")
     (tmp_path / "later").write_text("")
@@ -1024,9 +1050,16 @@ def test_what_is_no_folder_is_a_sentence(tmp_path):
         keep(store, rs.Key("m", "a"), np.ones((4, 2)))
 
 
+def test_a_store_creates_its_folder_and_missing_parents_when_something_is_recorded(tmp_path):
+    store = rs.Store(tmp_path / "results" / "deep" / "store")
+    assert len(store) == 0 and not (tmp_path / "results").exists()
+    keep(store, rs.Key("m", "a"), np.ones((4, 2)))
+    assert list(rs.Store(tmp_path / "results" / "deep" / "store")) == [rs.Key("m", "a")]
+
+
 def test_an_empty_or_missing_folder_is_named(tmp_path):
     for store, said in (
-        (rs.Store(tmp_path), f"the store {tmp_path} holds no recording"),
+        (rs.Store(tmp_path), f"the store {tmp_path} has no recordings"),
         (rs.Store(tmp_path / "absent"), f"there is no folder {tmp_path / 'absent'}"),
     ):
         for call, error in (
@@ -1037,9 +1070,9 @@ def test_an_empty_or_missing_folder_is_named(tmp_path):
             with pytest.raises(error, match=said):
                 call(store)
     begin(rs.Store(tmp_path), rs.Key("m", "fc1"), np.ones((4, 2)), 2)
-    with pytest.raises(KeyError, match="there is no recording 'fc1': .* holds no recording, but 1 that are unfinished"):
+    with pytest.raises(KeyError, match="There is no recording 'fc1': .* has no recordings, only 1 unfinished"):
         rs.Store(tmp_path)["fc1"]
-    with pytest.raises(KeyError, match="no recording 'fc1': nothing was recorded"):
+    with pytest.raises(KeyError, match="no recording 'fc1': there are no recordings"):
         rs.store.Activations({})["fc1"]
 
 
@@ -1054,14 +1087,14 @@ def test_a_folder_in_a_files_place_is_damage(tmp_path, rng):
     (path / "mine").write_text("kept")
     with (
         pytest.warns(UserWarning, match="m.b.*json is damaged"),
-        pytest.raises(DamagedFile, match="m.a.*npy .* is damaged: a folder, where there was a file"),
+        pytest.raises(DamagedFile, match="m.a.*npy .* is damaged: a folder is in place of the file"),
     ):
         store["a"]
     wrong = rs.Store(tmp_path).verify(progress=False)
     assert set(wrong) == {rs.Key("m", "a"), sidecar.name}
     with (
         pytest.warns(UserWarning, match="is recorded again"),
-        pytest.raises(IsADirectoryError, match="is a folder where the array of 'm/a' belongs. Move it away"),
+        pytest.raises(IsADirectoryError, match="is a folder, and the array of 'm/a' belongs there. Move the folder"),
     ):
         keep(store, rs.Key("m", "a"), values)
     store.prune()
@@ -1085,10 +1118,12 @@ def test_verify_names_recordings_whose_sidecar_is_damaged_or_gone(tmp_path, rng)
     for file in [*tmp_path.glob("m.gone.*"), *tmp_path.glob("m.good.*"), *tmp_path.glob("m.unfinished.*")]:
         os.utime(file, (long_ago, long_ago))
     with pytest.warns(
-        UserWarning, match=r"nothing says what 'm.gone.[0-9a-f]+.npy' is: the .json beside it is gone. Record again"
-    ) as told:
+        UserWarning, match=r"the .json file is missing for this array: 'm.gone.[0-9a-f]+.npy'. Record again"
+    ) as warned:
         wrong = rs.Store(tmp_path).verify(progress=False)
-    assert len(told) == 1 and list(wrong) == [sidecar["damaged"].name] and "m.damaged" in wrong[sidecar["damaged"].name]
+    assert (
+        len(warned) == 1 and list(wrong) == [sidecar["damaged"].name] and "m.damaged" in wrong[sidecar["damaged"].name]
+    )
     keep(store, rs.Key("m", "gone"), values)
     with pytest.warns(UserWarning, match="json is damaged"):
         keep(store, rs.Key("m", "damaged"), values)
@@ -1100,6 +1135,6 @@ def test_a_disk_without_locks_is_a_sentence(tmp_path, mnist, monkeypatch):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    with pytest.raises(OSError, match="knows no locks .*Lustre: -o flock"):
+    with pytest.raises(OSError, match="does not support locks .*Lustre: -o flock"):
         rs.record("zoo:mnist-mlp-0", mnist, "fc1", into=tmp_path, progress=False)
     assert not list(tmp_path.glob(".*lock"))

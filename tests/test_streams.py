@@ -256,7 +256,7 @@ def test_a_row_of_blocks_that_changes_its_size_is_announced():
     data = {"text": normal(20, WORDS, WIDTH), "image": normal(20, PATCHES, WIDTH)}
     with pytest.warns(
         UserWarning,
-        match=r"blocks of 'm' change their size: 'blocks.0' gives \(8, 5, 8\) and 'blocks.1', .*record the items",
+        match=r"Blocks of 'm' change their size: 'blocks.0' gives \(8, 5, 8\) and 'blocks.1', .*record the items",
     ):
         rec(Mixing(), data, ["blocks.*"])
 

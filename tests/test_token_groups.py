@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.inputs.store import Key, activations
+from repsim_nb.inputs.store import Key, entries
 from repsim_nb.support.row_groups import GroupedMap, attach_groups, groups_fingerprint, stored_groups
 from repsim_nb.support.transport import has_address, pack, unpack
 from repsim_nb.support.validation import check_labels
@@ -115,14 +115,14 @@ def test_a_damaged_file_is_named_and_made_again(tmp_path):
         os.utime(path, ns=(time.time_ns(), time.time_ns()))
         store = rs.Store(tmp_path)
         assert list(store.verify(progress=False)) == [path.name]
-        with pytest.warns(UserWarning, match="holds the groups of rows, is damaged"):
+        with pytest.warns(UserWarning, match="contains the groups of rows, is damaged"):
             assert store["block"].groups is None if hasattr(store["block"], "groups") else True
         assert store.prune(dry_run=True) == {path.name: len(text)}
-        with pytest.warns(UserWarning, match="holds the groups of rows, is damaged"):
+        with pytest.warns(UserWarning, match="contains the groups of rows, is damaged"):
             recorded(into=tmp_path)
         assert path.read_text() == right and rs.Store(tmp_path)["block"].groups.tolist() == labels()
     path.unlink()
-    with pytest.warns(UserWarning, match="is gone"):
+    with pytest.warns(UserWarning, match="is missing"):
         assert rs.Store(tmp_path).groups == {}
 
 
@@ -150,7 +150,7 @@ def test_a_recording_that_goes_on_has_them(tmp_path):
             if needed:
                 assert len(group_files(tmp_path)) == 1
                 rs.Store(tmp_path).prune(unfinished=False)
-                assert len(group_files(tmp_path)) == 1, "an unfinished recording speaks of it"
+                assert len(group_files(tmp_path)) == 1, "an unfinished recording uses it"
     assert needed and x["block"].groups.tolist() == rs.Store(tmp_path)["block"].groups.tolist() == labels()
 
 
@@ -257,7 +257,7 @@ def test_they_stay_with_their_array():
         assert part["a/l"].groups.tolist() == list("ppqq") and list(part.groups) == [Key("a", "l")]
     bare = rs.from_arrays({"a/l": np.eye(4)})
     assert (x | bare)["a/l"].groups.tolist() == (bare | x)["a/l"].groups.tolist() == list("ppqq")
-    with pytest.raises(ValueError, match="both hold 'a/l', with other groups: row 1"):
+    with pytest.raises(ValueError, match="have a recording 'a/l', with different groups: row 1"):
         x | rs.from_arrays({"a/l": np.eye(4)}, groups=list("pqqq"))
 
 
@@ -344,8 +344,8 @@ def test_a_file_is_still_a_file(tmp_path):
         and not x.flags.writeable
     )
     assert (
-        activations._find_file(x) == (tmp_path / os.path.basename(x.filename)).resolve()
-        and activations._find_file(x[3:9]) is None
+        entries.find_file(x) == (tmp_path / os.path.basename(x.filename)).resolve()
+        and entries.find_file(x[3:9]) is None
     )
     assert np.array_equal(unpack(pack(x[3:9])), x[3:9])
     again = rs.from_arrays({"m/block": x})

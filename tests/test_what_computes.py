@@ -15,7 +15,7 @@ from torch import nn
 import repsim_nb as rs
 from repsim_nb.support.errors import Stopped
 
-OTHER = "already holds 'm/.*(not what 'm' computes now|recorded with other weights)"
+OTHER = "already has 'm/.*(not what 'm' computes now|recorded with other weights)"
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_the_error_says_which_layer_how_far_and_what_to_do(tmp_path):
     assert rs.Store(tmp_path).remove(model="m", layer="fc") == 1
     np.testing.assert_allclose(rec(module, x, ["fc"], into=tmp_path)["fc"], module.fc(x).detach(), atol=1e-5)
     replace_forward(module)
-    with pytest.raises(ValueError, match="forward hooks on 'fc' and a forward of its own on 'fc' now"):
+    with pytest.raises(ValueError, match="forward hooks on 'fc' and a forward set on 'fc' now"):
         rec(module, x, ["fc"], into=tmp_path)
     module.forward, module.fc.forward = (lambda x: module.act(module.fc(x))), (lambda x: torch.zeros(len(x), 4))
     with pytest.raises(ValueError, match=r"'m/fc .*sample \d+ gives 4 numbers, and 8 numbers are stored"):

@@ -21,8 +21,9 @@ def is_option(value: Any) -> bool:
 
 
 def find_label_column(batch: Any) -> str:
-    """The name of the column that holds the targets; "" if there is none, or if it is the only column, and so the
-    input.
+    """Find the column of a batch that contains the targets.
+
+    Returns "" if there is none, or if it is the only column, and so the input.
     """
     if not isinstance(batch, Mapping):
         return ""
@@ -31,19 +32,19 @@ def find_label_column(batch: Any) -> str:
 
 
 def count_samples(batch: Any) -> int:
-    """How many samples a batch holds."""
+    """Return the number of samples in a batch."""
     columns = [column for column in batch.values() if not is_option(column)] if isinstance(batch, Mapping) else [batch]
     return len(columns[0]) if columns else 0
 
 
 def slice_batch(batch: Any, rows: slice) -> Any:
-    """Some samples of a batch."""
+    """Return some samples of a batch."""
     if isinstance(batch, Mapping):
         return {name: column if is_option(column) else column[rows] for name, column in batch.items()}
     return batch[rows]
 
 
-# -- graphs of torch_geometric, which is not imported before such a thing is handed over
+# -- graphs of torch_geometric, which is imported only when graphs are given
 
 
 def is_torch_geometric(thing: Any, *names: str) -> bool:
@@ -68,14 +69,14 @@ def is_graphs(thing: Any) -> bool:
 
 
 def join_graphs(graphs: Iterable[Any]) -> Any:
-    """Graphs as one `Batch`."""
+    """Join graphs to one `Batch`."""
     from torch_geometric.data import Batch
 
     return Batch.from_data_list(list(graphs))
 
 
 def split_graphs(batch: Any) -> list[Any]:
-    """The graphs of a `Batch`."""
+    """Return the graphs of a `Batch`."""
     try:
         return batch.to_data_list()
     except RuntimeError as error:
@@ -83,7 +84,7 @@ def split_graphs(batch: Any) -> list[Any]:
 
 
 def find_graph_targets(graphs: Sequence[Any]) -> np.ndarray | None:
-    """The `y` of each graph, if it is one number in all of them."""
+    """Return the `y` of each graph, if it is one number in all of them."""
     found: list[Any] = [getattr(graph, "y", None) for graph in graphs]
     values = [y.reshape(-1).tolist() if hasattr(y, "detach") else [y] for y in found]
     if not all(len(value) == 1 and isinstance(value[0], (bool, int, float)) for value in values):

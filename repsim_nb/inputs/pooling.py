@@ -1,4 +1,4 @@
-"""From a layer's output for a batch to the rows of a representation: one row a sample, or one a token."""
+"""Pooling: from the output of a layer for a batch to rows, one for each sample or one for each token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from repsim_nb.inputs.fingerprints import fingerprint
 from repsim_nb.support.errors import unknown_name
 
 TOKENS = "tokens"
-NO_MASKS = (  # these say something else
+NO_MASKS = (  # masks of something else than padding
     *("global_attention_mask", "special_tokens_mask", "head_mask", "cross_attn_head_mask", "src_mask", "tgt_mask"),
     *("memory_mask", "perm_mask"),
 )
@@ -23,12 +23,20 @@ NO_MASKS = (  # these say something else
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layer's output lies.
+    """Which axes of the output of a layer contain samples, features and tokens.
 
-    samples: the axis of its samples; all other axes are counted with this one in front.
-    features: the axes of its features; None if the pool need not know.
-    tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `find_masks`).
-    split: the rows are tokens, (n · tokens, p), as a router of experts gives them.
+    Parameters
+    ----------
+    samples : int
+        The axis of the samples; the other axes are counted with this one in front.
+    features : tuple of int, optional
+        The axes of the features; None if the pool does not need them.
+    tokens : int, optional
+        The axis of the tokens, if a mask applies to the layer.
+    mask : str, optional
+        The name of that mask (see `find_masks`).
+    split : bool
+        Whether rows are tokens, (n · tokens, p), as after a router of experts.
     """
 
     samples: int = 0
@@ -39,20 +47,24 @@ class Layout:
 
 
 def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
+    """All values of a sample as one row."""
     if mask is not None and not mask.all():
         raise ValueError(
-            f"has a row for every token, {tuple(x.shape)}, and texts of different length are filled up with padding,"
-            f" which is no activation. Take pool='mean', 'first' or 'last', or every token as a sample, pool='{TOKENS}'"
+            f"has a row for every token, {tuple(x.shape)}, and texts of different length contain padding, which is no"
+            f" activation. Use pool='mean', 'first' or 'last', or pool='{TOKENS}' for each token as a row"
         )
     return x.flatten(1) if x.ndim > 1 else x[:, None]
 
 
 def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean over places, without padding."""
     x = x if x.is_floating_point() or x.is_complex() else x.double()
     return x.mean(1) if mask is None else torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True)
 
 
 def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """Return a pool that takes the first or the last real token."""
+
     def take(x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return x[:, -1 if last else 0]
@@ -64,11 +76,12 @@ def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
 
 
 def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Each real token as a row."""
     return x.flatten(0, 1) if mask is None else x[mask]
 
 
 # "flatten": x (n, ...); the others: x (n, places, features), mask (n, places) of the real tokens or None -> (rows,
-# ...); a row a sample but for "tokens"
+# ...), with one row for each sample except for "tokens"
 POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "flatten": _flatten,
     "mean": _mean,
@@ -79,17 +92,47 @@ POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
 
 
 class Pooling:
-    """A pool by its name or as a function of the tensor: `pooling(out, n, layout, mask)` -> tensor (rows, p).
+    """A pool, by its name or as a function: `pooling(out, n, layout, mask)` returns rows (rows, p).
 
-    name: as keys have it.  fingerprint: of what it does.  by_token: each token of a text, each place of a picture is a
-    row.
-    own: the user's function, or None.  takes_mask: it takes the mask too.  needs_axes: it must know which axes hold
-    features.
+    Parameters
+    ----------
+    pool : {"flatten", "mean", "first", "last", "tokens"} or function
+        As in `rs.record`.
+
+    Attributes
+    ----------
+    name : str
+        The name in keys.
+    fingerprint : str
+        A fingerprint of what it does.
+    by_token : bool
+        Whether each token of a text, or each place of an image, is a row.
+    own : function or None
+        The function of the user.
+    takes_mask : bool
+        Whether the function takes the mask too.
+    needs_axes : bool
+        Whether the axes of the features must be known.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from repsim_nb.inputs.pooling import Layout, Pooling
+    >>> images = torch.ones(5, 3, 8, 8)  # (samples, channels, height, width)
+    >>> tuple(Pooling("flatten")(images, 5).shape)
+    (5, 192)
+    >>> tuple(Pooling("mean")(images, 5, Layout(features=(1,))).shape)
+    (5, 3)
     """
 
     def __init__(self, pool: str | Callable[..., Tensor]) -> None:
         if not isinstance(pool, str) and not callable(pool):
-            raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
+            raise ValueError(f"pool must be one of {list(POOLS)} or a function; got {pool!r}.")
         if isinstance(pool, str) and pool not in POOLS:
             raise unknown_name("pool", pool, POOLS)
         self.name = (
@@ -111,12 +154,31 @@ class Pooling:
         mask: Tensor | None = None,
         masks: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """out: a layer's output for n samples.  mask: (n, tokens), true for tokens and false for padding; None: every
-        token is real.
+        """Return the rows of the output of a layer for n samples.
 
-        A function of one's own gets the output as it is, and must return a row a sample. If it takes two arguments, the
-        second is the mask of the batch, a dict of several of `masks`, or None. ValueError if the samples are not along
-        the first axis, or if no row a sample comes out.
+        Parameters
+        ----------
+        out : Tensor
+            The output of the layer.
+        n : int
+            The number of samples.
+        layout : Layout
+            The axes of the output; a function of the user gets the output as it is.
+        mask : Tensor (n, tokens), optional
+            True for tokens and False for padding; None if every token is real.
+        masks : {str: Tensor}, optional
+            All masks of the batch, for a function with two arguments: it gets the only mask, a dict of several, or
+            None.
+
+        Returns
+        -------
+        Tensor (rows, p)
+            One row for each sample, or for each token.
+
+        Raises
+        ------
+        ValueError
+            If samples are not along the expected axis, or if there is not one row for each sample.
         """
         shape = tuple(out.shape)
         if out.is_floating_point() and out.dtype not in (torch.float32, torch.float64):
@@ -132,6 +194,7 @@ class Pooling:
         return values.detach().flatten(1)
 
     def _by_name(self, out: Tensor, n: int, layout: Layout, mask: Tensor | None) -> Tensor:
+        """Return the rows by a named pool."""
         shape = tuple(out.shape)
         if layout.split:
             out = out.unflatten(0, (n, -1))
@@ -146,13 +209,13 @@ class Pooling:
         if self.needs_axes and (out.ndim > 2 or mask is not None):
             out = self._arrange(out, layout, None if mask is None else layout.tokens)
         elif self.by_token:
-            raise ValueError(f"has activations {shape}: one row a sample, so there are no tokens to take as samples")
+            raise ValueError(f"has activations {shape}, one row for each sample, so there are no tokens")
         if out.ndim > 2 or self.name == "flatten":
             return POOLS[self.name](out, mask)
         return out if out.ndim == 2 else out[:, None]
 
     def _arrange(self, out: Tensor, layout: Layout, tokens: int | None) -> Tensor:
-        """(n, places, features)"""
+        """Return the output as (n, places, features)."""
         if tokens is not None:  # the places are the tokens
             out = out.movedim(tokens, 1)
             return out[..., None] if out.ndim == 2 else out.flatten(2)
@@ -162,7 +225,7 @@ class Pooling:
         places = [axis for axis in range(1, out.ndim) if axis not in features]
         if self.name in ("first", "last") and len(places) > 1:
             raise ValueError(
-                f"has activations {tuple(out.shape)}, and a token can be taken of (samples, tokens, features) only"
+                f"has activations {tuple(out.shape)}; pool='{self.name}' needs (samples, tokens, features)"
             )
         if features == [1]:
             return out.flatten(2).transpose(1, 2)
@@ -170,7 +233,8 @@ class Pooling:
         return out.flatten(1 + len(places)).flatten(1, len(places)) if places else out.flatten(1)[:, None]
 
     def _by_own(self, out: Tensor, masks: Mapping[str, Tensor]) -> Any:
-        given: list[Any] = [out.clone()]  # it may write into what it is given
+        """Return the rows by the function of the user."""
+        given: list[Any] = [out.clone()]  # the function may write into its input
         if self.takes_mask:
             given.append(None if not masks else next(iter(masks.values())) if len(masks) == 1 else dict(masks))
         try:
@@ -182,10 +246,10 @@ class Pooling:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Does a pool function need two arguments, the output and the mask?"""
+    """Whether a pool function needs two arguments, the output and the mask."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of some builtin functions there is none
+    except (TypeError, ValueError):  # some builtin functions have no signature
         return False
     needed = [
         p
@@ -196,22 +260,24 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 def explain_unknown_axis(shape: Sequence[int]) -> str:
+    """Return the problem of a layer whose axis of features is not certain."""
     return (
-        f"gave {tuple(shape)}, and it is not certain which axis holds its features, since no layer around it shows"
-        " that. Say which: axis=1 if they lie as in (samples, features, time), axis=-1 as in (samples, tokens,"
-        " features)"
+        f"gave {tuple(shape)}, and it is not certain which axis contains its features, since no layer around it shows"
+        " that. Give the axis: axis=1 for (samples, features, time), axis=-1 for (samples, tokens, features)"
     )
 
 
 def explain_no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
+    """Return the problem of a layer that does not have one row for each sample."""
     return (
         f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are along"
         " another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the samples,"
-        " use a layer after the place where they come together"
+        " use a layer after the place where they are pooled"
     )
 
 
 def explain_unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
+    """Return the problem of a layer with another number of tokens than its input."""
     return (
         f"has {tokens} tokens where its input has {' or '.join(map(str, lengths))}, so it is not known which are"
         " padding. Use a pool function of your own, or inputs of one length"
@@ -219,17 +285,17 @@ def explain_unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
 
 
 def is_lengths_column(name: str) -> bool:
-    """Is a column called so that it may hold the lengths of the samples?"""
+    """Whether a column has the name of a column of lengths of the samples."""
     return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
 
 
 def is_usual_mask(mask: str) -> bool:
-    """Does the name of a mask say that it marks padding?"""
+    """Whether the name of a mask means that it marks padding."""
     return mask.endswith("attention_mask") or "pad" in mask or is_lengths_column(mask)
 
 
 def _fit_mask(mask: Tensor, tokens: int) -> Tensor:
-    """The mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer's does."""
+    """Return the mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer."""
     if tokens < mask.shape[1] and not mask[:, tokens:].any():
         return mask[:, :tokens]
     if tokens != mask.shape[1]:
@@ -238,6 +304,7 @@ def _fit_mask(mask: Tensor, tokens: int) -> Tensor:
 
 
 def _may_be_mask(name: str, value: Tensor) -> bool:
+    """Whether a column has the name and the shape of a mask of tokens."""
     if not name.endswith("mask") or name in NO_MASKS or value.ndim not in (2, 3, 4):
         return False
     if value.ndim == 2 or (
@@ -246,17 +313,35 @@ def _may_be_mask(name: str, value: Tensor) -> bool:
         return True
     return (
         name.endswith("attention_mask") and value.shape[-1] == value.shape[-2]
-    )  # others, such as pixel_mask (n, h, w), are of pictures
+    )  # others, such as pixel_mask (n, h, w), are masks of images
 
 
 def find_masks(batch: Any) -> dict[str, Tensor]:
-    """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
+    """Find the masks of a prepared batch, {name: (n, tokens), true for real tokens}.
 
-    A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens;
-    "padding" in the name turns it round (`src_key_padding_mask`: true for padding). One of (n, 1, 1, tokens), or an
-    attention mask of (n, tokens, tokens) or (n, heads, tokens, tokens), marks the tokens that some token attends to. A
-    column of lengths, (n,) integers called `lengths` or so, stands for a mask of the sequences (n, tokens, p), or of
-    the ids (n, tokens), if all of these have as many tokens.
+    A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens; with
+    "padding" in its name it is 1 for padding (`src_key_padding_mask`). A mask (n, 1, 1, tokens), or an attention mask
+    (n, tokens, tokens) or (n, heads, tokens, tokens), marks the tokens that some token attends to. A column of lengths,
+    (n,) integers named `lengths` or so, stands for a mask of the sequences (n, tokens, p), or of the ids (n, tokens),
+    if all of these have the same number of tokens.
+
+    Parameters
+    ----------
+    batch : dict or Tensor
+        A batch as the model takes it.
+
+    Returns
+    -------
+    dict
+        {name: mask (n, tokens)}; empty if there are none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from repsim_nb.inputs.pooling import find_masks
+    >>> ids, mask = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    >>> find_masks({"input_ids": ids, "attention_mask": mask})["attention_mask"].tolist()
+    [[True, True, True], [True, True, False]]
     """
     found: dict[str, Tensor] = {}
     if not isinstance(batch, Mapping):

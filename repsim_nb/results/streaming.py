@@ -111,7 +111,7 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     with explain_missing("stream"):  # here, not above: what imports torch waits until it is needed
         from repsim_nb.inputs.models import load_model
         from repsim_nb.inputs.pooling import TOKENS, Pooling
-        from repsim_nb.inputs.recording import Run, RunOptions, refuse_shared, to_dataset, warn_left_out
+        from repsim_nb.inputs.recording import Run, refuse_shared, to_dataset, warn_left_out
     data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(
@@ -129,8 +129,8 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
         )
     if not same:
         refuse_shared([a, b])
-    options = RunOptions(pooling, batch_size=batch_size, device=device, axis=axis)
-    runs = [Run(model, data, asked, options) for model, asked in zip((a, b), _for_each(layers), strict=True)]
+    options: dict[str, Any] = {"batch_size": batch_size, "device": device, "axis": axis}
+    runs = [Run(model, data, asked, pooling, **options) for model, asked in zip((a, b), _for_each(layers), strict=True)]
     if same and runs[0].request.question == runs[1].request.question:
         runs.pop()
     for run in runs:

@@ -27,13 +27,13 @@ class Key(NamedTuple):
     model : str
         The name of the model.
     layer : str
-        The name of the layer.
+        The name of the layer in the model.
     dataset : str
         The name of the data set.
     step : int or str
         The training step, as a number or a name; 0 if there is only one.
     pool : str
-        How the output of the layer became rows, as in `record`.
+        How the output of the layer became rows, as in `rs.record`.
 
     Examples
     --------
@@ -79,19 +79,36 @@ def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
 
 
 def check_step(step: Any) -> int | str:
-    """Return a training step as an int or a name; ValueError for anything else."""
-    step = _whole(step)
-    if isinstance(step, int) or (isinstance(step, str) and step.strip()):
-        return step
-    raise ValueError(
-        f"step must be an integer or a name, such as step=5000 or step='last' (0 by default); got {step!r}"
-    )
+    """Check a step of training and return it as keys have it.
 
+    Parameters
+    ----------
+    step : int or str
+        The number of a step, or its name. NumPy integers, 0-dimensional tensors and 1.0 count as integers; True and
+        False do not.
 
-def _whole(step: Any) -> Any:
-    """Return 1, True and 1.0 as 1, since they give equal keys."""
-    step = step.item() if getattr(step, "ndim", None) == 0 else step
-    return int(step) if isinstance(step, int) or (isinstance(step, float) and step.is_integer()) else step
+    Returns
+    -------
+    int or str
+        An int of Python, or the name.
+
+    Raises
+    ------
+    ValueError
+        If it is neither an integer nor a name.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rs.store.check_step(5.0), rs.store.check_step("last")
+    (5, 'last')
+    """
+    value = step.item() if getattr(step, "ndim", None) == 0 else step
+    if isinstance(value, str) and value.strip():
+        return value
+    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()):
+        return int(value)  # 1 and 1.0 make equal keys, so they make one
+    raise ValueError(f"step must be an integer or a name, such as 5000 or 'last' (the default is 0); got {step!r}.")
 
 
 # -- choosing by fields

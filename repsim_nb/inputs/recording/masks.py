@@ -1,4 +1,4 @@
-"""Which of several masks says which tokens of a layer are real: change the inputs, and see where the outputs change."""
+"""Find which of several masks marks the real tokens of a layer: change the inputs, and see where the outputs change."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .probe_outputs import ModuleCall, Output, Pass, Runner
 def resolve_masks(
     runner: Runner, company: Pass, pooling: Pooling, take_rows: Callable[[Output, Pass], None], tolerance: float
 ) -> set[str]:
-    """Find the mask of each layer whose sizes fit several: change the inputs at padding; the layer must change there
-    only.
+    """Find the mask of each layer whose shape fits several, and return the columns that masks are for.
 
-    -> the columns that masks speak of.  take_rows(output, pass): called once it is known how an output lies.
+    Inputs are changed at padding; the layer must change there only. take_rows(output, pass) is called once the layout
+    of an output is known.
     """
     unclear = {
         call: output
@@ -32,7 +32,7 @@ def resolve_masks(
     if not unclear:
         return {
             name
-            for name, shape in company.sizes.columns.items()
+            for name, shape in company.shapes.items()
             if any(shape[:2] == tuple(mask.shape) for mask in company.masks.values())
         }
     names = sorted({name for name, _, _ in unclear})
@@ -43,9 +43,7 @@ def resolve_masks(
     }
     doubts = _find_doubts(runner, company, columns)
     spoken_of = {column for some in columns.values() for column in some}
-    unmasked = [
-        shape for name, shape in company.sizes.columns.items() if name not in spoken_of and name not in company.masks
-    ]
+    unmasked = [shape for name, shape in company.shapes.items() if name not in spoken_of and name not in company.masks]
     for call, output in unclear.items():
         try:
             if doubt := next((doubts[name] for name in output.candidates if name in doubts), ""):
@@ -65,10 +63,10 @@ def _decide(
     unmasked: list[tuple[int, ...]],
     columns: Mapping[str, list[str]],
 ) -> Layout | None:
-    """How an output lies; None: no mask applies to it.
+    """Return the layout of an output; None if no mask applies to it.
 
-    moved: mask -> where the output changes if padding changes, and if real tokens do.  unmasked: the shapes of the
-    columns that no mask speaks of.  columns: those of which each mask speaks.
+    moved: {mask: where the output changes if padding changes, and if real tokens do}.  unmasked: the shapes of the
+    columns that no mask is for.  columns: {mask: the columns that it is for}.
     """
     n, shape = len(company.samples), tuple(output.value.shape) if output.value is not None else ()
     depends = {name: bool(at_tokens.any()) for name, (_, at_tokens) in moved.items() if at_tokens is not None}
@@ -101,20 +99,21 @@ def _decide(
             raise ValueError(explain_unlike_mask(output.shape[1], [mask.shape[1] for mask in company.masks.values()]))
         return None
     first = company.masks[found[0]]
-    own = [column for column in unmasked if column[1] == first.shape[1]]  # as long, and no mask speaks of them
+    own = [column for column in unmasked if column[1] == first.shape[1]]  # as long, and no mask is for them
     of_its_columns = bool((output.kin[found[0]] or frozenset()) & {found[0], *columns[found[0]]})
     if own and not (applying or empty or all_real or of_its_columns):
         return None
     unclear = not (applying or empty) and (own or (unmasked and silent))
     if unclear or not all(torch.equal(first, company.masks[name]) for name in found):
         both = " and ".join(f"'{name}'" for name in found)
-        raise ValueError(f"has tokens of which it is not known whether {both} says which are padding. {UNKNOWN}")
+        raise ValueError(f"has tokens, and it is not known whether {both} marks which are padding. {UNKNOWN}")
     return output.candidates[found[0]]
 
 
 def _find_doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]) -> dict[str, str]:
-    """What speaks against reading a mask of an unusual name as one of padding: it has no effect on the model, or it
-    works the other way round.
+    """Reasons against reading a mask with an unusual name as one of padding.
+
+    Either it has no effect on the model, or it marks padding by 1.
     """
     base, found = sum_outputs(runner, company.prepared), {}
     for name, mask in company.masks.items() if base else ():
@@ -146,31 +145,35 @@ def _find_doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]
         ]
         if None not in output and output[0] == output[2] != output[1]:
             found[name] = (
-                f"follows '{name}', which marks padding by 1: the output depends on what is where it is 0, and not on"
-                f" what is where it is 1. {rename}"
+                f"follows '{name}', which marks padding by 1: the output depends on the inputs at 0, and not on those"
+                f" at 1. {rename}"
             )
     return found
 
 
 def _is_empty_at_padding(value: Tensor, layout: Layout, mask: Tensor, of_tokens: bool) -> bool:
-    """Is padding set to zero? If it is not known that the places are the tokens, exactly these must be zero."""
+    """Whether an output is zero at padding.
+
+    Unless it is known that the places are the tokens, exactly the padding must be zero.
+    """
     holds = _by_token(value.ne(0), layout, len(mask))
     return not bool(holds[~mask].any()) and (of_tokens or bool(holds[mask].all()))
 
 
 def _by_token(tensor: Tensor, layout: Layout, n: int) -> Tensor:
-    """Which tokens have anything true, (n, tokens)."""
-    assert layout.tokens is not None  # it has a mask
+    """Which tokens have a true value anywhere, (n, tokens)."""
+    assert layout.tokens is not None  # the layout has a mask
     tensor = tensor.unflatten(0, (n, -1)) if layout.split else tensor.movedim(layout.samples, 0)
     tensor = tensor.movedim(layout.tokens, 1)
     return tensor.flatten(2).any(2) if tensor.ndim > 2 else tensor
 
 
 def _find_columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]]:
-    """Which columns each mask speaks of: those of its size; of several, those whose padding has no effect where the
-    mask has one, else those that reach all
-    modules that the mask reaches. A column that reaches nothing, such as kinds of tokens that are all 0, decides
-    nothing and counts to them.
+    """Find the columns that each mask is for.
+
+    They are the columns of its size. If there are several: those whose padding has no effect at modules that the mask
+    reaches, else those that reach all modules that the mask reaches. A column that reaches nothing, such as kinds of
+    tokens that are all 0, decides nothing and counts as one of them.
     """
     prepared = company.prepared
     found = {
@@ -199,7 +202,7 @@ def _find_columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]
         by_column = {}
         for column in columns:
             reach = reached(column, change_values(prepared[column]))
-            if reach is None:  # the model refuses such values: the last token of another sample may do
+            if reach is None:  # the model refuses these values; try the last token of another sample
                 reach = reached(column, _swap_last_tokens(prepared[column], mask))
             if reach is not None:
                 by_column[column] = reach
@@ -223,13 +226,14 @@ def _find_columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]
 
 
 def sum_outputs(runner: Runner, prepared: Any) -> dict[tuple[str, int], tuple[float, float]] | None:
-    """The sums of all modules' outputs and of their absolute values, which show what reaches them; None if the model
-    does not run.
+    """Return the sums of the outputs of all modules and of their absolute values, which show what reaches them.
+
+    None if the model does not run.
     """
     found = {}
 
     def note(name: str, number: int, out: Any) -> None:
-        with suppress(ValueError):  # no tensor
+        with suppress(ValueError):  # the output has no tensor
             tensor = find_tensor(out).detach().double()
             found[name, number] = float(tensor.sum()), float(tensor.abs().sum())
 
@@ -238,7 +242,7 @@ def sum_outputs(runner: Runner, prepared: Any) -> dict[tuple[str, int], tuple[fl
 
 
 def _swap_last_tokens(column: Tensor, mask: Tensor) -> Tensor:
-    """A column in which the last real token of each sample is that of the sample before it."""
+    """Return a column in which the last real token of each sample is that of the sample before it."""
     rows = torch.arange(len(mask), device=mask.device)
     last = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), -1).amax(1).clamp(min=0)
     column = column.clone()
@@ -247,7 +251,7 @@ def _swap_last_tokens(column: Tensor, mask: Tensor) -> Tensor:
 
 
 def _shorten_mask(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
-    """A mask's column without the last real token of each sample that has two."""
+    """Return the column of a mask without the last real token of each sample that has two."""
     column = column.clone()
     if column.ndim == 1:
         return torch.where(column > 1, column - 1, column)
@@ -264,10 +268,10 @@ def _shorten_mask(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
 def _find_changes(
     runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
 ) -> dict[ModuleCall, Tensor] | None:
-    """Where the outputs change, (n, ...) of bool, when these columns of the inputs change at these places; None if
-    nothing could be changed.
+    """Where outputs change, (n, ...) of bool, if these columns of the inputs change at these places.
 
-    A model may refuse other values of one column, such as the kinds of its tokens: then the columns change one by one.
+    None if nothing could be changed. A model may refuse other values of one column, such as the kinds of its tokens:
+    then the columns change one by one.
     """
     whole = _find_changes_at_once(runner, company, names, columns, where, tolerance)
     if whole is not None or len(columns) < 2:
@@ -288,7 +292,7 @@ def _find_changes(
 def _find_changes_at_once(
     runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
 ) -> dict[ModuleCall, Tensor] | None:
-    """The same for all columns at once; None also if the model does not run."""
+    """Return the same for all columns at once; None also if the model does not run."""
     batch = dict(company.prepared)
     for name in columns:
         batch[name] = _change_where(batch[name], where)
@@ -315,13 +319,14 @@ def _find_changes_at_once(
 
 
 def _change_where(column: Tensor, where: Tensor) -> Tensor:
-    """A column with other values at these places, (n, tokens)."""
+    """Return a column with other values at these places, (n, tokens)."""
     return torch.where(where.reshape(*where.shape, *[1] * (column.ndim - 2)), change_values(column), column)
 
 
 def change_values(column: Tensor) -> Tensor:
-    """The same column with other values that it might hold: of integers others that occur, of floating numbers others
-    of their size.
+    """Return the same column with other values that it might have.
+
+    Integers become others that occur, floating numbers others of their size.
     """
     if column.is_floating_point():
         return column.roll(1, 0) * -0.7 + 0.3

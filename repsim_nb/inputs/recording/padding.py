@@ -16,7 +16,7 @@ from .probe import Probe
 
 
 def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> None:
-    """Warn if inputs look padded and no mask says so, or if they are padded on the left and positions are not given.
+    """Warn if inputs look padded without a mask, or are padded on the left without positions.
 
     layers: the layers to record that follow no mask.
     """
@@ -38,25 +38,23 @@ def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> Non
         if not concerned or (padding is None and not inside) or (pooling.name == "first" and only_behind):
             continue
         why = (
-            "the model makes a mask of its own inside"
-            if padding is None
-            else f"some rows begin or end with a run of {padding}"
+            "the model creates a mask inside" if padding is None else f"some rows begin or end with a run of {padding}"
         )
         called = name or "input_ids"
         warn_user(
-            f"the inputs of '{model.name}' look padded ({why}), and no mask marks it: pool='{pooling.name}' takes"
-            f" padding for tokens, in layer '{concerned[0]}' for one. Add the mask, {{'{called}': ids,"
+            f"The inputs of '{model.name}' look padded ({why}), and no mask marks the padding: pool='{pooling.name}'"
+            f" treats it as tokens, for example in layer '{concerned[0]}'. Add the mask, {{'{called}': ids,"
             f" '{called.replace('input_ids', 'attention')}_mask': ids != {0 if padding is None else padding}}}, or use"
-            " a pool function of your own"
+            " a pool function of your own."
         )
         return
 
 
 def _find_padding(ids: Tensor, module: nn.Module, *, left: bool = True) -> int | None:
-    """The number that rows are filled up with at the end (or the beginning): it stands nowhere else, in runs of
-    different length.
+    """Return the number that fills rows at the end (or the beginning).
 
-    The padding_idx of an embedding needs one such row, any other number two.
+    It occurs nowhere else, in runs of different length. The padding_idx of an embedding needs one such row, any other
+    number two.
     """
     if left and (found := _find_padding(ids, module, left=False)) is not None:
         return found
@@ -81,11 +79,12 @@ def _find_padding(ids: Tensor, module: nn.Module, *, left: bool = True) -> int |
 def _warn_about_left_padding(
     model: Model, columns: Mapping[str, Any], masks: Mapping[str, Tensor], probe: Probe
 ) -> None:
+    """Warn if texts are padded on the left and the model counts positions from the padding."""
     mask = masks.get("attention_mask")
     if mask is None or "position_ids" in columns or bool(mask[:, 0].all()) or not bool(mask[:, -1].all()):
         return
     if "position_ids" in inspect.signature(model.module.forward).parameters and probe.moves_with_padding(mask):
         warn_user(
-            f"texts are padded on the left and no position_ids are given, so '{model.name}' counts positions from the"
-            " padding: give position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0), or pad on the right"
+            f"Texts are padded on the left and no position_ids are given, so '{model.name}' counts positions from the"
+            " padding. Give position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0), or pad on the right."
         )

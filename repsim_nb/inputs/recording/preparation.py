@@ -1,4 +1,4 @@
-"""`Preparation`: the batches of a data set as a model takes them, and errors that say which samples they are about."""
+"""`Preparation`: the batches of a data set as a model takes them, and errors that name the samples."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ class Preparation:
         self.labels = ""
         self.place: torch.device
         self.state: State
-        self._own_error: BaseException | None = None  # an error of ours that passes through the model
+        self._own_error: BaseException | None = None  # an error of this package that passes through the model
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """While open, the model can be run: evaluation mode, no gradients, on its device."""
+        """Put the model into evaluation mode, without gradients, on its device, while the context is open."""
         with evaluation_mode(self.model.module, self.device) as (self.place, self.state):
             yield
 
     def prepare(self, inputs: Any, samples: Sequence[int]) -> tuple[Any, dict[str, Tensor]]:
-        """A batch, as the data set gives it -> the batch as the model takes it, and its masks.
+        """Return a batch of the data set as the model takes it, and its masks.
 
-        The user's own preprocess gets a copy, since it may write into what it is given.
+        The preprocess of the user gets a copy, since it may write into its input.
         """
         label = find_label_column(inputs)
         self.labels = label if label and takes_labels(self.model.module, label, inputs) else ""
         random = getattr(self.dataset.inputs, "random_labels", None)
         if self.labels and random is not None:
             raise self._error(
-                f"the label of sample {random} of '{self.dataset.name}' differs each time it is read, and"
-                f" '{self.model.name}' is given it, as forward({label}=): remove what is random from it, or the column"
-                " from the samples"
+                f"The label of sample {random} of '{self.dataset.name}' differs each time it is read, and"
+                f" '{self.model.name}' gets it as forward({label}=). Remove what is random from it, or the column from"
+                " the samples."
             )
         prepared = prepare_batch(self.model.module, self.model.preprocess, inputs)
         return prepared, self._check_masks(prepared, samples)
 
     def _check_masks(self, prepared: Any, samples: Sequence[int]) -> dict[str, Tensor]:
-        """The masks of a prepared batch; ValueError for nested tensors, and for a text without a token."""
+        """Return the masks of a prepared batch; ValueError for nested tensors and for a text without a token."""
         columns = [
             column
             for column in (prepared.values() if isinstance(prepared, Mapping) else [prepared])
@@ -64,33 +64,32 @@ class Preparation:
         ]
         if any(column.is_nested for column in columns):
             raise self._error(
-                f"the inputs of '{self.model.name}' are nested tensors, whose rows are of unlike length: pad them to"
-                " one length, torch.nested.to_padded_tensor(x, 0.0), and give the mask along, {'x': ...,"
-                " 'attention_mask': ...}"
+                f"The inputs of '{self.model.name}' are nested tensors, whose rows differ in length. Pad them to one"
+                " length, torch.nested.to_padded_tensor(x, 0.0), and add the mask, {'x': ..., 'attention_mask': ...}."
             )
         masks = find_masks(prepared)
         for name, mask in masks.items():
             if len(mask) == len(samples) and not (full := mask.any(1)).all():
                 at = int((~full).int().argmax())
-                hint = f". If '{name}' marks padding by 1, give ~{name}, or call it 'padding_mask'"
+                hint = f" If '{name}' marks padding by 1, give ~{name}, or call it 'padding_mask'."
                 raise self._error(
-                    f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty"
-                    f" texts{'' if is_usual_mask(name) else hint}"
+                    f"Sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'). Remove empty"
+                    f" texts.{'' if is_usual_mask(name) else hint}"
                 )
         if not masks and any(column.ndim == 2 and column.shape[1] == 0 for column in columns):
             raise self._error(
-                f"sample {samples[0]} of '{self.dataset.name}' is empty, it has no token: remove empty texts"
+                f"Sample {samples[0]} of '{self.dataset.name}' is empty, it has no token. Remove empty texts."
             )
         return masks
 
     def _error(self, message: str, kind: type[ValueError] = ValueError) -> ValueError:
-        """An error that `explain_errors` lets pass."""
+        """Return an error of this package, which `explain_errors` does not reword."""
         self._own_error = kind(message)
         return self._own_error
 
     @contextmanager
     def pass_own_errors(self) -> Iterator[None]:
-        """Around what a hook does on our side: an error there, a full disk, is not taken for one of the model's."""
+        """Keep errors of this package, such as a full disk, apart from errors of the model."""
         try:
             yield
         except BaseException as error:
@@ -99,7 +98,7 @@ class Preparation:
 
     @contextmanager
     def explain_errors(self, batch: Any, prepared: Any = None, *, samples: str = "") -> Iterator[None]:
-        """What goes wrong inside the model is reported with the form of its input."""
+        """Report an error inside the model with the form of its input."""
         try:
             yield
         except Exception as error:
@@ -115,13 +114,14 @@ class Preparation:
                 hint += ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
             n = count_samples(batch)
             raise ValueError(
-                f"model '{self.model.name}' could not run on '{self.dataset.name}':"
-                f" {samples or f'{n} sample' + 's' * (n > 1)}, {given}, {reached}it said:"
+                f"Model '{self.model.name}' could not run on '{self.dataset.name}':"
+                f" {samples or f'{n} sample' + 's' * (n > 1)}, {given}, {reached}it raised:"
                 f" {str(error).removesuffix('.')}{hint}"
             ) from error
 
 
 def _describe_form(prepared: Any) -> str:
+    """Return the shapes and types of a prepared batch, in words."""
     if isinstance(prepared, Tensor):
         return f"{tuple(prepared.shape)} {str(prepared.dtype).removeprefix('torch.')}"
     if isinstance(prepared, Mapping):

@@ -1,4 +1,4 @@
-"""`Probe`: what can be recorded of a model on a data set. A few samples, run alone and in company, show it."""
+"""`Probe`: find what can be recorded of a model on a data set by running a few samples, alone and in batches."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from .request import LayerRequest
 from .row_agreement import REORDERED, all_agree, differ, explain_mixing, is_reordered
 from .samples import pick_at_ends, pick_samples, put_shortest_first
 
-SAMPLES = 8  # in a batch of the probe
-EXTRA = 12  # in its last batch, with samples from the ends of a full batch
-MAX_BATCH = 250  # samples a pass, if the user gives no batch_size
-# of the largest activation in a pass, if the user gives no batch_size: larger ones leave the caches, and take twice as
-# long
+SAMPLES = 8  # samples in a batch of the probe
+EXTRA = 12  # samples in its last batch, which has some from the ends of a full batch
+MAX_BATCH = 250  # samples in a pass, if the user gives no batch_size
+# bytes of the largest activation in a pass, if the user gives no batch_size: larger ones leave the caches and take
+# twice as long
 BATCH_BYTES = 2**26
-PROBE_BYTES = 2**28  # that one activation of all the probe's samples may take
+PROBE_BYTES = 2**28  # bytes of the largest activation in a batch of the probe
 
 Checks = Mapping[str, list[tuple[Pass, int, int]]]  # layer -> (pass, place in it, place among all samples)
 
 
 class Probe(ProbeLayers):
-    """Runs a few samples in four passes: one alone; the same at the head, in the middle and at the end of a batch; the
-    others in two batches without it.
+    """Runs a few samples in four passes.
 
-    Called, it returns the layers that can be recorded, in forward order. `problems` then has the reason for all others,
-    `batch_size` the number of samples a pass.
+    One sample runs alone, then at the head, in the middle and at the end of a batch; the others run in two batches
+    without it. Called, the probe returns the layers that can be recorded, in forward order. Afterwards `problems` has
+    the reason for each other layer, and `batch_size` the number of samples in a pass.
     """
 
     def __init__(self, run: Preparation, request: LayerRequest, pooling: Pooling, given_size: int | None) -> None:
         super().__init__(run, request, pooling, given_size)
-        self.changes_itself = False  # does a pass leave something behind in the model: a counter, a cache, a state
-        self.mask_columns: set[str] = set()  # the columns that masks speak of
-        self.single_rows: dict[str, np.ndarray] = {}  # of layers that mix samples, where each batch is one sample
+        self.changes_itself = False  # whether a pass changes the model: a counter, a cache, a state
+        self.mask_columns: set[str] = set()  # the columns that masks are for
+        self.single_rows: dict[str, np.ndarray] = {}  # rows of layers that mix samples, if each batch is one sample
         self.seen: dict[str, dict[int, np.ndarray]] = {}  # layer -> the rows of samples that are not in `numbers`
 
     def __call__(self) -> dict[str, RecordableLayer]:
+        """Run the passes and return the layers that can be recorded, in forward order."""
         most = max(2, min(SAMPLES, self.given_size or SAMPLES))
         numbers = pick_samples(self.dataset, most)
         self.one, *others = put_shortest_first(numbers, self._start(numbers)[1].prepared)
         alone = self._run_batch([self.one])
-        most = min(most, max(2, PROBE_BYTES // self.largest))  # fewer samples where activations are large
+        most = min(most, max(2, PROBE_BYTES // self.largest))  # fewer samples if activations are large
         if most > 4:
             others = others[: most - 3]
             self.numbers = [self.one, *others[: len(others) // 2], self.one, *others[len(others) // 2 :], self.one]
@@ -56,7 +57,9 @@ class Probe(ProbeLayers):
             others = others[: most - 1]
             self.numbers = [*others[::2], self.one, *others[1::2]]
         self.company = self._run_batch(self.numbers, alone)
-        if self.company.stopped and self.given_size == 1 and not alone.stopped:  # it may take one sample at a time only
+        if (
+            self.company.stopped and self.given_size == 1 and not alone.stopped
+        ):  # the model may take only one sample at a time
             self.numbers, others = [self.one], []
             self.company = self._run_batch(self.numbers, alone)
         if self.company.stopped:
@@ -69,17 +72,18 @@ class Probe(ProbeLayers):
         self._name_layers(alone)
         self._compare(self._check_alone(alone))
         self._check_company(others)
-        self.changes_itself = self.state.restore()  # the recording begins as the probe did
+        self.changes_itself = self.state.restore()  # the recording begins with the same state as the probe
         found = {layer: self._layer(layer) for layer in self.calls if layer not in self.problems}
         return dict(sorted(found.items(), key=lambda item: item[1].place))
 
     def _layer(self, layer: str) -> RecordableLayer:
+        """Return a layer that can be recorded, with the rows that the passes gave."""
         output = self.company.given[self.calls[layer]]
         layout = output.layout or Layout()
         expected = self.seen[layer] | dict(zip(self.numbers, output.rows, strict=True))
         if layer in self.single_rows:
             expected = {self.one: self.single_rows[layer]}
-        # a pool that gives the rows of one place
+        # a pool that takes the values of one place
         chosen = self.pooling.own is not None or self.pooling.name in ("first", "last", TOKENS)
         return RecordableLayer(
             output.rows[0].shape[1:],
@@ -94,11 +98,12 @@ class Probe(ProbeLayers):
             scale=output.scale,
         )
 
-    # -- are rows the same in any company
+    # -- whether rows are the same in any batch
 
     def _check_alone(self, alone: Pass) -> Checks:
-        """What to compare: the sample that ran alone with its rows at the head, in the middle and at the end of the
-        others.
+        """Return what to compare of the sample that ran alone.
+
+        Its rows are compared with those at the head, in the middle and at the end of a batch.
         """
         places = [place for place, sample in enumerate(self.numbers) if sample == self.one]
         checks = {}
@@ -107,8 +112,7 @@ class Probe(ProbeLayers):
             if layer in self.problems:
                 if single is not None and single.shape == output.shape and "no sample axis" in self.problems[layer]:
                     self.problems[layer] = (
-                        f"has no sample axis: it gave {output.shape} whatever the samples were, as positions are the"
-                        " same for all"
+                        f"has no sample axis: it gave {output.shape} for any samples, as positions are the same for all"
                     )
             elif single is None and alone.stopped:
                 self.problems[layer] = (
@@ -128,20 +132,22 @@ class Probe(ProbeLayers):
         return checks
 
     def _explain_uneven(self, name: str, one: Pass) -> str:
+        """Return the problem of a layer that runs more or less often in a batch than alone."""
+
         def times(number: int) -> str:
             return "once" if number == 1 else "never" if not number else f"{number} times"
 
         return (
             f"ran {times(self.company.calls[name])} for a batch of {len(self.numbers)} and {times(one.calls[name])}"
-            f" for a batch of {len(one.samples)}, so its rows do not belong to samples: does it see only some of them,"
-            " as an expert does?"
+            f" for a batch of {len(one.samples)}, so its rows are not those of the samples. Does it get only some of"
+            " them, as an expert does?"
         )
 
     def _check_company(self, others: list[int]) -> None:
-        """Every sample in other company and at another place, without the one that ran alone; first in a batch of the
-        same size, where a state would be carried over.
+        """Run every sample in another batch and at another place, without the one that ran alone.
 
-        The last batch has more samples, which are compared with the recording when it comes to them.
+        It is first in a batch of the same size, where a state would be carried over. The last batch has more samples,
+        which are compared with the recording when it comes to them.
         """
         self.seen = {layer: {} for layer in self.calls}
         room = max(2, min(self.given_size or EXTRA, EXTRA, PROBE_BYTES // self.largest))
@@ -160,7 +166,7 @@ class Probe(ProbeLayers):
             self._compare(self._check_again(again))
 
     def _check_again(self, again: Pass) -> Checks:
-        """What to compare of a batch in other company; notes the rows of samples that are new."""
+        """Return what to compare of a batch of other samples, and note the rows of samples that are new."""
         checks: dict[str, list[tuple[Pass, int, int]]] = {}
         for layer in [layer for layer in self.calls if layer not in self.problems]:
             call = self.calls[layer]
@@ -185,15 +191,15 @@ class Probe(ProbeLayers):
         return checks
 
     def _stops_at(self, samples: list[int]) -> bool:
-        """Does the model fail on these samples from its first state too?
+        """Whether the model fails on these samples from its first state too.
 
-        Then it is no state of its own that stops it, but something in the samples.
+        Then the samples stop it, and no state that it keeps.
         """
         self.state.restore()
         return self._run_samples(samples).stopped is not None
 
     def _compare(self, checks: Checks) -> None:
-        """A layer whose rows differ gets a problem."""
+        """Note a problem for each layer whose rows differ."""
         different: dict[str, tuple[Pass, int, int, float]] = {}
         for layer, places in checks.items():
             if layer in self.single_rows:
@@ -208,7 +214,7 @@ class Probe(ProbeLayers):
                 different[layer] = found
         if not different:
             return
-        # the whole batch from the model's first state, once more after that, and from its first state again
+        # the whole batch from the model's first state, then again, then from the first state again
         self.state.restore()
         first, again = self._run_samples(self.numbers), self._run_samples(self.numbers)
         self.state.restore()
@@ -217,19 +223,18 @@ class Probe(ProbeLayers):
             call = self.calls[layer]
             if not are_equal(first, again):
                 self.problems[layer] = (
-                    "is random: the preprocess gives other inputs each time. Remove what is random from it, or the"
+                    "is random: the preprocess gives different inputs each time. Remove what is random from it, or the"
                     " state that it keeps"
                 )
             elif self._is_unequal(first, fresh, call):
                 self.problems[layer] = (
-                    "is random: the same sample gives other activations each time, in evaluation mode too. Remove what"
-                    " is random from its forward pass"
+                    "is random: the same sample gives different activations each time, in evaluation mode too. Remove"
+                    " what is random from its forward pass"
                 )
             elif self._is_unequal(first, again, call):
                 self.problems[layer] = (
-                    "keeps state from batch to batch: the same batch gives other activations when it comes again, so"
-                    " they depend on what came before. Reset the state at the start of forward, or in a forward"
-                    " pre-hook"
+                    "keeps state from batch to batch: the same batch gives different activations when it runs again, so"
+                    " they depend on earlier batches. Reset the state at the start of forward, or in a forward pre-hook"
                 )
             elif self.given_size == 1 and (rows := self._rows_alone(self.one, call)) is not None:
                 self.single_rows[layer] = rows  # every batch will be one sample, so there is nothing to mix
@@ -237,6 +242,7 @@ class Probe(ProbeLayers):
                 self.problems[layer] = self._explain_mixing(call, one, at, place, gap)
 
     def _is_unequal(self, x: Pass, y: Pass, call: ModuleCall) -> bool:
+        """Whether a call gave different rows in two passes of the same batch."""
         a, b = x.given.get(call), y.given.get(call)
         if a is None or b is None or len(a.rows) != len(b.rows):
             return a is not None or b is not None
@@ -244,9 +250,10 @@ class Probe(ProbeLayers):
         return any(differ(u, v, size, self.tolerance()) for u, v in zip(a.rows, b.rows, strict=True))
 
     def _explain_mixing(self, call: ModuleCall, one: Pass, at: int, place: int, gap: float) -> str:
+        """Return the problem of a layer whose rows depend on the batch, with the most likely cause."""
         rows, n, size = self.company.given[call].rows, len(self.numbers), self.company.given[call].size
         got, wanted = one.given[call].rows[at].shape, rows[place].shape
-        columns, all_columns = one.sizes.columns, self.company.sizes.columns
+        columns, all_columns = one.shapes, self.company.shapes
         of_other_length = columns.keys() == all_columns.keys() and any(
             columns[name][1:] != shape[1:] for name, shape in all_columns.items()
         )
@@ -275,7 +282,7 @@ class Probe(ProbeLayers):
             )
         if not are_equal(one, self.company, at, place):
             return (
-                f"{head}The preprocess computes its outputs over the batch, or changes the order: have it treat each"
+                f"{head}The preprocess computes its outputs over the batch, or changes the order: make it treat each"
                 " sample alone"
             )
         singles = [self._rows_alone(sample, call) for sample in self.numbers]

@@ -1,4 +1,4 @@
-"""`ProbeLayers`: which calls of which modules the layers are that were asked for."""
+"""`ProbeLayers`: the calls of modules that the requested layers are."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .request import LayerRequest
 
 
 class ProbeLayers(ProbePasses):
-    """The layers of a probe, once its samples ran together.
+    """The layers of a probe, once its samples have run together.
 
-    calls: layer -> the call of a module that it is.  problems: layer -> why it cannot be recorded.  silent: layers that
-    need no warning: they never ran.
+    calls: {layer: the call of a module that it is}.  problems: {layer: why it cannot be recorded}.  silent: layers that
+    need no warning, since they never ran.
     """
 
     def __init__(self, run: Preparation, request: LayerRequest, pooling: Pooling, given_size: int | None) -> None:
@@ -27,7 +27,7 @@ class ProbeLayers(ProbePasses):
         self.silent: set[str] = set()
 
     def _name_layers(self, alone: Pass) -> None:
-        """Find the calls that the layers asked for are; a layer that runs k times is k layers."""
+        """Find the call of each requested layer; a layer that runs k times is k layers."""
         for layer in self.request.layers:
             if self.is_scripted(layer):
                 self.problems[layer] = (
@@ -37,7 +37,7 @@ class ProbeLayers(ProbePasses):
             name, call, _ = self.address_of(layer)
             times = self.company.calls[name]
             if call is not None and not 1 <= call <= times:
-                self.problems[layer] = f"did not run so often: '{name}' ran {times} times in the forward pass"
+                self.problems[layer] = f"did not run that often: '{name}' ran {times} times in the forward pass"
             elif not times and alone.calls[name]:
                 self.problems[layer] = (
                     f"did not run for a batch of {len(self.numbers)}, though it did for one sample alone: it runs for"
@@ -51,7 +51,7 @@ class ProbeLayers(ProbePasses):
                     self._name_call(layer, number, alone)
 
     def _name_call(self, layer: str, number: int, alone: Pass) -> None:
-        """Note that a layer is a call of its module, or several layers, the items of what that call gives."""
+        """Note the layer that a call is, or the layers that the items of its output are."""
         name, call, part = self.address_of(layer)
         label = f"{name}#{number}" if call is None and self.company.calls[name] > 1 else layer
         items: list[Part] = [*self._items(name, number, alone)] if part is None else []
@@ -62,10 +62,10 @@ class ProbeLayers(ProbePasses):
                 self.problems[whole] = problem
 
     def _items(self, name: str, number: int, alone: Pass) -> list[int]:
-        """The items of a call's output that are recorded one by one; [] if one tensor stands for all.
+        """Return the items of the output of a call that are recorded one by one; [] if one tensor stands for all.
 
-        They are representations if all have an axis of samples and it is certain which axes hold their features; a
-        block of a row is cut as the others of its class are.
+        They are representations if all have an axis of samples and it is certain which axes contain their features; the
+        output of a block is divided in the same way as that of other blocks of its class.
         """
 
         def representations(which: tuple[str, int]) -> list[int]:
@@ -80,6 +80,7 @@ class ProbeLayers(ProbePasses):
         return found if any(len(representations(which)) > 1 for which in alike) else []
 
     def _is_representation(self, call: ModuleCall, alone: Pass) -> bool:
+        """Whether a part of an output has an axis of samples and known axes of features."""
         output, single = self.company.given[call], alone.given.get(call)
         if single is None or output.problem.startswith("has no sample axis"):
             return False
@@ -88,9 +89,7 @@ class ProbeLayers(ProbePasses):
         return find_features(single.axes, single.shape) is not None
 
     def changing_blocks(self) -> str:
-        """Blocks of one class in a row that return several tensors, and whose first one changes its shape from block to
-        block; "" if there are none.
-        """
+        """Describe blocks of one class that return several tensors and change the shape of the first; else ""."""
         rows: dict[tuple[str, type], dict[tuple[int, ...], str]] = {}
         for layer, call in self.calls.items():
             output = self.company.given[call]
@@ -107,9 +106,9 @@ class ProbeLayers(ProbePasses):
         return ""
 
     def _near(self, layer: str) -> str:
-        """What did run, around a layer that did not or in it."""
+        """Return what ran around a layer that did not run, or inside it."""
         for name in reversed(list_parents(layer)):
             if self.company.calls.get(name):
-                return f"; '{name}', which it is a part of, did"
+                return f", but '{name}', which contains it, did"
         inside = any(name.startswith(f"{layer}.") and number for name, number in self.company.calls.items())
-        return f"; its parts did: '{layer}.*'" if inside else ""
+        return f", but its parts did: '{layer}.*'" if inside else ""

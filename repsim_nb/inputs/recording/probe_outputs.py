@@ -1,4 +1,4 @@
-"""What one forward pass of the probe gave: the output of each call of each module."""
+"""The results of one forward pass of the probe: the output of each call of each module."""
 
 from __future__ import annotations
 
@@ -13,35 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.inputs.batches import is_graphs
 from repsim_nb.inputs.models.axes import Axes
 from repsim_nb.inputs.models.running import capture, forward
 from repsim_nb.inputs.pooling import Layout
 
 from .row_agreement import typical_size
 
-# of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
+# part of an output: an item of a tuple, a field of a dataclass, or None for the tensor that stands for all of it
 Part = int | str | None
-ModuleCall = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis.
-
-    parts: of graphs, how many nodes and edges they have.  ids: the columns of integers (n, tokens).
-    """
-
-    n: int
-    masks: Mapping[str, Tensor]
-    columns: Mapping[str, tuple[int, ...]]
-    parts: Mapping[str, int] = field(default_factory=dict)
-    ids: frozenset[str] = frozenset()
-
-    @property
-    def one_text(self) -> bool:
-        """Is there one mask, and one column that it can speak of?"""
-        return len(self.masks) == 1 and sum(name not in self.masks for name in self.columns) == 1
+ModuleCall = tuple[str, int, Part]  # the name of a module, the number of its call in a pass, and the part of the output
 
 
 @dataclass
@@ -49,12 +29,11 @@ class Output:
     """What one call of a module gave in a pass.
 
     shape, axes, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until
-    it is known how it lies.
-    layout: how it lies, once that is known.  plain: the same without a mask.  candidates: mask -> how it may lie with
-    this one.  kin: mask -> the inputs that it speaks of whose tokens these are (None: not known).  certain: is that
-    enough?  first_of: how many tensors the tuple has that it is the first of.
-    no_logits: of what the whole model returns, why it is no matrix of logits.  scale: of the values of which the rows
-    are means, by feature.  rows: an array (rows, p) for each sample.
+    its layout is known.  layout: where its samples, features and tokens are, once known.  plain: the layout without a
+    mask. candidates: {mask: the layout with this mask}.  kin: {mask: the inputs of this mask whose tokens these are,
+    None if unknown}.  certain: whether that is enough.  first_of: the number of tensors in the tuple that it is the
+    first of. no_logits: for the output of the model, why it is no matrix of logits.  scale: the size of the values
+    whose means the rows are, by feature.  rows: an array (rows, p) for each sample.
     """
 
     place: int
@@ -83,13 +62,11 @@ class Output:
 class RecordableLayer:
     """A layer that can be recorded.
 
-    shape, dtype: of one row.  place: where it stands in forward order.  rows: how many rows a sample gives; None: one
-    for every real token.
-    layout: how its output lies.  part: which part of the module's output it is.  size: the root mean square of its
-    values.
-    expected: sample -> its rows (rows, p), as the probe saw them.  no_logits: of an output, why it cannot be compared
-    as logits.
-    scale: how large the values are of which a row's numbers are means; None if they are no means.
+    shape, dtype: of one row.  place: its place in forward order.  rows: the number of rows of a sample; None: one for
+    each real token.  layout: where its samples, features and tokens are.  part: which part of the output of the module
+    it is. size: the root mean square of its values.  expected: {sample: its rows (rows, p) in the probe}.  no_logits:
+    for an output, why it cannot be compared as logits.  scale: the size of the values whose means the rows are; None if
+    rows are no means.
     """
 
     shape: tuple[int, ...]
@@ -106,8 +83,9 @@ class RecordableLayer:
 
 @dataclass
 class Pass:
-    """A batch that ran, by the numbers of its samples. parts: of each call of a module. stopped: the error that ended
-    it early.
+    """A batch that ran, by the numbers of its samples.
+
+    parts: the parts of the output of each call.  stopped: the error that ended the pass early.
     """
 
     samples: list[int]
@@ -124,27 +102,18 @@ class Pass:
         return self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
 
     @functools.cached_property
-    def sizes(self) -> Sizes:
-        parts = {"nodes": self.prepared.num_nodes, "edges": self.prepared.num_edges} if is_graphs(self.prepared) else {}
-        tensors = {
-            name: column for name, column in self.columns.items() if isinstance(column, Tensor) and column.ndim > 1
-        }
-        ids = frozenset(
-            name
-            for name, column in tensors.items()
-            if column.ndim == 2 and not (column.is_floating_point() or column.is_complex())
-        )
-        return Sizes(
-            len(self.samples), self.masks, {name: tuple(column.shape) for name, column in tensors.items()}, parts, ids
-        )
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs with a second axis, by name."""
+        tensors = {name: column for name, column in self.columns.items() if isinstance(column, Tensor)}
+        return {name: tuple(column.shape) for name, column in tensors.items() if column.ndim > 1}
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs prepared batches through a model and calls `note(name, number of the call, output)` for the modules asked
-    for.
+    """Runs prepared batches and calls `note(name, number of the call, output)` for the given modules.
 
-    parts: the names of all modules that hooks can see.  errors: a context that words the model's errors as ValueError.
+    parts: the names of all modules that hooks can see.  errors: a context that rewords errors of the model as
+    ValueError.
     """
 
     module: nn.Module
@@ -155,7 +124,7 @@ class Runner:
     def __call__(
         self, prepared: Any, names: list[str], note: Callable[[str, int, Any], None], batch: Any = None
     ) -> tuple[Counter[str], Exception | None]:
-        """-> how often each module ran, and the error that ended the pass, or None."""
+        """Return how often each module ran, and the error that ended the pass, or None."""
         calls: Counter[str] = Counter()
 
         def count(name: str, out: Any) -> None:

@@ -33,11 +33,11 @@ from .samples import read_samples
 class ProbePasses:
     """The passes of a probe.
 
-    `_run_batch` runs a batch and notes what every module gives; `_run_samples` takes the rows of other samples, of the
-    layers that are known by then.
+    `_run_batch` runs a batch and notes what every module gives; `_run_samples` runs other samples and takes the rows of
+    the layers that are known by then.
 
-    run: inside `ready`, its model in its first state.  given_size: the user's batch_size, or None.  company: the pass
-    of all samples.
+    run: inside `ready`, with its model in its first state.  given_size: the batch_size of the user, or None.  company:
+    the pass of all samples.
     """
 
     company: Pass
@@ -47,10 +47,10 @@ class ProbePasses:
         self.run, self.request, self.pooling, self.given_size = run, request, pooling, given_size
         self.module, self.dataset, self.state = run.model.module, run.dataset, run.state
         self.modules: dict[str, nn.Module] = dict(self.module.named_modules(remove_duplicate=False))
-        # hooks do not see what torch.jit compiled; a traced module takes them
+        # hooks do not see what torch.jit compiled; a traced module accepts hooks
         compiled = torch.jit.RecursiveScriptModule  # type: ignore[attr-defined]
         self.scripted = [name for name, part in self.modules.items() if name and isinstance(part, compiled)]
-        self.fields: dict[str, list[Part]] = {}  # of modules that are asked for, the parts that are
+        self.fields: dict[str, list[Part]] = {}  # the requested parts of each requested module
         for layer in request.layers:
             if not self.is_scripted(layer):
                 address = self.address_of(layer)
@@ -60,21 +60,20 @@ class ProbePasses:
         self.runner = Runner(self.module, run.place, [name_layer(name) or OUTPUT for name in names], run.explain_errors)
         self.tolerance = Tolerance(self.module, run.place)
         self.largest = 1  # bytes of a sample's largest activation
-        self.mask_inside = False  # does the model make a mask of its tokens that its inputs lack
+        self.mask_inside = False  # whether the model creates a mask of its tokens that its inputs lack
         self._alone: dict[int, Pass] = {}
 
     def is_scripted(self, name: str) -> bool:
-        """Did torch.jit compile it?"""
+        """Whether torch.jit compiled a module."""
         return any(name == part or name.startswith(f"{part}.") for part in self.scripted)
 
     def address_of(self, layer: str) -> Address:
-        """The module, by the name under which its calls are counted, which of its calls, and which part of its
-        output.
-        """
+        """Return the module of a layer, by the name that its calls are counted under, the call, and the part."""
         name, call, part = parse_layer(layer, self.modules)
         return Address(name_layer(name), 1, part) if name == OUTPUT and call is not None else Address(name, call, part)
 
     def _start(self, samples: list[int]) -> tuple[Any, Pass]:
+        """Return a batch of samples as the data set gives it, and a pass that has not run."""
         batch = read_samples(self.dataset, samples)
         with self.run.explain_errors(batch):
             prepared, masks = self.run.prepare(batch, samples)
@@ -83,7 +82,7 @@ class ProbePasses:
     def _run_batch(self, samples: list[int], alone: Pass | None = None) -> Pass:
         """Run a batch and note what every module gives.
 
-        With `alone`, the same of one sample, it is known at once how most outputs lie, and their rows are taken.
+        With `alone`, the same for one sample, the layout of most outputs is known at once, and their rows are taken.
         """
         batch, one = self._start(samples)
         trace = Trace() if alone is None else None
@@ -92,7 +91,7 @@ class ProbePasses:
                 for name, column in one.columns.items():
                     if isinstance(column, Tensor):
                         trace.enter(name, column)
-            if not one.masks and (tokens := {shape[:2] for shape in one.sizes.columns.values() if len(shape) < 4}):
+            if not one.masks and (tokens := {shape[:2] for shape in one.shapes.values() if len(shape) < 4}):
                 self._watch_for_masks(stack, tokens)
             if trace is not None:
                 stack.enter_context(trace)
@@ -110,7 +109,7 @@ class ProbePasses:
         return one
 
     def _watch_for_masks(self, stack: ExitStack, tokens: set[tuple[int, ...]]) -> None:
-        """Notice if a module is given a mask of the batch's tokens that is not the same for all samples."""
+        """Notice if a module is given a mask of the tokens that differs between samples."""
 
         def notice(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
             self.mask_inside |= any(
@@ -125,7 +124,7 @@ class ProbePasses:
             stack.callback(self.modules[name].register_forward_pre_hook(notice, with_kwargs=True).remove)
 
     def _note_part(self, call: ModuleCall, out: Any, one: Pass, alone: Pass | None, trace: Trace | None) -> None:
-        """Note what one part of a module's output is, and its rows if it is known how it lies."""
+        """Note one part of the output of a module, and its rows if its layout is known."""
         name, number, part = call
         output = one.given[call] = Output(len(one.given))
         try:
@@ -141,9 +140,7 @@ class ProbePasses:
                 output.value = tensor.detach().clone()
                 if alone is not None:
                     axis = self.request.axis_of(f"{name}#{number}{label_part(part)}", f"{name}{label_part(part)}")
-                    output.layout = find_layout(
-                        output, alone.given.get(call), one.sizes, alone.sizes, self.pooling, axis
-                    )
+                    output.layout = find_layout(call, one, alone, self.pooling, axis)
                     self._take_rows(output, one)
         except ValueError as error:
             output.problem = str(error)
@@ -151,8 +148,9 @@ class ProbePasses:
             output.problem = f"gives a tensor that cannot be recorded ({first_sentence(error)})"
 
     def moves_with_padding(self, mask: Tensor) -> bool:
-        """Does a sample that is padded on the left give other rows without its padding? mask: that of the batch of
-        all.
+        """Whether a sample that is padded on the left gives other rows without its padding.
+
+        mask: of the pass of all samples.
         """
         place = int((~mask[:, 0]).int().argmax())
         padding = int(mask[place].int().argmax())
@@ -170,11 +168,13 @@ class ProbePasses:
         )
 
     def _run_samples(self, samples: list[int]) -> Pass:
-        """Run other company, and take the rows of the layers that can be recorded so far."""
+        """Run other samples together, and take the rows of the layers that can be recorded so far."""
         batch, one = self._start(samples)
         return self._run_pass(one, batch)
 
     def _run_pass(self, one: Pass, batch: Any) -> Pass:
+        """Run a prepared pass, and take the rows of the layers that can be recorded so far."""
+
         def note(name: str, number: int, out: Any) -> None:
             for part in self.company.parts.get((name, number), ()):
                 known = self.company.given[name, number, part]
@@ -192,14 +192,14 @@ class ProbePasses:
         return one
 
     def _rows_alone(self, sample: int, call: ModuleCall) -> np.ndarray | None:
-        """The rows that a call gives for one sample alone; None if there are none."""
+        """Return the rows that a call gives for one sample alone; None if there are none."""
         if sample not in self._alone:
             self._alone[sample] = self._run_samples([sample])
         output = self._alone[sample].given.get(call)
         return output.rows[0] if output is not None and output.rows else None
 
     def _take_rows(self, output: Output, one: Pass) -> None:
-        """Keep the rows of an output, once it is known how it lies, and drop its value."""
+        """Keep the rows of an output, once its layout is known, and drop its value."""
         if output.layout is None or output.value is None:
             return
         layout, n = output.layout, len(one.samples)
@@ -217,16 +217,17 @@ class ProbePasses:
 
 
 def label_part(part: Part) -> str:
-    """How a part of an output is written behind the name of its layer."""
+    """How the name of a layer ends for a part of an output."""
     return "" if part is None else f"[{part}]" if isinstance(part, int) else f".{part}"
 
 
 def first_sentence(error: BaseException) -> str:
+    """Return the first line of an error, or of its cause."""
     return str(error.__cause__ or error).strip().splitlines()[0][:200]
 
 
 def are_equal(x: Pass, y: Pass, at: int | None = None, place: int | None = None) -> bool:
-    """Are the inputs of two passes equal, or a sample of one (at) and of the other (place)?
+    """Whether the inputs of two passes are equal, or one sample of each (at, place).
 
     What is no tensor counts as equal.
     """

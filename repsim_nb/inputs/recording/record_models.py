@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import open_workers
 
 from .recorder import Recorder
-from .run import RunOptions, to_dataset, warn_left_out
+from .run import to_dataset, warn_left_out
 from .shared_modules import refuse_shared
 
 
@@ -39,55 +38,77 @@ def record(  # noqa: PLR0913
     executor: Executor | None = None,
     progress: bool | Tick = True,
 ) -> Activations:
-    """Run the data through a model once and return the activations of the selected layers.
+    """Run data through models and return the activations of their layers.
+
+    Row i of each recorded layer is what the model computes for sample i alone, whatever the batch. A few samples are
+    tried first, alone and in batches; a layer for which this does not hold is left out or refused, with the reason.
 
     Parameters
     ----------
-    model : Model, nn.Module, spec of `load_model`, or a list of them
-    data : str, Dataset, or inputs
-        The name of a set, a Dataset, or inputs: an array (n, ...), a list of str, a folder of images, a torch Dataset,
-        a DataLoader that does not shuffle, a generator of batches.
+    model : Model, nn.Module, str, or a list of them
+        A model, a module, or a name as `rs.load_model` takes it, such as "zoo:mnist-cnn-0".
+    data : Dataset, str, or inputs
+        A Dataset, the name of one, or inputs: an array (n, ...), a list of str, a folder of images, a torch Dataset, a
+        DataLoader that does not shuffle, or a generator of batches.
     layers : str, int, or a list of them, optional
-        Names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers among the default layers (-2 is the layer
-        before the output); None is `model.layers`. A layer that only returns the output is recorded as "output"; one
-        that runs k times in a pass as name#1 to name#k. Of a mapping or a dataclass the logits are taken, the
-        last_hidden_state, else the first tensor; "output.NAME" is another of its fields. If a module returns several
-        representations in a tuple, such as the streams of text and image, each is a layer: name[0], name[1].
+        Names, patterns ("blocks.*.mlp"), "auto" (one layer for each block), or numbers among the default layers (-2 is
+        the layer before the output). None means the default layers, `model.layers`. See Notes.
     into : Store, str or Path, optional
-        A Store, or its folder: needed if activations are larger than memory. If it has the recording, two samples run
-        again, to see that the model still computes it; an unfinished recording goes on.
+        A Store, or its folder: for activations that are larger than memory, or to be used again. If it has the
+        recording already, two samples run again, to check that the model still computes it; an unfinished recording
+        continues.
     pool : {"flatten", "mean", "first", "last", "tokens"} or function
-        "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), without padding;
-        "first" and "last" take one token; "tokens" makes every token (every place of a picture) a sample; or a function
-        of the tensor, or of the tensor and the mask.
+        How the output of a layer becomes rows. "flatten" keeps everything; "mean" averages over places (n, c, h, w) or
+        tokens (n, tokens, p), without padding; "first" and "last" take one token; "tokens" makes each token, or each
+        place of an image, a row. A function takes the output of the layer, or the output and the mask, and returns
+        one row for each sample.
     axis : int or {layer: int}, optional
-        The axis of the features: 1 as in (n, channels, time), -1 as in (n, tokens, p). It is needed only if the model's
-        own operations do not show it.
+        The axis of the features: 1 as in (n, channels, time), -1 as in (n, tokens, p). Needed only if the operations of
+        the model do not show it.
     step : int, str, or a list of them
-        The step of training, for checkpoints of one model; for a list of models a list with one step each. Names may
-        repeat if steps differ.
+        The step of training, to record checkpoints of one model. For a list of models, a list with one step for each;
+        model names may repeat if steps differ.
     batch_size : int, optional
-        Samples in a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it
-        in rounding only.
+        Samples in a forward pass, >= 1. None takes as many as keep the largest activation under 64 MB, at most 250.
+        Results depend on it only in rounding.
     device : str or torch.device, optional
-        Where to run; None is where the model is.
+        Where to run; None leaves the model where it is.
     executor : concurrent.futures.Executor, optional
-        Workers for many models, one each (processes, `client.get_executor()` of dask.distributed); it needs `into`, a
-        store that all workers reach.
+        Workers for several models, one model each: processes, or `client.get_executor()` of dask.distributed. Requires
+        `into`, a store that all workers can reach.
     progress : bool or function(done, total)
-        A bar, or a function that may raise to stop.
+        Show a bar, or call a function, which may raise to stop.
 
     Returns
     -------
     Activations
-        {Key: array (n, p)}
+        A mapping from Key (model, layer, dataset, step, pool) to an array (n, p), for each model in the order in which
+        its layers run. With `into`, arrays are memory-mapped files.
 
     Raises
     ------
     ValueError
-        For an unknown layer (with the nearest), and for a layer that was asked for by name and never ran, has no sample
-        axis, mixes samples, keeps a state, is random or gives NaN. Default layers and layers of a pattern for which
-        this is so are left out, with one warning.
+        If a layer is unknown (the message names the nearest); if a layer that was asked for by name does not run, has
+        no sample axis, mixes samples, keeps a state or is random; or if no layer can be recorded. Default layers and
+        layers of a pattern are left out in these cases, with one warning.
+    UndefinedError
+        A ValueError: if such a layer gives NaN or infinite numbers.
+    MemoryError
+        If the activations do not fit into memory and `into` is not given.
+
+    Notes
+    -----
+    A layer that only returns the output of the model is recorded as "output". A layer that runs k times in a pass is
+    recorded as name#1 to name#k. If a module returns a mapping or a dataclass, its logits are recorded, else
+    its last_hidden_state, else its first tensor; "output.NAME" is another field. If it returns several representations
+    in a tuple, such as an image stream and a text stream, each is a layer: name[0], name[1].
+
+    Models run in evaluation mode and without gradients. Modes, buffers and the data are the same afterwards as before.
+
+    See Also
+    --------
+    from_arrays : Use activations that were recorded elsewhere.
+    stream : Compare two models without storing activations.
 
     Examples
     --------
@@ -95,26 +116,34 @@ def record(  # noqa: PLR0913
     >>> import repsim_nb as rs
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> x = rs.record(model, np.ones((6, 4), "float32"), progress=False)
+    >>> images = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    >>> x = rs.record(model, images, progress=False)
     >>> {str(key): array.shape for key, array in x.items()}
     {'Sequential/1 (inputs)': (6, 3), 'Sequential/output (inputs)': (6, 2)}
+
+    A module and a data set get names from `rs.load_model` and `rs.Dataset`:
+
+    >>> x = rs.record(rs.load_model(model, name="mlp"), rs.Dataset("digits", images), "0", progress=False)
+    >>> [str(key) for key in x]
+    ['mlp/0 (digits)']
     """
     given: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:
-        raise ValueError("record needs at least one model; the list is empty")
+        raise ValueError("record needs at least one model; the list is empty.")
     if batch_size is not None:
         check_integer(batch_size, "batch_size", minimum=1)
     pooling, dataset = Pooling(pool), to_dataset(data)
     into = into if into is None or isinstance(into, Store) else Store(into)
     steps = _list_steps(step, len(given))
     if executor is not None:
-        options = {"pool": pool, "axis": axis, "batch_size": batch_size, "device": device}
-        return _record_with_executor(given, steps, _Task(dataset, layers, into, options), executor, progress)
+        options: dict[str, Any] = {"data": dataset, "layers": layers, "pool": pool, "axis": axis}
+        options |= {"batch_size": batch_size, "device": device}
+        return _record_with_executor(given, steps, into, options, executor, progress)
     models = [load_model(m) for m in given]
     _check_names([m.name for m in models], steps)
     refuse_shared(models, steps)
     runs = [
-        Recorder(m, dataset, layers, RunOptions(pooling, its, batch_size, device, axis))
+        Recorder(m, dataset, layers, pooling, step=its, batch_size=batch_size, device=device, axis=axis)
         for m, its in zip(models, steps, strict=True)
     ]
     total, what = len(models) * len(dataset), models[0].name if len(models) == 1 else f"{len(models)} models"
@@ -128,7 +157,7 @@ def record(  # noqa: PLR0913
     warn_left_out(runs)
     ids = {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token}
     layers_of = [(run.key(layer), run, about) for run in runs for layer, about in run.found.items()]
-    groups = {  # those of a store are in its files, but for what an earlier version wrote
+    groups = {  # the groups of a store are in its files, except for what an earlier version wrote
         key: labels
         for key, run, about in layers_of
         if key in recorded
@@ -140,73 +169,68 @@ def record(  # noqa: PLR0913
 
 
 def _list_steps(step: Any, models: int) -> list[int | str]:
-    """One a model."""
+    """One step for each model."""
     if isinstance(step, str) or not isinstance(step, (Sequence, np.ndarray)) or np.ndim(step) == 0:
         return [check_step(step)] * models
     steps = [check_step(one) for one in step]
     if len(steps) != models:
         raise ValueError(
-            f"a list of steps has one a model; there are {len(steps)} steps for {models}"
-            f" model{'s' if models > 1 else ''}"
+            f"step must have one step for each model; got {len(steps)} steps for {models}"
+            f" model{'s' if models > 1 else ''}."
         )
     return steps
 
 
 def _check_names(names: list[str], steps: list[int | str]) -> None:
+    """Refuse models whose recordings would have the same keys."""
     if len(set(zip(names, steps, strict=True))) < len(names):
-        hint = (
-            ". For checkpoints of one network say the step of each, step=[...]"
-            if len(set(steps)) == 1
-            else f" at the steps {steps}"
-        )
+        at = "" if len(set(steps)) == 1 else f" at the steps {steps}"
+        hint = "" if at else " For checkpoints of one model, give the step of each, step=[...]."
         raise ValueError(
-            f"models recorded together need different names; got {names}{hint}. Name them: load_model(..., name=...)"
+            f"Models that are recorded together must have different names; got {names}{at}. Give each a name,"
+            f" load_model(..., name=...).{hint}"
         )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a worker records of each model: called with a model and its step, it gives the keys and the facts."""
-
-    dataset: Dataset
-    layers: Any
-    store: Store | None
-    options: dict[str, Any]
-
-    def __call__(self, model: Any, step: int | str) -> tuple[list[Key], dict[str, Any]]:
-        x = record(model, self.dataset, self.layers, into=self.store, progress=False, step=step, **self.options)
-        return list(x), x.facts
+def _record_one(model: Any, step: int | str, options: dict[str, Any]) -> tuple[list[Key], dict[str, Any]]:
+    """Record one model in a worker and return the keys and the facts: the activations stay in the store."""
+    x = record(model, step=step, progress=False, **options)
+    return list(x), x.facts
 
 
 def _record_with_executor(
-    given: list[Any], steps: list[int | str], task: _Task, executor: Executor, progress: bool | Tick
+    given: list[Any],
+    steps: list[int | str],
+    into: Store | None,
+    options: dict[str, Any],
+    executor: Executor,
+    progress: bool | Tick,
 ) -> Activations:
-    """Each model is a task; a spec travels as it is, memory-mapped inputs as their address; recordings stay where they
-    are written.
+    """Record each model in a worker.
+
+    A name is sent as it is, memory-mapped inputs as their address; recordings stay where they are written.
     """
-    if task.store is None:
+    if into is None:
         raise ValueError(
-            "with an executor record needs into=, a store on a disk that all workers reach: activations are written"
-            " there and do not travel"
+            "record with an executor needs into=, a store on a disk that all workers can reach: workers write"
+            " activations there and do not send them."
         )
     models = [m if isinstance(m, str) else load_model(m) for m in given]
     names = [m if isinstance(m, str) else m.name for m in models]
     _check_names(names, steps)
     loaded = [(m, its) for m, its in zip(models, steps, strict=True) if isinstance(m, Model)]
-    refuse_shared([m for m, _ in loaded], [its for _, its in loaded])  # a spec is a module of its own
-    into, many = task.store, len(given)
-    store = Store(into.path.absolute(), dtype=into.dtype)
+    refuse_shared([m for m, _ in loaded], [its for _, its in loaded])  # each name gives a new module
+    many, options = len(given), {**options, "into": Store(into.path.absolute(), dtype=into.dtype)}
     recorded: dict[tuple[str, int | str], list[Key]] = {}
     facts: list[tuple[str, Mapping[str, Any]]] = []
     with open_workers(executor) as run, show_progress(progress, f"recording {many} models", "model") as tick:
-        tasks = [_Task(task.dataset, task.layers, store, task.options)] * many
-        for keys, known in run(_Task.__call__, tasks, given, steps, idle=lambda: tick(len(facts), many)):
+        for keys, known in run(_record_one, given, steps, [options] * many, idle=lambda: tick(len(facts), many)):
             recorded[keys[0].model, keys[0].step] = keys
             facts.extend(known.items())
             tick(len(facts), many)
     if len(recorded) < many:
         raise ValueError(
-            f"two of these models have one name, so that one's recordings were taken for the other's: {names}. Name"
-            " them: load_model(..., name=...)"
+            f"Two of these models have the same name, so the recordings of one were taken for those of the other:"
+            f" {names}. Give each a name, load_model(..., name=...)."
         )
     return Activations({key: into.find(key) for keys in recorded.values() for key in keys}, merge_facts(facts))

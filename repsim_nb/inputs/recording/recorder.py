@@ -1,4 +1,4 @@
-"""`Recorder`: a run whose layers are recorded, in memory or into a store that may hold them already."""
+"""`Recorder`: a run that records its layers, in memory or into a store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .run import Run
 from .samples import pick_samples, read_samples
 from .verification import check_probed_rows, check_stored_rows, continues_recording, describe_layer, read_layer
 
-PREPARED = 32  # samples whose preprocessing is part of a recording's address
+PREPARED = 32  # samples whose preprocessing is part of the fingerprint of a recording
 # samples that run again before stored rows are given back: the shortest and the longest, or two far from each other
 CHECKED = 2
 
@@ -29,28 +29,29 @@ Sink = Callable[[str, int, np.ndarray], None]  # sink(layer, first row, rows)
 
 
 class Recorder(Run):
-    """A run whose layers are recorded."""
+    """A run that records its layers."""
 
     def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> dict[Key, Any]:
-        """Record -> what was recorded, by key: arrays, or the files of the store.
+        """Record and return {key: array, or file of the store}.
 
-        inputs: the fingerprint of the data, where there is a store; it is the same for all models.
+        inputs: the fingerprint of the data, if there is a store; it is the same for all models.
         """
         if into is None:
             arrays: Mapping[str, Any] = self._into_memory(tick)
         else:
-            # lazy modules have no weights yet: the probe makes them
+            # lazy modules have no weights before the probe
             lazy = any(is_lazy(weight) for weight in self.model.module.parameters())
             origin = {} if lazy else self._origin(inputs)
             arrays = self._find_in(into, origin) if origin else {}
             if not arrays:
                 self._into_store(into, inputs, origin, tick)
-                # opened when they are asked for: each open file takes one of the few that a process may have
+                # opened when they are read, since a process may have only a few open files
                 arrays = {layer: into.find(self.key(layer)) for layer in self.found}
         tick(len(self.dataset))
         return {self.key(layer): array for layer, array in arrays.items()}
 
     def _into_memory(self, tick: Callable[[int], None]) -> dict[str, np.ndarray]:
+        """Record into arrays."""
         with self.ready():
             found, n = self.probe(), len(self.dataset)
             self._check_room(found)
@@ -65,6 +66,7 @@ class Recorder(Run):
         return {layer: arrays[layer] for layer in self.found}
 
     def _check_room(self, found: Mapping[str, RecordableLayer]) -> None:
+        """Raise MemoryError if the activations would fill the memory."""
         sizes = {
             layer: self.row(about, len(self.dataset)) * int(np.prod(about.shape)) * about.dtype.itemsize
             for layer, about in found.items()
@@ -75,14 +77,14 @@ class Recorder(Run):
             raise MemoryError(
                 f"{len(sizes)} layers of '{self.model.name}' on {len(self.dataset)} samples take"
                 f" {sum(sizes.values()) / 1e9:.1f} GB ('{widest}' alone {sizes[widest] / 1e9:.1f}), and"
-                f" {room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder'; or take pool='mean',"
-                " fewer layers, fewer samples"
+                f" {room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder', or use pool='mean', fewer"
+                " layers or fewer samples."
             )
 
     # -- a store
 
     def _origin(self, inputs: str) -> dict[str, str]:
-        """Fingerprints of all that a recording is made from, but for the layer."""
+        """Fingerprints of everything that a recording is made from, except the layer."""
         self.unlike = pick_samples(self.dataset, PREPARED)
         some = sorted(set(self.unlike))
         batch = read_samples(self.dataset, some)
@@ -100,18 +102,19 @@ class Recorder(Run):
         }
 
     def _origin_of(self, layer: str, origin: Mapping[str, str]) -> dict[str, str]:
-        """The same with the axis that was given for one layer."""
+        """Return the same with the axis that was given for one layer."""
         axis = self.request.axis_of(layer)
         return {**origin, "axis": "" if axis is None or not self.pooling.needs_axes else str(axis)}
 
     def _find_in(self, store: Store, origin: Mapping[str, str]) -> dict[str, Any]:
-        """What a store holds already, if it is all that is asked for, in forward order: two samples run, and are held
-        against it. {} if something is missing.
+        """Find what is asked for in a store, in forward order; {} if something is missing.
+
+        Two samples run again and are compared with the stored rows.
         """
         if self.pooling.by_token:
             return {}
         answer: dict[str, Any] = {"layers": list(self.request.names), "left_out": {}}
-        if not self.request.is_exact:  # which layers that is was found out by the run that recorded them
+        if not self.request.is_exact:  # the run that recorded them noted which layers these are
             stored = (store.find(self.key(layer)) for layer in self.request.layers)
             answers = (entry.record.get("answers", {}).get(self._question()) for entry in stored if entry is not None)
             answer = next(filter(None, answers), {"layers": [], "left_out": {}})
@@ -120,7 +123,7 @@ class Recorder(Run):
             return {}
         entries = {layer: entry for layer in layers if (entry := store.find(self.key(layer))) is not None}
         known = {layer: about for layer, entry in entries.items() if (about := read_layer(entry)) is not None}
-        if len(known) < len(layers):  # of an earlier version: the probe holds its samples against them
+        if len(known) < len(layers):  # of an earlier version: the probe compares its samples with them
             return {}
         samples = self.unlike if len(self.dataset) > PREPARED else pick_samples(self.dataset, CHECKED)
         with self.ready():
@@ -129,14 +132,15 @@ class Recorder(Run):
         return dict(sorted(entries.items(), key=lambda one: one[1].record["place"]))
 
     def _question(self) -> str:
-        """What was asked for, if the names of the layers follow only from a run."""
+        """Return the fingerprint of a request whose layers only a run can show."""
         return fingerprint(self.request.question)
 
     def _answers(self, layers: list[str]) -> dict[str, Any]:
+        """Return the layers that the request means, as the record of a layer keeps them."""
         return {self._question(): {"layers": layers, "left_out": self.left_out}}
 
     def _into_store(self, store: Store, inputs: str, origin: dict[str, str], tick: Callable[[int], None]) -> None:
-        """Record what the store does not hold. origin: that of before, {} if it must be found after the probe."""
+        """Record what the store does not have. origin: {} if it must be found after the probe."""
         with self.ready():
             found = self.probe()
             origin = origin if origin and not self.state.built() else self._origin(inputs)
@@ -149,6 +153,7 @@ class Recorder(Run):
                     store.add_answers(self.key(next(iter(found))), self._answers(list(found)))
 
     def _write(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        """Write these layers into the store, from the first batch of which a row is missing."""
         n, found = len(self.dataset), dict(self.found)
         writers = {
             layer: store.writer(
@@ -194,7 +199,7 @@ class Recorder(Run):
     # -- the pass
 
     def _pass(self, start: int, keep: Sink, tick: Callable[[int], None]) -> None:
-        """Run samples start, ... through the model and hand on the rows of every layer."""
+        """Run all samples from `start` on and pass the rows of every layer to `keep`."""
         first = last = 0
         seen: set[str] = set()
 
@@ -213,8 +218,8 @@ class Recorder(Run):
                 came = count_samples(inputs)
                 if came != last - first:
                     raise ValueError(
-                        f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while"
-                        f" recording '{self.model.name}', and {came} came"
+                        f"Data set '{self.dataset.name}' ran short while '{self.model.name}' was recorded: expected"
+                        f" samples {first} to {last}; got {came} samples."
                     )
                 seen.clear()
                 with self.explain_errors(inputs, samples=f"samples {first} to {last}"):

@@ -14,8 +14,8 @@ from repsim_nb.support.validation import is_integer
 class LayerRequest:
     """The layers that a call asks for, before it is known which of them can be recorded.
 
-    names: by a name or a pattern; by_name: those without a pattern.  usual: the layers among which numbers count, and
-    those of "auto" or of no request at all.  numbers: as given.  axes: the axis of features by layer, "" for all.
+    names: layers asked for by a name or a pattern.  by_name: those asked for by a name.  usual: the layers that numbers
+    count, and that "auto" or no request means.  numbers: as given.  axes: the axis of features by layer, "" for all.
     """
 
     def __init__(self, model: Model, layers: Any, axis: int | Mapping[str, int] | None) -> None:
@@ -39,32 +39,28 @@ class LayerRequest:
 
     @property
     def question(self) -> tuple[Any, ...]:
-        """What was asked for, as a value of which a fingerprint is made."""
+        """The request as a value that can be fingerprinted."""
         return self.names, self.usual, self.auto, tuple(self.numbers), tuple(sorted(self.axes.items()))
 
     @property
     def is_exact(self) -> bool:
-        """Does it name each layer? Else only a run shows which layers it stands for."""
+        """Whether it names each layer; if not, only a run shows which layers it means."""
         return not self.usual and self.by_name == set(self.names)
 
     def axis_of(self, *names: str) -> int | None:
-        """The axis of the features that the user gave for a layer by one of its names, for the module that it is a part
-        of, or for all.
-        """
+        """Return the axis of the features that the user gave for a layer, for its module, or for all layers."""
         around = [other for name in names for other in (name.partition("[")[0], module_of(name))]
         return next((self.axes[name] for name in (*names, *around, "") if name in self.axes), None)
 
     def choose(self, found: Iterable[str], usual: list[str]) -> tuple[set[str], set[str]]:
-        """The layers to record, and those among them that were asked for one by one: what is wrong with these is an
-        error.
+        """Return the layers to record, and those of them that were asked for one by one, whose problems are errors.
 
-        found: the layers that can be recorded.  usual: those among which numbers count.  ValueError for a number that
-        is too large.
+        found: the layers that can be recorded.  usual: the layers that numbers count.
         """
         for number in self.numbers:
             if not -len(usual) <= number < len(usual):
                 raise ValueError(
-                    f"'{self.model.name}' has {len(usual)} layers, {join_names(usual)}; there is no number {number}"
+                    f"'{self.model.name}' has {len(usual)} layers, {join_names(usual)}; there is no number {number}."
                 )
         by_number = {usual[number] for number in self.numbers}
         wanted = by_number | {layer for layer in found if is_one_of(layer, self.names)}
@@ -73,8 +69,9 @@ class LayerRequest:
 
 
 def module_of(layer: str) -> str:
-    """The module that a layer is a call or an item of: "act" of "act#2" and of "act[1]"; "output#1" is no call of
-    "output".
+    """Return the module of a layer that is a call or an item: "act" for "act#2" and "act[1]".
+
+    "output#1" is a layer of its own, and no call of "output".
     """
     layer = layer.partition("[")[0]
     base = layer.rpartition("#")[0]
@@ -82,20 +79,17 @@ def module_of(layer: str) -> str:
 
 
 def is_one_of(layer: str, names: Iterable[str]) -> bool:
-    """Was a layer asked for by these names, of layers or of modules?"""
+    """Whether a layer was asked for by one of these names of layers or modules."""
     return layer in names or module_of(layer) in names
 
 
 def _axis_by_layer(model: Model, axis: Any) -> dict[str, int]:
-    """The option `axis` by the names of layers; "" stands for all.
-
-    ValueError for what is no axis, and for unknown layers.
-    """
+    """Return the option `axis` by layer; "" means all layers. ValueError if it is no axis, or for unknown layers."""
     given = dict(axis) if isinstance(axis, Mapping) else {} if axis is None else {"": axis}
     for layer, at in given.items():
         if not is_integer(at) or at == 0:
             raise ValueError(
-                "axis is the axis along which features lie, an integer such as 1 or -1 (axis 0 holds the samples), or"
-                f" a dict from layers to such; got {at!r}" + (f" for '{layer}'" if layer else "")
+                "axis must be the axis of the features, an integer such as 1 or -1 (axis 0 contains the samples), or a"
+                f" dict {{layer: axis}}; got {at!r}" + (f" for '{layer}'." if layer else ".")
             )
     return {name: int(at) for layer, at in given.items() for name in (model.check_layers(layer) if layer else ("",))}

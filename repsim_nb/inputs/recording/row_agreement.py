@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 NORMS = nn.modules.batchnorm._BatchNorm
 INT8 = BFLOAT16 = 2.0**-7
-MEDIAN_OF = 4096  # values of a row, at most
+MEDIAN_OF = 4096  # the largest number of values whose median is taken
 
 
 class Tolerance:
-    """How far the same value may lie from itself, by the arithmetic that a model uses: the square root of its
-    precision.
+    """How far the same value may differ from itself: the square root of the precision of the model's arithmetic.
 
-    About 3e-4 for float32, .09 for bfloat16 and for int8 whose scale is that of the batch, 1e-8 for float64; times the
-    size of the value (see `differ`). Integers must be equal. The coarsest precision of the weights and of the layers'
-    outputs decides for all layers.
+    About 3e-4 for float32, .09 for bfloat16 and for int8 scaled by the batch, 1e-8 for float64; times the size of the
+    value (see `differ`). Integers must be equal. The coarsest precision of the weights and of the outputs counts for
+    all layers.
     """
 
     def __init__(self, module: nn.Module, place: torch.device) -> None:
@@ -38,25 +37,25 @@ class Tolerance:
             self.eps = max(self.eps, BFLOAT16)
 
     def observe(self, tensor: Tensor) -> None:
-        """A tensor that the model computes with."""
+        """Take note of the precision of a tensor that the model computes with."""
         if tensor.is_floating_point():
             self.eps = max(self.eps, min(torch.finfo(tensor.dtype).eps, BFLOAT16))
 
     def __call__(self) -> float:
+        """Return the tolerance, relative to the size of values."""
         return float(np.sqrt(self.eps or np.finfo(np.float32).eps))
 
 
 def typical_size(rows: Iterable[np.ndarray]) -> float:
-    """The typical size of a layer's values: the median, over samples, of the root mean square of a sample's finite
-    values.
-    """
+    """Return the typical size of values: the median, over samples, of the root mean square of the finite values."""
     return float(np.median([_root_mean_square(row) for row in rows]))
 
 
 def _root_mean_square(row: np.ndarray) -> float:
+    """Return the root mean square of the finite values of a row."""
     if row.dtype.kind == "f":
         square = float(np.vdot(row, row))
-        if 1e-30 < square < 1e30:  # nothing is infinite, and nothing was lost
+        if 1e-30 < square < 1e30:  # no overflow and no underflow
             return float(np.sqrt(square / row.size))
     values = np.abs(row[np.isfinite(row)]).astype(float)
     largest = values.max(initial=0.0)
@@ -64,17 +63,18 @@ def _root_mean_square(row: np.ndarray) -> float:
 
 
 def _fine(tolerance: float) -> float:
-    """The part of the largest values that rounding may move: 16 times the precision, and less for coarse arithmetic."""
+    """Return the fraction of the largest values that rounding may change: at most 16 times the precision."""
     return min(16 * tolerance**2, tolerance / 4)
 
 
 def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float:
-    """The largest difference of two rows of a layer where it is more than rounding, else 0.0. size: that of the layer's
-    values.
+    """Return the largest difference between two rows of a layer if it exceeds rounding, else 0.0.
 
-    Rounding is the tolerance times a value and the median of its row, and 16 times the precision (the square of the
-    tolerance) times the row's largest value and the layer's size: one large sample or one large feature does not hide
-    the others.
+    Rounding is the tolerance times a value and the median of its row, plus 16 times the precision (the square of the
+    tolerance) times the largest value of the row and the size of the layer: one large sample or one large feature does
+    not hide the others.
+
+    size: the size of the values of the layer.
     """
     if x.shape != y.shape:
         return float("inf")
@@ -82,7 +82,7 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
         return float(np.abs(x.astype(float) - y.astype(float)).max(initial=0.0))
     with np.errstate(invalid="ignore", over="ignore"):
         fine = _fine(tolerance)
-        if np.abs(x - y).max(initial=0.0) <= fine * size:  # mostly so, and quickly seen
+        if np.abs(x - y).max(initial=0.0) <= fine * size:  # the usual case, and fast
             return 0.0
         gap = np.abs(x.astype(complex if x.dtype.kind == "c" else float) - y)
         gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
@@ -95,9 +95,9 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
 
 
 def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tolerance: float) -> bool:
-    """Do all rows differ by little compared with the layer's size?
+    """Whether all rows differ by little compared with the size of the layer.
 
-    If not, they need a closer look, one by one, by `differ`.
+    If not, `differ` compares them one by one.
     """
     if any(x.shape != y.shape or x.dtype.kind != "f" for x, y in zip(rows, wanted, strict=True)):
         return False
@@ -106,7 +106,7 @@ def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tol
 
 
 def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: float) -> bool:
-    """Are the rows of a batch those of its samples, in another order? wanted: the rows of the samples alone."""
+    """Whether the rows of a batch are those of its samples in another order. wanted: the samples alone."""
     if any(row.shape != rows[0].shape for row in [*rows, *wanted]):
         return False
     size = typical_size(wanted)
@@ -120,21 +120,21 @@ def explain_mixing(module: nn.Module) -> str:
         name = name or "output"
         if isinstance(part, NORMS) and part.running_mean is None:
             return (
-                f"'{name}' ({type(part).__name__}) takes the statistics of each batch: give it running statistics, or"
+                f"'{name}' ({type(part).__name__}) uses the statistics of each batch: give it running statistics, or"
                 " record layers before it"
             )
         if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)) and not part.batch_first:
             return (
-                f"'{name}' ({type(part).__name__}) takes the samples along its second axis: create it with"
+                f"'{name}' ({type(part).__name__}) expects the samples along its second axis: create it with"
                 " batch_first=True, or transpose its input"
             )
         if "quantized.dynamic" in type(part).__module__:
             return (
                 f"'{name}' ({type(part).__name__}) takes the scale of its int8 inputs from the whole batch, and these"
-                " samples differ much in size: scale them, or record the model before it was quantised"
+                " samples differ much in size: scale them, or record the model before quantization"
             )
     return (
-        "Does it take the samples along another axis (torch's recurrent and attention layers need batch_first=True),"
+        "Does it expect the samples along another axis (torch's recurrent and attention layers need batch_first=True),"
         " compute something over the batch (statistics, the capacity of an expert), keep a state, or change the order"
         " of the samples? Record a layer before that"
     )

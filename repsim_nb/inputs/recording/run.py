@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,98 +25,97 @@ from .probe import Probe
 from .probe_outputs import RecordableLayer
 from .request import LayerRequest, is_one_of
 from .row_agreement import all_agree, differ, explain_mixing
-from .samples import read_samples
-from .unused_columns import find_unused_columns, warn_unused
+from .unused_columns import warn_about_unused_columns
 
 
 def to_dataset(data: Any) -> Dataset:
-    """What models are to run on, as a Dataset: the name of one, a Dataset, or inputs. ValueError where it is empty."""
+    """Return what models are to run on as a Dataset: its name, a Dataset, or inputs. ValueError if it is empty."""
     if isinstance(data, str) and not Path(data).expanduser().is_dir():
         data = load_dataset(data)
     dataset = data if isinstance(data, Dataset) else Dataset("inputs", data)
     if len(dataset) == 0:
         raise ValueError(
-            f"dataset '{dataset.name}' is empty: there is nothing to record (a generator can be read once only)"
+            f"Data set '{dataset.name}' is empty: there is nothing to record (a generator can be read only once)."
         )
     return dataset
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How models run: the pool, the step of training, samples a pass (None: chosen by the probe), the device (None:
-    where the model is), the axis of features as `record` takes it.
-    """
-
-    pooling: Pooling
-    step: int | str = 0
-    batch_size: int | None = None
-    device: str | torch.device | None = None
-    axis: int | Mapping[str, int] | None = None
-
-
 class Run(Preparation):
-    """One model over one data set: `probe` finds the layers that can be recorded, `forward` runs a batch, `take` makes
-    rows of a layer's output.
+    """One model over one data set.
 
-    found: the layers to record, in forward order.  left_out: layers that nobody asked for by name and that cannot be
-    recorded, and why.  masks: those of the batch that runs.
+    `probe` finds the layers that can be recorded, `forward` runs a batch, `take` makes rows of the output of a layer.
+
+    found: the layers to record, in forward order.  left_out: layers that cannot be recorded and that nobody asked for
+    by name, with the reasons.  masks: the masks of the batch that runs.
     """
 
-    def __init__(self, model: Model, dataset: Dataset, layers: Any, options: RunOptions) -> None:
-        super().__init__(model, dataset, options.device)
-        self.options, self.pooling, self.request = options, options.pooling, LayerRequest(model, layers, options.axis)
-        self.batch_size = options.batch_size or 1  # the probe chooses it if the user did not
+    def __init__(
+        self,
+        model: Model,
+        dataset: Dataset,
+        layers: Any,
+        pooling: Pooling,
+        *,
+        step: int | str = 0,
+        batch_size: int | None = None,
+        device: str | torch.device | None = None,
+        axis: int | Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(model, dataset, device)
+        self.pooling, self.step, self.request = pooling, step, LayerRequest(model, layers, axis)
+        self.given_size = batch_size
+        self.batch_size = batch_size or 1  # the probe chooses it if the user did not
         self.found: dict[str, RecordableLayer] = {}
         self.left_out: dict[str, str] = {}
-        self.required: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
+        self.required: set[str] = set()  # layers that were asked for one by one: a problem with them is an error
         self.pool_name = self.pooling.name
-        self.ends: dict[str, np.ndarray] = {}  # mask -> after how many tokens each sample ends
-        self._groups: dict[int | str | None, np.ndarray] = {}  # by the number of rows a sample, or by the mask
+        self.ends: dict[str, np.ndarray] = {}  # mask -> the row at which each sample ends
+        self._groups: dict[int | str | None, np.ndarray] = {}  # by the number of rows of a sample, or by the mask
         self.masks: dict[str, Tensor] = {}
         self.changes_itself = False  # see `Probe`
 
     def key(self, layer: str) -> Key:
-        return Key(self.model.name, layer, self.dataset.name, self.options.step, self.pool_name)
+        """Return the key of a layer in this run."""
+        return Key(self.model.name, layer, self.dataset.name, self.step, self.pool_name)
 
     # -- what can be recorded
 
     def probe(self) -> dict[str, RecordableLayer]:
-        """Run a few samples in several batches -> the layers to record, in the order in which they run.
+        """Run a few samples in several batches and return the layers to record, in the order in which they run.
 
-        A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
+        A layer that cannot be recorded is an error if it was asked for by name; otherwise it is left out (`left_out`).
         """
-        probe = Probe(self, self.request, self.pooling, self.options.batch_size)
+        probe = Probe(self, self.request, self.pooling, self.given_size)
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         self._explain_loss(probe)
-        if columns := find_unused_columns(self.model, probe.company.prepared, probe.runner):
-            given = read_samples(self.dataset, [0])  # a preprocess may add columns of its own
-            columns = [name for name in columns if isinstance(given, Mapping) and name in given]
-        if columns:
-            warn_unused(self.model, columns)
+        warn_about_unused_columns(self.model, self.dataset, probe)
         if self.changes_itself:
             self.state.restore()
         wanted, self.required = self.request.choose(found, self._usual_layers(found, probe))
         self.found = {layer: about for layer, about in found.items() if layer in wanted}
         self._leave_out_unfit(probe)
         if changing := probe.changing_blocks():
-            warn_user(f"blocks of '{self.model.name}' change their size: {changing}")
+            warn_user(f"Blocks of '{self.model.name}' change their size: {changing}.")
         warn_about_padding(self.model, [layer for layer in self.found if not self.found[layer].layout.mask], probe)
         if self.pooling.by_token and any(about.layout.mask for about in self.found.values()):
             self._count_tokens()
         return self.found
 
     def _leave_out_unfit(self, probe: Probe) -> None:
-        """Leave out layers that cannot be recorded, are constant, or give NaN; ValueError if they were asked for one
-        by one, or if no layer is left.
+        """Leave out layers that cannot be recorded, are constant, or give NaN.
+
+        ValueError if they were asked for one by one, or if no layer is left.
         """
         not_finite = {layer: why for layer, about in self.found.items() if (why := _explain_not_finite(about))}
         constant = [layer for layer in self.found if layer not in not_finite and _is_constant(self.found[layer])]
-        for layer in constant if len(constant) < len(self.found) else ():  # if all are, the samples are
+        for layer in (
+            constant if len(constant) < len(self.found) else ()
+        ):  # if all layers are constant, the samples are equal
             if layer not in self.required:
                 self.leave_out(
                     layer,
-                    "is constant: all samples that were tried have the same activations, so that it cannot be compared",
+                    "is constant: all samples that were tried have the same activations, so it cannot be compared",
                 )
         for layer, why in (probe.problems | not_finite).items():
             if layer in self.required or is_one_of(layer, self.request.by_name):
@@ -134,9 +132,7 @@ class Run(Preparation):
             )
 
     def _usual_layers(self, found: Mapping[str, RecordableLayer], probe: Probe) -> list[str]:
-        """The layers that are recorded by default, in forward order; of several that give the very output, untouched,
-        only "output".
-        """
+        """Return the default layers in forward order; of several that return the unchanged output, only "output"."""
 
         def is_output(layer: str) -> bool:
             one, last = (probe.company.given[probe.calls[name]] for name in (layer, OUTPUT))
@@ -148,21 +144,21 @@ class Run(Preparation):
         return [layer for layer in usual if layer == OUTPUT or OUTPUT not in found or not is_output(layer)]
 
     def _explain_loss(self, probe: Probe) -> None:
-        """A model that is given labels may return nothing but a loss."""
+        """Add to the problem of the output that a model which is given labels may return only a loss."""
         if self.labels and "no sample axis" in probe.problems.get(OUTPUT, ""):
             probe.silent.discard(OUTPUT)
             probe.problems[OUTPUT] += (
-                f". It was given the column '{self.labels}', forward({self.labels}=), and may return a loss then: take"
-                f" the column out of the data and give it as rs.Dataset(name, columns, targets={self.labels})"
+                f". It gets the column '{self.labels}' as forward({self.labels}=), and may then return a loss. Remove"
+                f" the column from the data and give it as rs.Dataset(name, columns, targets={self.labels})"
             )
 
     def leave_out(self, layer: str, why: str) -> None:
-        """Do without a layer that nobody asked for by name."""
+        """Leave out a layer that nobody asked for by name."""
         self.left_out[layer] = why
         self.found.pop(layer, None)
 
     def describe_left_out(self) -> str:
-        """A sentence for a warning, each advice once."""
+        """Return the text of the warning about the layers that are left out, each advice once."""
         reasons: dict[str, list[str]] = {}
         advice: dict[str, None] = {}
         for layer, why in self.left_out.items():
@@ -177,9 +173,10 @@ class Run(Preparation):
         return ". ".join([f"{count} left out: {some}", *advice])
 
     def _count_tokens(self) -> None:
-        """How many tokens each text has.
+        """Count the tokens of each text.
 
-        Two recordings match token by token only if they cut all texts alike: the pool's name says how.
+        Two recordings match token by token only if all texts are tokenized in the same way, so the name of the pool
+        contains a hash of the counts and the tokens.
         """
         numbers: dict[str, list[np.ndarray]] = {
             about.layout.mask: [np.zeros(1, int)] for about in self.found.values() if about.layout.mask
@@ -199,23 +196,22 @@ class Run(Preparation):
     # -- a batch
 
     def forward(self, inputs: Any, first: int) -> None:
-        """Run one batch, as the data set gives it, from sample `first` on."""
+        """Run one batch, as the data set gives it, that begins with sample `first`."""
         prepared, self.masks = self.prepare(inputs, range(first, first + count_samples(inputs)))
         if self.changes_itself:
             self.state.restore(our_hooks=True)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
 
     def row(self, layer: RecordableLayer, sample: int) -> int:
-        """The row at which a sample's rows begin."""
+        """Return the row at which the rows of a sample begin."""
         return sample * layer.rows if layer.rows is not None else int(self._ends_of(layer)[sample])
 
     def _ends_of(self, layer: RecordableLayer) -> np.ndarray:
+        """Return the row at which each sample ends, for a layer with one row for each token."""
         return self.ends[layer.layout.mask or ""]
 
     def groups(self, layer: RecordableLayer) -> np.ndarray | None:
-        """The sample that each row of a layer is from, by its id or its number, if rows are tokens or places; else
-        None.
-        """
+        """Return the sample of each row, by its id or its number, if rows are tokens or places; else None."""
         if not self.pooling.by_token:
             return None
         cut = layer.rows if layer.rows is not None else layer.layout.mask
@@ -226,17 +222,18 @@ class Run(Preparation):
         return self._groups[cut]
 
     def take(self, layer: str, out: Any, first: int, last: int, *, twice: bool) -> Tensor | None:
-        """The rows (n, p) that a layer gives for samples first to last; None if it is left out, since it gave something
-        wrong.
+        """Return the rows (n, p) of a layer for samples first to last; None if the layer is left out.
 
-        ValueError, with the layer's name, if it was asked for by name.
+        ValueError, with the name of the layer, if something is wrong with it and it was asked for by name.
         """
         about = self.found.get(layer)
         if about is None:
             return None
         try:
             if twice:
-                raise ValueError("ran more than once in this batch, but once for the samples that were tried first")
+                raise ValueError(
+                    "ran more than once in this batch, but only once for the samples that were tried first"
+                )
             values = self.rows_of(about, out, last - first)
             self._check_rows(about, values, first, last)
             return values
@@ -245,7 +242,7 @@ class Run(Preparation):
             return None
 
     def rows_of(self, about: RecordableLayer, out: Any, n: int) -> Tensor:
-        """The rows of a layer's output for a batch of n samples, whose masks are `self.masks`."""
+        """Return the rows of the output of a layer for a batch of n samples with the masks `self.masks`."""
         name = about.layout.mask
         if name and name not in self.masks:
             raise ValueError(f"follows '{name}', which is no mask of 0 and 1 in this batch")
@@ -253,8 +250,9 @@ class Run(Preparation):
         return self.pooling(find_tensor(out, about.part), n, about.layout, mask, self.masks)
 
     def reject(self, layer: str, why: str, error: Exception | None = None) -> None:
-        """Something is wrong with a layer while it is recorded: ValueError if it was asked for by name, or if no other
-        is left; else it is left out.
+        """Leave out a layer that turns out to be wrong while it is recorded.
+
+        ValueError if it was asked for by name, or if no other layer is left.
         """
         if layer in self.required or len(self.found) == 1:
             kind = UndefinedError if isinstance(error, UndefinedError) else ValueError
@@ -265,9 +263,10 @@ class Run(Preparation):
         """Reject layers that did not run in a batch, samples first to last."""
         for layer in layers:
             if layer in self.found:
-                self.reject(layer, f"did not run for samples {first} to {last}, though it did for others")
+                self.reject(layer, f"did not run for samples {first} to {last}, although it did for others")
 
     def _check_rows(self, layer: RecordableLayer, values: Tensor, first: int, last: int) -> None:
+        """Raise ValueError unless rows have the right shape, are finite, and equal what the probe saw."""
         start = self.row(layer, first)
         expected = self.row(layer, last) - start, *layer.shape
         if tuple(values.shape) != expected:
@@ -288,7 +287,7 @@ class Run(Preparation):
             if first <= sample < last
         }
         wanted = [layer.expected[sample] for sample in tried]
-        if tried and all_agree(list(tried.values()), wanted, layer.size, self.tolerance):  # they mostly do
+        if tried and all_agree(list(tried.values()), wanted, layer.size, self.tolerance):  # the usual case
             return
         for sample, rows in tried.items():
             if gap := differ(rows, layer.expected[sample], layer.size, self.tolerance):
@@ -300,14 +299,14 @@ class Run(Preparation):
 
 
 def warn_left_out(runs: Sequence[Run]) -> None:
-    """One warning for each run that left layers out."""
+    """Warn once for each run that left layers out."""
     for run in runs:
         if run.left_out:
             warn_user(run.describe_left_out())
 
 
 def _explain_not_finite(layer: RecordableLayer) -> str:
-    """What is wrong with the values of the first samples, "" if nothing is."""
+    """Return what is wrong with the values of the first samples; "" if they are finite."""
     for sample, rows in sorted(layer.expected.items()):
         if rows.dtype.kind in "fc" and (bad := int((~np.isfinite(rows)).sum())):
             return f"gives NaN or infinite numbers: {bad} of {rows.size} for sample {sample}"
@@ -315,13 +314,13 @@ def _explain_not_finite(layer: RecordableLayer) -> str:
 
 
 def _is_constant(layer: RecordableLayer) -> bool:
-    """Are the rows of all samples that were tried the same, but for rounding?"""
+    """Whether all samples that were tried have the same rows, up to rounding."""
     first, *others = layer.expected.values()
-    # of integers, as classes are, few can be the same by chance
+    # a few integers, such as classes, can be the same by chance
     if not others or layer.dtype.kind != "f" or any(rows.shape != first.shape for rows in others):
         return False
     eps = np.finfo(layer.dtype).eps
     room = 8 * eps * np.abs(first).max(initial=0.0)
-    if layer.scale is not None:  # a mean of numbers that cancel holds their rounding
+    if layer.scale is not None:  # the mean of numbers that cancel contains their rounding
         room = np.maximum(room, 32 * eps * layer.scale)
     return all((np.abs(rows.astype(float) - first) <= room).all() for rows in others)

@@ -1,4 +1,4 @@
-"""A few samples of a data set, as unlike as it offers, to try a model on."""
+"""Choose a few samples of a data set, as different as possible, to try a model on."""
 
 from __future__ import annotations
 
@@ -13,43 +13,37 @@ from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.datasets.columns import Columns
 from repsim_nb.inputs.datasets.inputs import Inputs
 from repsim_nb.inputs.pooling import find_masks, is_lengths_column
+from repsim_nb.support.validation import to_numpy
 
-CANDIDATES = 64  # among so many, evenly spread, unlike samples are looked for
-ENTRIES = 2**9  # of a sample, so many numbers at most are compared
+CANDIDATES = 64  # evenly spread samples among which different ones are chosen
+ENTRIES = 2**9  # the largest number of entries of a sample that are compared
 WHOLE = 2**24  # entries of a column up to which the lengths of all its rows are counted
 
 
 def pick_samples(dataset: Dataset, k: int) -> list[int]:
-    """The numbers of k samples: the shortest first, then the longest, where they differ in length, then samples far
-    from each other.
+    """Return the numbers of k samples: the shortest, the longest if lengths differ, then samples far from each other.
 
-    A data set of fewer samples gives some twice.
+    A data set of fewer samples gives some of them twice.
     """
-    n, offset = len(dataset), 0
-    inputs = dataset.inputs
-    if (
-        isinstance(inputs, Columns)
-        and len(inputs.parts) > 1
-        and not all("attention_mask" in part for part in inputs.parts)
-    ):
-        part = int(
-            np.diff(inputs.starts).argmax()
-        )  # batches of different shapes cannot be joined: the samples come from the largest
-        offset, n = int(inputs.starts[part]), int(np.diff(inputs.starts)[part])
-    few = min(n, CANDIDATES)
-    candidates = offset + np.unique(np.linspace(0, n - 1, few).round().astype(int))
+    n, offset, inputs = len(dataset), 0, dataset.inputs
+    parts = inputs.parts if isinstance(inputs, Columns) else []
+    if len(parts) > 1 and not all("attention_mask" in part for part in parts):
+        # batches of different shapes cannot be joined: the samples come from the largest
+        sizes = np.diff(inputs.starts)
+        offset, n = int(inputs.starts[sizes.argmax()]), int(sizes.max())
+    candidates = offset + np.unique(np.linspace(0, n - 1, min(n, CANDIDATES)).round().astype(int))
     lengths = _lengths(inputs, offset, n)
     chosen: list[int] = []
     if lengths is not None and lengths.min() < lengths.max():
         chosen = [offset + int(lengths.argmin()), offset + int(lengths.argmax())]
-    chosen += [row for row in _farthest(inputs, candidates, chosen, k) if row not in chosen]
-    chosen = [int(chosen[i % len(chosen)]) for i in range(k)]
-    return chosen
+    chosen += [row for row in _farthest(dataset, candidates, chosen, k) if row not in chosen]
+    return [chosen[i % len(chosen)] for i in range(k)]
 
 
 def put_shortest_first(numbers: list[int], prepared: Any) -> list[int]:
-    """The same samples, the shortest first, by their prepared batch: masks, ids that end in a run of padding, steps
-    that are zero at the end.
+    """Return the same samples with the shortest first, judged by their prepared batch.
+
+    Lengths come from masks, from ids that end in a run of padding, or from steps that are zero at the end.
     """
     lengths: np.ndarray | None
     masks = find_masks(prepared)
@@ -67,6 +61,7 @@ def put_shortest_first(numbers: list[int], prepared: Any) -> list[int]:
 
 
 def _lengths_of_prepared(column: Tensor) -> np.ndarray | None:
+    """Return the lengths of ids (n, tokens) or of steps (n, steps, p) that end in zeros; None for other columns."""
     if column.ndim == 2 and not column.is_floating_point():
         return _lengths_of_column(column, "")
     if column.ndim == 3 and column.is_floating_point() and column.layout == torch.strided:
@@ -75,8 +70,9 @@ def _lengths_of_prepared(column: Tensor) -> np.ndarray | None:
 
 
 def pick_at_ends(dataset: Dataset, batch_size: int) -> list[int]:
-    """Samples at the ends of the first batch and of the data: what an expert with a capacity has no room for is
-    there.
+    """Return samples at the ends of the first batch and of the data.
+
+    An expert with a limited capacity has no room for the last samples of a batch.
     """
     inputs, n = dataset.inputs, len(dataset)
     if isinstance(inputs, Columns) and len(inputs.parts) > 1:
@@ -86,11 +82,8 @@ def pick_at_ends(dataset: Dataset, batch_size: int) -> list[int]:
 
 
 def read_samples(dataset: Dataset, rows: Any) -> Any:
-    """The inputs of these rows as one batch."""
-    return _rows(dataset.inputs, np.asarray(rows))
-
-
-def _rows(inputs: Any, rows: np.ndarray) -> Any:
+    """Return the inputs of these rows as one batch."""
+    inputs, rows = dataset.inputs, np.asarray(rows)
     if isinstance(inputs, list):
         return [inputs[row] for row in rows]
     if isinstance(inputs, Tensor):
@@ -99,8 +92,9 @@ def _rows(inputs: Any, rows: np.ndarray) -> Any:
 
 
 def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
-    """How long each sample is, as far as that can be told without running anything: characters, real tokens, the
-    entries before a run of padding.
+    """Return the length of each sample, as far as it can be found without a run; else None.
+
+    Lengths are characters, real tokens, or the entries before a run of padding.
     """
     if isinstance(inputs, list):
         return np.array([len(text) for text in inputs])
@@ -115,11 +109,12 @@ def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
                 return found
         return None
     if isinstance(inputs, Inputs):
-        return getattr(inputs, "lengths", None)  # of graphs
+        return getattr(inputs, "lengths", None)  # graphs have lengths
     return _lengths_of_column(inputs, "")
 
 
 def _lengths_of_column(column: Any, name: str) -> np.ndarray | None:
+    """Return the lengths of samples by one column: texts, a mask, lengths, or integers that end in padding."""
     if isinstance(column, list):
         return np.array([len(text) for text in column])
     if isinstance(column, Tensor):
@@ -140,36 +135,29 @@ def _lengths_of_column(column: Any, name: str) -> np.ndarray | None:
     return column.shape[1] - (column[:, ::-1] == column[:, -1:]).cumprod(1).sum(1)
 
 
-def _farthest(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) -> list[int]:
-    """Of the candidates k: each the farthest from those before it, for numbers that lie in memory; else evenly spread
-    ones.
+def _farthest(dataset: Dataset, candidates: np.ndarray, chosen: list[int], k: int) -> list[int]:
+    """Choose k candidates, each the farthest from those before it.
+
+    If inputs are not numbers in memory, they are evenly spread.
     """
-    array = inputs
+    inputs, array = dataset.inputs, None
     if isinstance(inputs, Columns):
         first = inputs[candidates[:1]]
         numbers = [name for name in inputs.names if not isinstance(first[name], list) and not name.endswith("mask")]
         array = inputs[candidates][numbers[0]] if numbers else None
     elif not isinstance(inputs, (list, Inputs)):
-        array = _rows(inputs, candidates)
-    if array is None or isinstance(array, (list, Inputs)) or len(candidates) <= k:
-        return [
-            int(row)
-            for row in candidates[np.linspace(0, len(candidates) - 1, min(k, len(candidates))).round().astype(int)]
-        ]
-    x = (
-        array.detach().cpu().double().numpy()
-        if isinstance(array, Tensor) and not array.is_complex()
-        else np.asarray(array)
-    )
+        array = read_samples(dataset, candidates)
+    if array is None or len(candidates) <= k:
+        evenly = np.linspace(0, len(candidates) - 1, min(k, len(candidates))).round().astype(int)
+        return candidates[evenly].tolist()
+    x = to_numpy(array)
     x = x.reshape(len(x), -1)
     x = np.nan_to_num(x[:, :: -(-x.shape[1] // ENTRIES) or 1].real.astype(float), posinf=0, neginf=0)
-    found = [int(np.flatnonzero(candidates == row)[0]) for row in chosen if row in candidates] or [0]
     x /= np.abs(x).max(initial=0.0) or 1.0  # squares of large numbers would overflow
-    distance = np.min([np.square(x - x[at]).sum(1) for at in found], 0)
-    rows = [int(candidates[at]) for at in found]
-    while len(rows) < k:
-        at = int(distance.argmax())
-        rows.append(int(candidates[at]))
-        distance = np.minimum(distance, np.square(x - x[at]).sum(1))
-        distance[found + [int(np.flatnonzero(candidates == row)[0]) for row in rows]] = -1.0
-    return rows
+    picked = [int(np.flatnonzero(candidates == row)[0]) for row in chosen if row in candidates] or [0]
+    distance = np.min([np.square(x - x[at]).sum(1) for at in picked], 0)
+    while len(picked) < k:
+        picked.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.square(x - x[picked[-1]]).sum(1))
+        distance[picked] = -1.0
+    return candidates[picked].tolist()

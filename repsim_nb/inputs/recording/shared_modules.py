@@ -1,4 +1,4 @@
-"""Refuse two models of one call that are the same module: both would be recorded as it is now."""
+"""Refuse two models of one call that are the same module: both would be recorded in its present state."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from repsim_nb.inputs.models import Model
 
 
 def refuse_shared(models: Sequence[Model], steps: Sequence[Any] = ()) -> None:
-    """ValueError if two models run one module with one preprocess; a PEFT model runs its base, which its adapters were
-    put into.
+    """Raise ValueError if two models run one module with one preprocess.
 
-    steps: of each model, as some may have one name.  One module with two kinds of preprocess is two models, and so are
-    two that share only a part.
+    One module with two kinds of preprocess is two models, and so are two models that have only a part in common. A PEFT
+    model runs its base, which contains the adapters.
+
+    steps: of each model, since names may repeat.
     """
     labels = [
         f"'{model.name}'" + (f" at step {step}" if len(set(steps)) > 1 else "")
         for model, step in itertools.zip_longest(models, steps)
     ]
-    first: dict[int, list[int]] = {}  # module -> where it stands
+    first: dict[int, list[int]] = {}  # id of a module -> its places in the list
     for place, model in enumerate(models):
         module = _inside(model.module)
         for other in first.setdefault(id(module), []):
@@ -33,15 +34,16 @@ def refuse_shared(models: Sequence[Model], steps: Sequence[Any] = ()) -> None:
                 raise ValueError(
                     f"{labels[other]} and {labels[place]} are one module, a {type(module).__name__}: both would be"
                     " recorded with the weights and adapters that it has now. Record one after the other, each while"
-                    " the module is as it should be, into a store or into two variables; or give each a module of its"
-                    " own, load_model(copy.deepcopy(module), name=...), before it changes"
+                    " the module has the right weights, into a store or into two variables; or give each a module of"
+                    " its own, load_model(copy.deepcopy(module), name=...), before it changes."
                 )
         first[id(module)].append(place)
 
 
 def _inside(module: nn.Module) -> nn.Module:
-    """The module that runs: inside one of ours, which is made again each time, and inside the models of PEFT that put
-    adapters into it.
+    """Return the module that runs.
+
+    It is inside a wrapper of this package, which is created each time, and inside the models of PEFT.
     """
     kind, tuner = type(module).__module__, getattr(module, "base_model", None)
     inside = getattr(tuner, "model", None)
@@ -53,6 +55,7 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 def _alike(one: Any, other: Any) -> bool:
+    """Whether two preprocesses do the same."""
     name = getattr(one, "name", None)
     if type(one) is type(other) and is_ours(one) and name is not None and dataclasses.is_dataclass(other):
         other = dataclasses.replace(other, name=name)  # type: ignore[type-var]  # errors call the model so

@@ -1,6 +1,6 @@
-"""Are the rows that a store holds those that the model computes now?
+"""Check that the rows in a store are what the model computes now.
 
-No fingerprint covers all that a model computes with, so a few samples run again.
+No fingerprint covers everything that a model computes with, so a few samples run again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COARSE = 0.01  # the tolerance of float32 is 3e-4, that of float16 0.03
 
 
 def describe_layer(layer: RecordableLayer, tolerance: float) -> dict[str, Any]:
-    """What the record of a layer holds, so that later rows can be compared with its own without a probe."""
+    """Return what the record of a layer keeps, so that later rows can be compared without a probe."""
     return {
         "layout": dataclasses.asdict(layer.layout),
         "part": layer.part,
@@ -38,8 +38,9 @@ def describe_layer(layer: RecordableLayer, tolerance: float) -> dict[str, Any]:
 
 
 def read_layer(entry: ArrayFile) -> tuple[RecordableLayer, float] | None:
-    """A stored layer and the tolerance it was recorded with; None if its record does not say how its output lies, as in
-    an earlier version.
+    """Return a stored layer and the tolerance it was recorded with.
+
+    None if its record does not describe the layout of the output, as in an earlier version.
     """
     try:
         check = entry.record["check"]
@@ -60,12 +61,10 @@ def read_layer(entry: ArrayFile) -> tuple[RecordableLayer, float] | None:
 
 
 def find_difference(now: np.ndarray, stored: np.ndarray, size: float, tolerance: float) -> float:
-    """The largest difference between a sample's rows now and its stored rows if it is more than rounding, else 0.0.
+    """Return the largest difference between the rows of a sample now and in the store if it exceeds rounding, else 0.0.
 
-    Rounding to the store's precision counts as such.
-
-    In coarse arithmetic, where rounding comes close to the tolerance, rows may lie twice as far apart: else what was
-    just within it once could never be found again.
+    Rounding to the precision of the store counts as rounding. In coarse arithmetic, where rounding comes close to the
+    tolerance, rows may differ twice as much: otherwise a recording just within it could never be found again.
     """
     tolerance *= 2 if tolerance > COARSE else 1
     if now.dtype.kind == stored.dtype.kind == "f":
@@ -84,10 +83,9 @@ def check_stored_rows(
     known: Mapping[str, tuple[RecordableLayer, float]],
     samples: Iterable[int],
 ) -> None:
-    """Run samples, each alone, and compare them with the stored rows of these layers: ValueError if the model computes
-    something else now.
+    """Run samples, each alone, and raise ValueError if they differ from the stored rows of these layers.
 
-    run: ready to run, not probed.  known: what `read_layer` says of each entry. Each sample is one row.
+    run: ready to run, not probed.  known: what `read_layer` returns for each entry. Each sample is one row.
     """
     tolerance = Tolerance(run.model.module, run.place)
     layers = {layer: about for layer, (about, _) in known.items()}
@@ -97,10 +95,9 @@ def check_stored_rows(
             run.state.restore(our_hooks=True)  # each begins from the model's first state, as in a recording
         rows[sample] = compute_rows(run, layers, sample, tolerance)
     for layer, entry in entries.items():
-        about, recorded_with = known[layer]
-        check, array = _Check(run, store, layer, about, max(recorded_with, tolerance())), entry.open()
-        for sample, found in rows.items():
-            check(sample, found[layer], array[sample : sample + 1])
+        (about, recorded_with), array = known[layer], entry.open()
+        pairs = [(sample, found[layer], array[sample : sample + 1]) for sample, found in rows.items()]
+        _refuse_other_rows(run, store, layer, about, max(recorded_with, tolerance()), pairs)
 
 
 def check_probed_rows(run: Run, store: Store, layers: Iterable[str]) -> None:
@@ -109,13 +106,16 @@ def check_probed_rows(run: Run, store: Store, layers: Iterable[str]) -> None:
         about, entry = run.found[layer], store.find(run.key(layer))
         if entry is not None:
             array, known = entry.open(), read_layer(entry)
-            check = _Check(run, store, layer, about, max(run.tolerance, known[1] if known is not None else 0.0))
-            for sample, rows in about.expected.items():
-                check(sample, rows, array[run.row(about, sample) : run.row(about, sample + 1)])
+            tolerance = max(run.tolerance, known[1] if known is not None else 0.0)
+            pairs = [
+                (sample, rows, array[run.row(about, sample) : run.row(about, sample + 1)])
+                for sample, rows in about.expected.items()
+            ]
+            _refuse_other_rows(run, store, layer, about, tolerance, pairs)
 
 
 def continues_recording(run: Run, layer: str, part: np.ndarray, tolerance: Tolerance) -> bool:
-    """Are the rows of an unfinished recording, `part`, those that the model computes now? run: probed."""
+    """Whether the rows of an unfinished recording, `part`, are what the model computes now. run: probed."""
     about = run.found[layer]
     done = {sample: rows for sample, rows in about.expected.items() if run.row(about, sample + 1) <= len(part)}
     if not done and run.row(about, 1) <= len(part):
@@ -128,7 +128,7 @@ def continues_recording(run: Run, layer: str, part: np.ndarray, tolerance: Toler
 def compute_rows(
     run: Run, layers: Mapping[str, RecordableLayer], sample: int, tolerance: Tolerance
 ) -> dict[str, np.ndarray | str]:
-    """The rows that layers give for one sample alone; for a layer that gives none, what it does instead."""
+    """Return the rows that layers give for one sample alone; for a layer that gives none, what it does in words."""
     batch = read_samples(run.dataset, [sample])
     found: dict[str, np.ndarray | str] = {}
 
@@ -149,39 +149,42 @@ def compute_rows(
     return {layer: found.get(layer, "it does not run") for layer in layers}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Check:
-    """ValueError if the rows of a sample at this layer are not those that are stored."""
+def _refuse_other_rows(
+    run: Run,
+    store: Store,
+    layer: str,
+    about: RecordableLayer,
+    tolerance: float,
+    pairs: Iterable[tuple[int, np.ndarray | str, np.ndarray]],
+) -> None:
+    """Raise ValueError if the rows of a sample at this layer are not those in the store.
 
-    run: Run
-    store: Store
-    layer: str
-    about: RecordableLayer
-    tolerance: float
-
-    def __call__(self, sample: int, now: np.ndarray | str, stored: np.ndarray) -> None:
+    pairs: (sample, its rows now or what the layer does instead, its stored rows).
+    """
+    for sample, now, stored in pairs:
         if isinstance(now, str):
             how = f"for sample {sample} {now}"
         elif now.shape != stored.shape:
             how = f"sample {sample} gives {_describe_shape(now)}, and {_describe_shape(stored)} are stored"
-        elif gap := find_difference(now, stored, self.about.size, self.tolerance):
-            how = f"sample {sample} differs by {gap:.2g}, in values of about {self.about.size:.2g}"
+        elif gap := find_difference(now, stored, about.size, tolerance):
+            how = f"sample {sample} differs by {gap:.2g}, in values of about {about.size:.2g}"
         else:
-            return
-        model, unusual = self.run.model, _describe_hooks(self.run.model.module)
+            continue
+        unusual = _describe_hooks(run.model.module)
         raise ValueError(
-            self.store.describe_conflict(
-                self.run.key(self.layer),
-                f"and its rows are not what '{model.name}' computes now: {how}. Weights, code and inputs are the same,"
-                " so something else is not: a forward hook that changes values, a forward set on an instance, an"
-                " adapter that was switched or scaled, an option in a dict or a config object, or what the preprocess"
-                f" or the pool function reads{f'. The model has {unusual} now' if unusual else ''}",
+            store.describe_conflict(
+                run.key(layer),
+                f"and its rows are not what '{run.model.name}' computes now: {how}. Weights, code and inputs are the"
+                " same, so something else has changed: a forward hook that changes values, a forward set on an"
+                " instance, an adapter that was switched or scaled, an option in a dict or a config object, or what the"
+                f" preprocess or the pool function reads{f'. The model has {unusual} now' if unusual else ''}",
                 "the model another name, load_model(..., name=...)",
             )
         )
 
 
 def _describe_shape(rows: np.ndarray) -> str:
+    """Return the shape of the rows of a sample, in words."""
     return f"{rows.shape[-1]} numbers" if len(rows) == 1 else f"{len(rows)} rows of {rows.shape[-1]} numbers"
 
 
@@ -190,5 +193,5 @@ def _describe_hooks(module: nn.Module) -> str:
     parts = [(name or "output", part) for name, part in module.named_modules()]
     hooked = [name for name, part in parts if part._forward_hooks or part._forward_pre_hooks]
     own = [name for name, part in parts if "forward" in vars(part)]
-    found = (("forward hooks on", hooked), ("a forward of its own on", own))
+    found = (("forward hooks on", hooked), ("a forward set on", own))
     return " and ".join(f"{what} {join_names(names, 3)}" for what, names in found if names)

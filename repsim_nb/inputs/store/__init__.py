@@ -1,17 +1,19 @@
-"""Activations and their addresses: `Key`, the mapping `Activations` (in memory), and `Store` (on disk, memory-mapped).
+"""Recordings: `Key`, their address, `Activations`, a mapping from keys to arrays, and `Store`, the same in a folder.
 
-On disk a recording is two files, STEM.npy and STEM.json. The second is written last and by rename, so a recording
-without it does not exist for a reader. While a recording runs its rows are in STEM.part.npy, and STEM.part.json says
-how many of them are good. Both say the checksums of the rows, by which a file that is not what was written is known.
-The ids of samples, where they are known, are in samples.HASH.ids, one file for all recordings on the same samples, and
-both name it by its hash. So are the groups of rows, the sample that each token is from, in rows.HASH.groups.
+In the folder a recording is two files: STEM.npy with the rows, and STEM.json, its record. The record is written last
+and by rename, so a recording without one does not exist for a reader. While a recording runs, its rows are in
+STEM.part.npy, and STEM.part.json has the number of rows that are written. Both records contain checksums of the rows,
+which show if a file has changed since. Ids of samples are in samples.HASH.ids, one file for all recordings on the same
+samples, and groups of rows, such as the sample that each token is from, in rows.HASH.groups; records refer to these
+files by hash.
 """
 
 from repsim_nb.support.labels import Key, check_step
 
-from .activations import Activations, merge_facts
+from .activations import Activations
 from .aligning import align
 from .arrays import from_arrays
+from .entries import merge_facts
 from .store import Store
 from .writer import Writer
 

@@ -1,7 +1,8 @@
-"""`align`: the samples that several representations have in common, in one order."""
+"""`align`: choose the samples that several representations have in common, in one order."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,13 +18,13 @@ from repsim_nb.support.labels import Key
 from .activations import Activations
 
 _HOW = (
-    "ids are the index of a DataFrame, pd.DataFrame(x, index=ids), a coordinate of xarray along the samples, or those"
-    " of rs.from_arrays({'model/layer': x}, ids=ids)"
+    "Ids are the index of a DataFrame, pd.DataFrame(x, index=ids), a coordinate of an xarray DataArray along the"
+    " samples, or the ids of rs.from_arrays({'model/layer': x}, ids=ids)."
 )
 
 
 class _Entry(NamedTuple):
-    """One representation: how an error calls it, itself, and the names of its samples."""
+    """One representation: its name in errors, its value (None for a recording), and the names of its samples."""
 
     title: str
     value: Any
@@ -31,28 +32,36 @@ class _Entry(NamedTuple):
 
 
 def align(xs: Any, ys: Any = None) -> Any:
-    """Choose the samples that all representations have in common, and bring them into one order.
+    """Choose the samples that all representations have in common, in one order.
+
+    Samples are matched by their ids. The results can be compared: row i is the same sample in all of them.
 
     Parameters
     ----------
-    xs : DataFrame, DataArray, Activations, or a mapping, list or tuple of frames or DataArrays
-        Representations whose samples have ids: the index of a DataFrame, a coordinate of an xarray DataArray along its
-        samples, the ids of a recording. Of a mapping or a list, all representations are aligned.
+    xs : Activations, DataFrame, DataArray, or a mapping, list or tuple of frames or DataArrays
+        Representations whose samples have ids: the ids of a recording, the index of a DataFrame, or a coordinate of an
+        xarray DataArray along its samples. All representations in a mapping or a list are aligned.
     ys : as xs, optional
-        More representations. Needed if xs is a single one.
+        More representations. Required if `xs` is a single frame or DataArray.
 
     Returns
     -------
     aligned : as xs, or a pair (xs, ys)
-        Of the same kinds as what was given: frames stay frames with their index, Activations stay Activations with
-        their ids. Samples are in the order of the first representation, and those that are not in all of them are left
-        out. Rows of recordings on disk are read; the files stay as they are.
+        The same kinds as given: frames stay frames with their index, Activations stay Activations with their keys and
+        ids. Samples are in the order of the first representation; samples that are missing in one of them are left
+        out. Rows of recordings on disk are read into memory; the files do not change.
 
     Raises
     ------
     ValueError
-        If samples have no ids, if an id occurs twice, if ids of one side are strings and of the other integers, or if
-        no sample is common.
+        If samples have no ids, if an id occurs twice in one representation, if some ids are strings and others
+        integers, or if no sample is common.
+
+    Notes
+    -----
+    Recordings of different data sets keep their keys, and `rs.compare` takes them together after `align`, since their
+    ids show which samples are the same. Ids must therefore name samples, not positions: the numbers 0, 1, 2, ... of
+    two unrelated data sets match each other too.
 
     Examples
     --------
@@ -63,56 +72,70 @@ def align(xs: Any, ys: Any = None) -> Any:
     >>> x, y = rs.align(x, y)
     >>> list(x.index), list(y.index)
     (['cat', 'owl'], ['cat', 'owl'])
+
+    Recordings of two data sets that have samples in common:
+
+    >>> import numpy as np
+    >>> a = rs.from_arrays({("a", "fc", "photos"): np.eye(4)}, ids=["cat", "dog", "owl", "cow"])
+    >>> b = rs.from_arrays({("b", "fc", "drawings"): np.eye(5)}, ids=["fox", "owl", "cow", "dog", "cat"])
+    >>> a, b = rs.align(a, b)
+    >>> a["fc"].shape, b["fc"].shape
+    ((4, 4), (4, 5))
+    >>> rs.compare("cka", a, b).n
+    4
     """
     sides = [xs] if ys is None else [xs, ys]
     if ys is None and not (isinstance(xs, (Mapping, list, tuple)) and not _is_dataset(xs)):
         raise ValueError(
-            "align brings two or more representations into one order, rs.align(x, y), or all of a recording or"
-            f" mapping, rs.align(xs); got one {type_name(xs)}"
+            "align needs two or more representations: rs.align(x, y), or rs.align(xs) for all in a recording or a"
+            f" mapping; got one {type_name(xs)}."
         )
     opened = [_entries(side, name) for side, name in zip(sides, ("xs", "ys"), strict=False)]
-    entries = _check_counts([entry for side in opened for entry in side])
-    common = _find_common(entries)
-    chosen = iter([_rows(entry, common) for entry in entries])
-    aligned = [_take(side, mine, [next(chosen) for _ in mine]) for side, mine in zip(sides, opened, strict=True)]
+    entries = [entry for side in opened for entry in side]
+    _check_counts(entries)
+    common, label = _find_common(entries), secrets.token_hex(8)
+    aligned = [_choose_samples(side, mine, common, label) for side, mine in zip(sides, opened, strict=True)]
     return aligned[0] if ys is None else tuple(aligned)
 
 
 def _is_dataset(x: Any) -> bool:
+    """Whether it is an xarray Dataset, a mapping of arrays that is one representation."""
     return array_type(x) == "xarray.Dataset"
 
 
 def _entries(side: Any, name: str) -> list[_Entry]:
+    """Return the representations in one side of `align`, with the names of their samples."""
     if isinstance(side, Activations):
         ids, found = side.ids, []
         for key in side:
             if key not in ids:
                 why = (
-                    "its rows are tokens, several of each sample: record it pooled, one row a sample, record(...,"
-                    " pool='mean')"
+                    "its rows are tokens, several for each sample. Record it with one row a sample, record(...,"
+                    " pool='mean')."
                     if key.by_token
-                    else "rs.from_arrays(..., ids=...) gives it some, and so does a Dataset with ids that is recorded"
+                    else "give ids to rs.from_arrays(..., ids=...), or record a Dataset with ids."
                 )
-                raise ValueError(f"align finds samples by their ids, and the recording '{Key(*key)}' has none: {why}")
+                raise ValueError(f"align matches samples by their ids; the recording '{Key(*key)}' has none: {why}")
             found.append(_Entry(str(Key(*key)), None, Names(ids[key], "ids")))
         if not found:
-            raise ValueError(f"align finds samples by their ids, and there is no recording in {name}")
+            raise ValueError(f"align needs at least one recording in {name}; it is empty.")
         return found
     if isinstance(side, (Mapping, list, tuple)) and not _is_dataset(side):
         items = side.items() if isinstance(side, Mapping) else enumerate(side)
         found = [_entry_of(value, str(label)) for label, value in items]
         if not found:
-            raise ValueError(f"align finds samples by their ids, and there is no representation in {name}")
+            raise ValueError(f"align needs at least one representation in {name}; it is empty.")
         return found
     return [_entry_of(side, name[0])]
 
 
 def _entry_of(x: Any, title: str) -> _Entry:
+    """Return a frame or DataArray with the names of its samples; ValueError if it has none."""
     if array_type(x) not in ("pandas.DataFrame", "pandas.Series", "xarray.DataArray"):
-        raise ValueError(f"align finds samples by their ids, and '{title}' is a {type_name(x)}, which has none: {_HOW}")
+        raise ValueError(f"align matches samples by their ids; '{title}' is a {type_name(x)}, which has none. {_HOW}")
     names = names_of(x)
     if names is None:
-        raise ValueError(f"align finds samples by their ids, and '{title}' has none: {_HOW}")
+        raise ValueError(f"align matches samples by their ids; '{title}' has none. {_HOW}")
     if names.kind == "repeated":
         try:
             check_unique_ids(names.names)
@@ -121,22 +144,22 @@ def _entry_of(x: Any, title: str) -> _Entry:
     return _Entry(title, x, names)
 
 
-def _check_counts(entries: list[_Entry]) -> list[_Entry]:
-    """An index that only counts rows is taken for ids where others are integers: as of a frame and the same frame
-    permuted.
+def _check_counts(entries: list[_Entry]) -> None:
+    """Refuse an index that only counts rows, unless the ids of all others are integers.
+
+    A frame and the same frame permuted are a count and integers.
     """
     counted = [entry for entry in entries if entry.names.kind == "count"]
-    named = [entry for entry in entries if entry.names.kind == "ids"]
-    if (counted and not all(entry.names.names.dtype.kind == "i" for entry in named)) or (counted and not named):
+    with_ids = [entry for entry in entries if entry.names.kind == "ids"]
+    if counted and not (with_ids and all(entry.names.names.dtype.kind == "i" for entry in with_ids)):
         raise ValueError(
-            f"align finds samples by their ids, and the index of '{counted[0].title}' only counts rows, which does not"
-            f" say which sample is which: {_HOW}"
+            f"align matches samples by their ids; the index of '{counted[0].title}' only counts rows, which does not"
+            f" show which sample is which. {_HOW}"
         )
-    return entries
 
 
 def _find_common(entries: list[_Entry]) -> np.ndarray:
-    """The ids that all have, in the order of the first."""
+    """Return the ids that all representations have, in the order of the first."""
     first = entries[0]
     is_common = np.ones(len(first.names.names), bool)
     for entry in entries[1:]:
@@ -144,45 +167,48 @@ def _find_common(entries: list[_Entry]) -> np.ndarray:
         if one.dtype.kind != other.dtype.kind and len(one) and len(other):
             texts, numbers = (first, entry) if one.dtype.kind == "U" else (entry, first)
             raise ValueError(
-                f"the ids of '{texts.title}' are strings, such as {texts.names.names[0].item()!r}, and those of"
-                f" '{numbers.title}' integers, such as {numbers.names.names[0].item()!r}: make both the same, as by"
-                " x.index = x.index.astype(str)"
+                f"The ids of '{texts.title}' are strings, such as {texts.names.names[0].item()!r}, and the ids of"
+                f" '{numbers.title}' are integers, such as {numbers.names.names[0].item()!r}. Make both the same type,"
+                " for example by x.index = x.index.astype(str)."
             )
         is_common &= np.isin(one, other)
         if not is_common.any():
             raise ValueError(
-                f"there is no common sample: '{first.title}' has ids such as {join_names(one[:3])}, and '{entry.title}'"
-                f" such as {join_names(other[:3])}" + (" (none that all before it have)" if len(entries) > 2 else "")
+                f"There is no common sample: '{first.title}' has ids such as {join_names(one[:3])}, and '{entry.title}'"
+                f" such as {join_names(other[:3])}"
+                + ("; no id is in all representations up to this one." if len(entries) > 2 else ".")
             )
     return first.names.names[is_common]
 
 
-def _rows(entry: _Entry, common: np.ndarray) -> np.ndarray:
-    order = np.argsort(entry.names.names, kind="stable")
-    return order[np.searchsorted(entry.names.names, common, sorter=order)]
+def _find_rows(names: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Return the row of each common sample."""
+    order = np.argsort(names, kind="stable")
+    return order[np.searchsorted(names, common, sorter=order)]
 
 
-def _take(side: Any, entries: list[_Entry], rows: list[np.ndarray]) -> Any:
+def _choose_samples(side: Any, entries: list[_Entry], common: np.ndarray, label: str) -> Any:
+    """One side with the common samples only. label: of this call, for recordings."""
+    rows = [_find_rows(entry.names.names, common) for entry in entries]
     if isinstance(side, Activations):
         arrays, ids, groups, grouped = {}, {}, {}, side.groups
-        for key, entry, which in zip(side, entries, rows, strict=True):
+        for key, which in zip(side, rows, strict=True):
             array = side[key]
-            arrays[key] = array[_index_of(array, which)] if hasattr(array, "detach") else np.asarray(array)[which]
-            ids[key] = entry.names.names[which]
+            arrays[key] = array[which] if hasattr(array, "detach") else np.asarray(array)[which]
+            ids[key] = common
             if key in grouped:
                 groups[key] = grouped[key][which]
-        return Activations(arrays, side.facts, ids, side.no_logits, groups=groups)
+        chosen = Activations(arrays, side.facts, ids, side.no_logits, groups=groups)
+        chosen._aligned = dict.fromkeys(arrays, label)
+        return chosen
     found = [_choose_rows(entry.value, which) for entry, which in zip(entries, rows, strict=True)]
     if isinstance(side, Mapping):
         return dict(zip(side, found, strict=True))
-    return type(side)(found) if type(side) in (list, tuple) else found if isinstance(side, (list, tuple)) else found[0]
-
-
-def _index_of(array: Any, which: np.ndarray) -> Any:
-    import torch
-
-    return torch.as_tensor(which, device=array.device)
+    if not isinstance(side, (list, tuple)):
+        return found[0]
+    return tuple(found) if type(side) is tuple else found
 
 
 def _choose_rows(x: Any, which: np.ndarray) -> Any:
+    """Return some rows of a frame or DataArray."""
     return x.iloc[which] if isinstance(x, (pd.DataFrame, pd.Series)) else x.isel({sample_dimension(x): which})

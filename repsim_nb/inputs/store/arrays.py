@@ -1,4 +1,4 @@
-"""`from_arrays`: activations that were recorded elsewhere."""
+"""`from_arrays`: make Activations from arrays that were recorded elsewhere."""
 
 from __future__ import annotations
 
@@ -26,34 +26,37 @@ def from_arrays(
     groups: Any = None,
     **facts: Mapping[str, Any],
 ) -> Activations:
-    """Make Activations of arrays that were recorded elsewhere.
+    """Make Activations from arrays that were recorded elsewhere.
 
     Parameters
     ----------
     arrays : {"model/layer": array or path}, list of arrays, or path
-        Arrays are (n, ...): NumPy's, tensors, frames, sparse ones, of xarray, HDF5 or Zarr. A path is that of an .npz
-        or a .pt file with such names; paths to .npy are memory-mapped, .pt files are read with weights_only. A name
-        without "/", or a number, is a layer of the model "model"; a list or tuple of arrays are its layers "0", "1",
-        ....
+        Arrays (n, ...): of NumPy, torch, pandas, polars, SciPy sparse, xarray, HDF5 or Zarr. A path to an .npz or .pt
+        file contains arrays with such names; paths to .npy files are memory-mapped; .pt files are read with
+        weights_only. A name without "/", or a number, is a layer of the model "model". A list or tuple of arrays
+        contains the layers "0", "1", and so on. A tuple as a name has the fields of a `Key`.
     ids : array of str or int (n,), or {name of an array: its ids}, optional
-        The unique names of the samples: `compare` sees by them that rows belong to other samples. Frames and DataArrays
-        bring their own.
+        The unique names of the samples. `rs.compare` refuses arrays whose ids differ, and `rs.align` matches samples by
+        them. The index of a DataFrame and the coordinate of a DataArray are ids already.
     groups : array (n,), or {name of an array: its labels}, optional
-        Which rows depend on each other, one label a row (the sentence of a token, the film of a frame, the stimulus of
-        a repeat); the functions of `inference` use them. Labels that are neither text nor integers (dates, fractions,
-        several types) become text.
+        A label for each row: rows with the same label depend on each other (tokens of a text, frames of a film,
+        repeats of a stimulus). The functions of `rs.inference` use them. Labels that are neither text nor integers
+        (dates, fractions, several types) become text.
     **facts : {field: value}
-        What else is known of a model, under its name.
+        What else is known about a model, under its name.
 
     Returns
     -------
     Activations
+        The arrays by their keys. NumPy arrays and tensors are not copied.
 
     Raises
     ------
     ValueError
-        For arrays without samples, for two names of one layer, and for ids that are not unique or not one for each
-        sample.
+        If an array has no sample axis, if two names mean the same layer, if ids are not unique, or if there is not one
+        id, or one group, for each sample.
+    DamagedFile
+        A ValueError: if a file cannot be read.
 
     Examples
     --------
@@ -61,25 +64,33 @@ def from_arrays(
     >>> import repsim_nb as rs
     >>> x = rs.from_arrays({"mine/layer1": np.eye(5), "mine/layer2": np.ones((5, 2))}, ids=list("abcde"))
     >>> x
-    Activations(2 recordings of 1 models: 'mine')
+    Activations(2 recordings of 1 model: 'mine')
     >>> x["layer2"].shape
     (5, 2)
+
+    Facts about the models are columns of the table:
+
+    >>> x = rs.from_arrays({"a/fc": np.eye(3), "b/fc": np.eye(3)}, a={"accuracy": 0.9}, b={"accuracy": 0.8})
+    >>> x.table()["accuracy"].tolist()
+    [0.9, 0.8]
     """
     if isinstance(arrays, (str, Path)):
         arrays = _read_file(Path(arrays))
         if not isinstance(arrays, (Mapping, list, tuple)):
-            raise ValueError("a single array has no name: pass {'model/layer': path} instead of the path alone")
+            raise ValueError("A single array has no name. Pass {'model/layer': path} in place of the path.")
     if not isinstance(arrays, (Mapping, list, tuple)):
         raise ValueError(
-            "a single array has no name: pass {'model/layer': x}, or a list of layers, [x0, x1]; got a"
-            f" {type_name(arrays)}"
+            "A single array has no name. Pass {'model/layer': x}, or a list of layers, [x0, x1]; got a"
+            f" {type_name(arrays)}."
         )
     arrays = dict(arrays.items() if isinstance(arrays, Mapping) else enumerate(arrays))
     if not arrays:
-        raise ValueError("there are no arrays in it: pass {'model/layer': array, ...}")
+        raise ValueError(
+            "from_arrays needs at least one array, {'model/layer': array, ...}; there are no arrays in it."
+        )
     for what, given, hint in (
-        ("ids", ids, "ids are one per sample, for all arrays, or {name of an array: its ids}."),
-        ("groups", groups, "groups has one label a row, for all arrays, or {name of an array: its labels}."),
+        ("ids", ids, "ids has one id per sample, for all arrays, or is {name of an array: its ids}."),
+        ("groups", groups, "groups has one label per row, for all arrays, or is {name of an array: its labels}."),
     ):
         if isinstance(given, Mapping) and (strange := [name for name in given if name not in arrays]):
             raise unknown_name(f"array that has {what}", strange[0], arrays, hint)
@@ -90,8 +101,8 @@ def from_arrays(
         key = _key_of(name)
         if key in found:
             raise ValueError(
-                f"two arrays would be the layer '{key.layer}' of the model '{key.model}', so that one would be lost:"
-                f" {_show_name(names[key])} and {_show_name(name)}. Give one of them another name"
+                f"Two arrays would be the layer '{key.layer}' of the model '{key.model}', so one would be lost:"
+                f" {_show_name(names[key])} and {_show_name(name)}. Give one of them another name."
             )
         names[key] = name
         value = _read_file(Path(value)) if isinstance(value, (str, Path)) else value
@@ -101,7 +112,9 @@ def from_arrays(
         except (ValueError, MemoryError) as error:
             raise type(error)(f"'{key}': {error}") from error
         if array.ndim < 2:
-            raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(array.shape)}")
+            raise ValueError(
+                f"Arrays must have the shape (samples, features, ...); '{key}' has shape {tuple(array.shape)}."
+            )
         found[key] = array
         known[key] = _choose_ids(key, own, index, array.shape[0])
         labels = groups.get(name) if isinstance(groups, Mapping) else groups
@@ -114,18 +127,17 @@ def from_arrays(
 
 
 def _show_name(name: Any) -> str:
+    """Return the name of an array as the user wrote it."""
     return repr(name if not isinstance(name, Key) else str(name))
 
 
 def _key_of(name: Any) -> Key:
-    """The key that a name of `from_arrays` means: text "model/layer", the number of a layer, or a tuple of a key's
-    fields.
-    """
+    """Return the key for a name: text "model/layer", the number of a layer, or a tuple with the fields of a key."""
     if isinstance(name, tuple):
         if not 2 <= len(name) <= len(Key._fields):
             raise ValueError(
-                f"a tuple as the name of an array has the fields of a key, {Key._fields}, the first two at least; got"
-                f" {tuple(name)!r}"
+                f"A tuple that names an array must have the fields of a key, {Key._fields}, at least the first two; got"
+                f" {tuple(name)!r}."
             )
         model, layer, *rest = name
         return Key(str(model) if is_integer(model) else model, str(layer) if is_integer(layer) else layer, *rest)
@@ -133,17 +145,17 @@ def _key_of(name: Any) -> Key:
         return Key("model", str(name))
     if not isinstance(name, str):
         raise ValueError(
-            f"an array is named by text, 'model/layer', by the number of a layer, or by a Key; got {name!r}, which is"
-            f" {type(name).__name__}"
+            "The name of an array must be text, 'model/layer', the number of a layer, or a Key; got"
+            f" {name!r}, which is {type(name).__name__}."
         )
     model, slash, layer = name.rpartition("/")
     return Key(model if slash else "model", layer)
 
 
 def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
-    """The ids of an array: those given, else those of its index.
+    """Return the ids of an array: those given, else its index.
 
-    ValueError where both name the same samples in another order.
+    ValueError if both have the same samples in another order.
     """
     if given is None or key.by_token:
         return own.names if given is None and own is not None and own.kind == "ids" else given
@@ -159,14 +171,15 @@ def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
         ):
             raise ValueError(
                 f"'{key}' has an index, and ids= names other rows: {how_ids_differ(own.names, ids)[0]}. Leave ids= out,"
-                " or pass x.to_numpy()"
+                " or pass x.to_numpy()."
             )
     return given
 
 
 def _read_file(path: Path) -> Any:
+    """Return the array in an .npy file, or the arrays in an .npz or .pt file."""
     if path.suffix not in (".npy", ".npz", ".pt", ".pth"):
-        raise ValueError(f"activations are read from .npy, .npz and .pt files; got {path}")
+        raise ValueError(f"from_arrays reads .npy, .npz and .pt files; got {path}.")
     try:
         if path.suffix == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
@@ -181,5 +194,5 @@ def _read_file(path: Path) -> Any:
         raise
     except Exception as error:
         raise DamagedFile(
-            f"the file {path} is damaged, or holds something other than arrays, and was not read ({error})"
+            f"The file {path} is damaged, or contains something other than arrays, and was not read ({error})."
         ) from error

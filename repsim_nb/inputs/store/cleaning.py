@@ -1,4 +1,4 @@
-"""Taking away what is of no use in a store."""
+"""Delete recordings, and what is of no use, in a store."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .idsfile import read_ids
 
 
 def remove_recordings(folder: StoreFolder, keys: Iterable[Key]) -> None:
-    """Delete recordings, finished or not, and the ids and groups that no other recording speaks of.
+    """Delete recordings, finished or not, and the ids and groups that no other recording uses.
 
-    ValueError where another process is recording one of them.
+    ValueError if another process is recording one of them.
     """
     used = folder.labels_in_use()
     for key in keys:
@@ -25,18 +25,18 @@ def remove_recordings(folder: StoreFolder, keys: Iterable[Key]) -> None:
             if not mine:
                 raise ValueError(
                     f"'{key}' was not removed: another process is recording '{key.model}' into {folder.path}. Stop"
-                    " it, or wait for it, then remove it again"
+                    " it, or wait for it, then call remove again."
                 )
             for ending in ENDINGS:
                 path = folder.path / f"{file_stem(key)}{ending}"
-                if not path.is_dir():  # no Store made that
+                if not path.is_dir():  # no Store created that
                     path.unlink(missing_ok=True)
     for name in used - folder.labels_in_use():
         (folder.path / name).unlink(missing_ok=True)
 
 
 def prune(folder: StoreFolder, *, unfinished: bool, dry_run: bool) -> dict[str, int]:
-    """See `Store.prune`."""
+    """Delete what is of no use; see `Store.prune`."""
     gone: dict[str, int] = {}
 
     def drop(path: Path) -> None:
@@ -51,11 +51,11 @@ def prune(folder: StoreFolder, *, unfinished: bool, dry_run: bool) -> dict[str, 
         if path.suffix == ".tmp" and age(path) > YOUNG:
             drop(path)
         if path.suffix == ".lock":
-            with folder.holding(path, wait=False, stays=dry_run) as mine:  # which takes it away
+            with folder.holding(path, wait=False, stays=dry_run) as mine:  # at the end, this deletes the file
                 if mine:
                     gone[path.name] = size_of(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a damaged sidecar need not be named: it goes
+        warnings.simplefilter("ignore")  # damaged records need no warning: they are deleted
         for name in dict.fromkeys(match["stem"] for _, match in names if match["stem"]):
             record = folder.record(f"{name}.json") or folder.record(f"{name}.part.json")
             if record is None:
@@ -64,7 +64,9 @@ def prune(folder: StoreFolder, *, unfinished: bool, dry_run: bool) -> dict[str, 
                         drop(path)
             elif folder.useless_files(name, unfinished):
                 with folder.locked(Key(*record["key"]), wait=False, stays=dry_run) as mine:
-                    for path in folder.useless_files(name, unfinished) if mine else ():  # it may have been ended since
+                    for path in (
+                        folder.useless_files(name, unfinished) if mine else ()
+                    ):  # it may have been finished in the meantime
                         drop(path)
     used = folder.labels_in_use(without=gone)
     for path in (folder.path / name for name, match in names if match["ids"]):
@@ -74,7 +76,7 @@ def prune(folder: StoreFolder, *, unfinished: bool, dry_run: bool) -> dict[str, 
 
 
 def find_fault(path: Path) -> str:
-    """What is wrong with a file of ids or groups; "" if nothing is."""
+    """Return what is wrong with a file of ids or groups; "" if nothing is."""
     try:
         read_ids(path)
     except DamagedFile as error:

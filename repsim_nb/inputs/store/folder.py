@@ -1,4 +1,4 @@
-"""`StoreFolder`: the files of a store, which recordings they are, and the locks that keep writers apart."""
+"""`StoreFolder`: the files of a store, the recordings in them, and the locks that keep writers apart."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _OURS = re.compile(
     rf"\..+\.[0-9a-f]{{12}}\.lock|{NAME}|"
     r"\.(samples\.[0-9a-f]{32}\.ids|rows\.[0-9a-f]{32}\.groups)\.[0-9a-f]{8}\.tmp"
 )
-YOUNG = 60  # seconds; a temporary file of this age may belong to someone who is at work
-ENDINGS = (".json", ".npy", ".part.json", ".part.npy")  # of the files of a key, the one that makes it exist first
+YOUNG = 60  # seconds; a younger temporary file may belong to a running process
+ENDINGS = (".json", ".npy", ".part.json", ".part.npy")  # of the files of a key; the first makes it a recording
 
 
 class StoreFolder:
-    """A folder with recordings. Each sidecar is parsed once as long as it is the same."""
+    """A folder with recordings. Each record is parsed once as long as it is the same."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,12 +38,12 @@ class StoreFolder:
     # -- records
 
     def names(self) -> list[tuple[str, re.Match[str]]]:
-        """The files that a store wrote: (name, its parts)."""
+        """Return the files that a store wrote: (name, its parts)."""
         found = sorted(os.listdir(self.path)) if self.path.is_dir() else []
         return [(name, match) for name in found if (match := _OURS.fullmatch(name))]
 
     def records(self, ending: str) -> Iterator[dict[str, Any]]:
-        """What the sidecars with this ending say, ".json" or ".part.json"."""
+        """Return the records in the files with this ending, ".json" or ".part.json"."""
         for entry in os.scandir(self.path) if self.path.is_dir() else ():
             match = _OURS.fullmatch(entry.name)
             if match and match["stem"] and entry.name == match["stem"] + ending:
@@ -52,11 +52,11 @@ class StoreFolder:
                     yield record
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """What a sidecar says; None if it is not there, or damaged."""
+        """Return the record in a file; None if it is missing or damaged."""
         path = self.path / name
         try:
             stat = path.stat()
-        except FileNotFoundError:  # not there, or removed while we look
+        except FileNotFoundError:  # missing, or deleted in the meantime
             return None
         stamp = stat.st_mtime_ns, stat.st_ino, stat.st_size
         if name not in self._seen or self._seen[name][0] != stamp:
@@ -64,12 +64,13 @@ class StoreFolder:
         return self._seen[name][1]
 
     def file_of(self, record: Mapping[str, Any]) -> ArrayFile:
+        """Return the array file that a record describes."""
         return ArrayFile(self.path / f"{file_stem(Key(*record['key']))}.npy", record)
 
     def labels_in_use(self, without: Collection[str] = ()) -> set[str]:
-        """The files of ids and of groups of which a recording speaks, finished or not; without what these files say."""
+        """Return the files of ids and groups that recordings use, finished or not. without: files to ignore."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a damaged sidecar speaks of none
+            warnings.simplefilter("ignore")  # a damaged record names no file
             names = [name for name, match in self.names() if match["stem"] and name.endswith(".json")]
             records = [record for name in names if name not in without and (record := self.record(name)) is not None]
         return {
@@ -80,8 +81,9 @@ class StoreFolder:
         }
 
     def orphans(self) -> list[str]:
-        """Arrays that no sidecar speaks of, nor the progress of one who is at work; asked in the order in which a
-        writer makes the one and drops the other.
+        """Arrays without a record, finished or in progress.
+
+        Records are looked for in the order in which a writer creates the one and deletes the other.
         """
         arrays = [(name, match["stem"]) for name, match in self.names() if name == f"{match['stem']}.npy"]
         return [
@@ -92,7 +94,7 @@ class StoreFolder:
         ]
 
     def useless_files(self, name: str, unfinished: bool) -> list[Path]:
-        """Of the files of one key, those that are no whole recording and no part of one to go on from."""
+        """Return the files of one key that are neither a whole recording nor part of one to continue."""
         sidecar, data, progress, part = (self.path / f"{name}{ending}" for ending in ENDINGS)
         record, begun = self.record(sidecar.name), self.record(progress.name)
         whole = record is not None
@@ -113,11 +115,12 @@ class StoreFolder:
     # -- writing
 
     def is_read_only(self) -> bool:
+        """Whether this process may not write to the folder."""
         return self.path.is_dir() and not os.access(self.path, os.W_OK | os.X_OK)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """An error says that this folder cannot be written to."""
+        """Reword errors as: this folder cannot be written to."""
         try:
             yield
         except OSError as error:
@@ -125,19 +128,19 @@ class StoreFolder:
             if not refused and error.errno != errno.EROFS:
                 raise
             kind = type(error) if refused else OSError
-            raise kind(error.errno, f"the store {self.path} cannot be written to: {error.strerror}") from error
+            raise kind(error.errno, f"The store {self.path} cannot be written to: {error.strerror}.") from error
 
     @contextmanager
     def locked(self, key: Key, *, wait: bool, stays: bool = False) -> Iterator[bool]:
-        """Hold the lock of a model on some data; False where another has it and is not waited for."""
+        """Hold the lock of a model on some data; yield False if another process has it and `wait` is False."""
         path = self.path / f".{file_stem(key._replace(layer=''))}.lock"
-        what = f"another process records '{key.model}' into {self.path}; waiting for it"
+        what = f"Another process is recording '{key.model}' into {self.path}; waiting for it."
         with self.holding(path, wait=wait, stays=stays, what=what) as mine:
             yield mine
 
     @contextmanager
     def holding(self, path: Path, *, wait: bool, stays: bool = False, what: str = "") -> Iterator[bool]:
-        """Hold a lock file; it goes away with the lock, unless it `stays` as it was found."""
+        """Hold a lock file; it is deleted with the lock, unless it existed before and `stays`."""
         if stays and self.is_read_only():
             yield True
             return
@@ -159,16 +162,16 @@ class StoreFolder:
                 path.unlink(missing_ok=True)
                 raise OSError(
                     error.errno,
-                    f"the disk of the store {self.path} knows no locks (flock: {error.strerror}), by which processes"
-                    " keep out of each other's way: have it mounted with them (Lustre: -o flock), or record into a"
-                    " folder on another disk",
+                    f"The disk of the store {self.path} does not support locks (flock: {error.strerror}), which keep"
+                    " processes from writing the same recording. Mount it with locks (Lustre: -o flock), or record into"
+                    " a folder on another disk.",
                 ) from error
             try:
                 if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                     break
             except FileNotFoundError:
                 pass
-            lock.close()  # who had it took the file away: whoever comes now locks another
+            lock.close()  # the previous owner deleted the file, so other processes lock a new one
         try:
             yield True
         finally:
@@ -178,14 +181,15 @@ class StoreFolder:
 
 
 def size_of(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if it is missing."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # gone since
+    except FileNotFoundError:  # deleted in the meantime
         return 0
 
 
 def age(path: Path) -> float:
-    """Seconds since a file was changed; 0 if it is gone."""
+    """Seconds since a file was changed; 0 if it is missing."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:

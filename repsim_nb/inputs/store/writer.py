@@ -1,4 +1,4 @@
-"""One recording being written."""
+"""`Writer`: one recording while it is written."""
 
 from __future__ import annotations
 
@@ -16,18 +16,53 @@ import numpy as np
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import Key
 
-from .arrayfile import BLOCK, Checksums, compute_sums, write_synced
-from .idsfile import write_groups, write_ids
+from .arrayfile import BLOCK, Checksums, compute_sums
+from .idsfile import write_groups, write_ids, write_json
 
 
 class Writer:
-    """One recording being written, from its first row to its last.
+    """One recording while it is written, row by row; `Store.writer` returns it.
 
-    `rows` are there already; `write` adds; `commit` makes it visible, in one step.
+    `write` adds rows, `commit` makes the recording visible in one step. A row that was written is safe from the end of
+    this process. After a power cut, the rows whose checksums are still right are found at the next attempt, and the
+    others are written again.
 
-    A row that was written is safe from the end of this process. Safe from a power cut are what was committed and, of
-    the rest, the rows
-    whose checksums are still right: those that are not are found at the next attempt, and written again.
+    Parameters
+    ----------
+    stem : Path
+        The path of the files, without their endings.
+    about : dict
+        What identifies the recording: key, shape, dtype, origin.
+    besides : dict
+        More fields of the record: facts, place.
+    ids : array of str or int (n,), optional
+        The ids of the samples.
+    groups : array of str or int (n,), optional
+        The group of each row.
+
+    Attributes
+    ----------
+    rows : int
+        The number of rows that are written.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for the whole array.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store, key = rs.Store(folder), rs.Key("net", "fc")
+    ...     with store.alone(key):
+    ...         writer = store.writer(key, (4, 3), np.float32, {"weights": "1"}, {}, place=0)
+    ...         writer.write(0, np.ones((4, 3)))
+    ...         writer.commit()
+    ...     print(store["fc"].shape)
+    (4, 3)
     """
 
     interval = 1.0  # seconds between two notes of the progress
@@ -43,12 +78,13 @@ class Writer:
         self._about, self._besides, self._ids, self._groups = {**about, "block": BLOCK}, besides, ids, groups
         self._data, self._sidecar = Path(f"{stem}.npy"), Path(f"{stem}.json")
         self._part, self._progress = Path(f"{stem}.part.npy"), Path(f"{stem}.part.json")
-        json.dumps([about, besides])  # better now than after the last batch
+        json.dumps([about, besides])  # an error here is better than after the last batch
         self._key, self._shape, self._dtype = Key(*about["key"]), tuple(about["shape"]), np.dtype(about["dtype"])
         if self._data.is_dir():
             raise IsADirectoryError(
                 errno.EISDIR,
-                f"{self._data} is a folder where the array of '{self._key}' belongs. Move it away, then record again",
+                f"{self._data} is a folder, and the array of '{self._key}' belongs there. Move the folder, then record"
+                " again.",
             )
         head = io.BytesIO()
         np.lib.format.write_array_header_1_0(
@@ -57,8 +93,8 @@ class Writer:
         self._head = head.getvalue()
         self._row = math.prod(self._shape[1:]) * self._dtype.itemsize
         self.rows, self._sums = self._found()
-        self.save_progress()  # before there is a file: whatever lies in the folder then says whose it is
-        self._keep_ids()  # after it, so that nobody finds ids of which no recording speaks, and takes them away
+        self.save_progress()  # before the file exists, so that each file in the folder belongs to a record
+        self._keep_ids()  # after the record, so that no other process deletes ids that no record refers to
         if not self.rows:
             self._begin()
 
@@ -66,8 +102,9 @@ class Writer:
         return len(self._head) + rows * self._row
 
     def _found(self) -> tuple[int, Checksums]:
-        """How many rows an earlier attempt at this very recording left: those up to the first block that is not as it
-        was written.
+        """Return the rows that an earlier attempt at the same recording left, and their checksums.
+
+        They end at the first block that is damaged.
         """
         try:
             progress = json.loads(self._progress.read_text())
@@ -99,7 +136,7 @@ class Writer:
             write_groups(self._data.parent, self._groups)
 
     def _begin(self) -> None:
-        """An empty file with all its room on the disk taken, so that a full disk is an error here and not later."""
+        """Create the file in its whole size, so that a full disk is an error here and not later."""
         size = self._end(self._shape[0])
         try:
             with open(self._part, "wb") as file:
@@ -114,23 +151,42 @@ class Writer:
                 raise
             raise OSError(
                 error.errno,
-                f"no room on the disk for '{self._key}': it takes {size / 1e6:.0f} MB in {self._part.parent}",
+                f"The disk has no room for '{self._key}', which takes {size / 1e6:.0f} MB in {self._part.parent}.",
             ) from error
         self._sums.add(memoryview(self._head))
 
     def write(self, start: int, values: np.ndarray) -> None:
-        """Put rows start, start + 1, ... in place; those that are there already stay as they are.
+        """Write rows from `start` on; rows that are written already stay as they are.
 
-        Now and then the progress is noted.
+        Parameters
+        ----------
+        start : int
+            The number of the first row; at most `rows`.
+        values : array (k, ...)
+            The rows.
 
-        ValueError where rows would be left out, or a value is too large for the precision that is written.
+        Raises
+        ------
+        ValueError
+            If rows would be left out, the shape is another, or a value is too large for the precision that is written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.rows
+        2
         """
         values = np.asarray(values)
         stop = start + len(values)
         if values.shape[1:] != self._shape[1:] or start > self.rows or stop > self._shape[0]:
             raise ValueError(
-                f"'{self._key}' is written in order, as {self._shape}, and sample {self.rows} is next; samples {start}"
-                f" to {stop} came, as {values.shape}"
+                f"'{self._key}' must be written in order, as {self._shape}, from row {self.rows} on; got rows"
+                f" {start} to {stop}, as {values.shape}."
             )
         values = self._cast(values[self.rows - start :]) if stop > self.rows else values[:0]
         if not values.size:
@@ -138,7 +194,7 @@ class Writer:
         data, place = memoryview(values.reshape(-1).view(np.uint8).data), self._end(self.rows)
         file = os.open(
             self._part, os.O_WRONLY
-        )  # not a memory map: pages that wait to be written would count as this process's memory
+        )  # no memory map: pages that wait to be written would count as memory of this process
         try:
             done = 0
             while done < len(data):
@@ -164,60 +220,124 @@ class Writer:
                 )
                 some = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
                 raise ValueError(
-                    f"'{self._key}' holds values up to {worst:.6g} (samples {some}), and {self._dtype} ends at"
+                    f"'{self._key}' has values up to {worst:.6g} (samples {some}); the largest {self._dtype} is"
                     f" {float(np.finfo(self._dtype).max):.6g}. Record this layer into a Store of the same folder"
-                    " without dtype"
+                    " without dtype."
                 )
         return cast
 
     def save_progress(self) -> None:
-        """Note how far it is."""
+        """Note how many rows are written, so that a later attempt continues there.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.save_progress()
+        ...     list(rs.Store(folder).unfinished().values())
+        [(2, 4)]
+        """
         with replace_atomically(self._progress) as path:
             path.write_text(json.dumps({**self._about, "rows": self.rows, "crc32": self._sums.sums}))
         self._saved = time.monotonic()
 
     def written(self) -> np.ndarray:
-        """The rows that are there, memory-mapped, read-only."""
+        """Return the rows that are written.
+
+        Returns
+        -------
+        array (rows, ...)
+            Memory-mapped and read-only.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.written().shape
+        (2, 3)
+        """
         return np.load(self._part, mmap_mode="r")[: self.rows]
 
     def restart(self) -> None:
-        """Begin again at the first row: those that are there turned out to be of another recording."""
+        """Start again at the first row, if the rows that are written turn out to be of a different recording.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.restart()
+        ...     writer.rows
+        0
+        """
         self.rows, self._sums = 0, Checksums()
         self.save_progress()
         self._begin()
 
     def discard(self) -> None:
-        """Give up this recording: nothing of it is kept."""
+        """Delete what was written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.discard()
+        ...     rs.Store(folder).unfinished()
+        {}
+        """
         self._progress.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
 
     def commit(self, **more: Any) -> None:
-        """Every row is there (else ValueError): see that all are on the disk, and make them a recording. more: fields
-        that its sidecar holds besides.
+        """Make the rows a recording, once all are written and on the disk.
+
+        Parameters
+        ----------
+        **more
+            More fields of the record.
+
+        Raises
+        ------
+        ValueError
+            If rows are missing.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     writer = rs.Store(folder).writer(rs.Key("net", "fc"), (4, 3), float, {}, {}, place=0)
+        ...     writer.write(0, np.ones((4, 3)))
+        ...     writer.commit()
+        ...     [str(key) for key in rs.Store(folder)]
+        ['net/fc']
         """
         if self.rows < self._shape[0]:
-            raise ValueError(f"'{self._key}' is not whole: {self.rows} of {self._shape[0]} samples were written")
+            raise ValueError(f"'{self._key}' is not complete: {self.rows} of {self._shape[0]} rows are written.")
         with open(self._part, "rb") as file:
             os.fsync(file.fileno())
         self._sidecar.unlink(
             missing_ok=True
-        )  # of a damaged recording that this one replaces: nobody may hold it against the new rows
+        )  # of a damaged recording that this one replaces: it must not describe the new rows
         os.replace(self._part, self._data)
         self._keep_ids()
-        with replace_atomically(self._sidecar) as path:
-            write_synced(
-                path,
-                json.dumps(
-                    {
-                        **self._about,
-                        "crc32": self._sums.sums,
-                        "bytes": self._sums.size,
-                        "order": time.time_ns(),
-                        **self._besides,
-                        **more,
-                    }
-                ),
-            )
+        sums = {"crc32": self._sums.sums, "bytes": self._sums.size, "order": time.time_ns()}
+        write_json(self._sidecar, {**self._about, **sums, **self._besides, **more})
         folder = os.open(self._data.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -24,7 +24,7 @@ def open_sides(
             raise TypeError(
                 f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}."
             )
-    _check_keys(measure, [*xs, *(ys or ())])
+    _check_keys(measure, xs, ys or {})
     _check_outputs(measure, xs, ys or {})
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     # opened once: a store maps a file at each access
@@ -33,18 +33,20 @@ def open_sides(
     return left, right
 
 
-def _check_keys(measure: Measure, labels: list[Any]) -> None:
+def _check_keys(measure: Measure, *sides: Mapping[Any, Any]) -> None:
     """Refuse recordings of other samples, and hidden layers if the measure compares outputs, by their labels."""
+    labels = [label for side in sides for label in side]
     data: dict[str, Any] = {}
-    for label in labels:
-        if getattr(label, "dataset", ""):
-            data.setdefault(label.dataset, label)
-    if len(data) > 1:
+    on_data = [(side, label) for side in sides for label in side if getattr(label, "dataset", "")]
+    aligned = {getattr(side, "aligned", {}).get(label) for side, label in on_data}  # by which call of rs.align
+    for _, label in on_data:
+        data.setdefault(label.dataset, label)
+    if len(data) > 1 and (len(aligned) > 1 or None in aligned):
         (one, first), (other, second), *_ = data.items()
         raise ValueError(
             f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
             f" '{one}', '{format_label(second)}' on '{other}'. Select one with x.where(dataset=...). If their samples"
-            " correspond, record both under one dataset name."
+            " correspond, align them by their ids, rs.align(xs, ys), or record both under one dataset name."
         )
     cuts = {
         getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")

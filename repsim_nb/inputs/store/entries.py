@@ -1,0 +1,132 @@
+"""The entries of `Activations`: labels of their rows are checked, two entries compared, facts about models merged."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable, Iterable, Mapping, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.ids import how_ids_differ, same_ids
+from repsim_nb.support.labels import Key
+from repsim_nb.support.row_groups import how_groups_differ, same_groups, stored_groups
+from repsim_nb.support.validation import check_labels, to_numpy
+
+from .arrayfile import ArrayFile
+
+
+def count_recordings(recordings: Sized, models: Sized) -> str:
+    """How many there are, in words for a repr."""
+    n, m = len(recordings), len(models)
+    return f"{n} recording{'s' * (n != 1)} of {m} model{'s' * (m != 1)}"
+
+
+def join_labels(key: Key, what: str, one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
+    """Return the ids or groups of a recording that both sides have; ValueError if they differ.
+
+    what: "ids" or "groups".
+    """
+    if one is None or two is None:
+        return two if one is None else one
+    if not (same_ids(one, two) if what == "ids" else same_groups(one, two)):
+        how = how_ids_differ(one, two)[0] if what == "ids" else how_groups_differ(one, two)
+        raise ValueError(
+            f"Both sides of | have a recording '{Key(*key)}', with different {what}: {how}. Record one of them with"
+            " another model name or step."
+        )
+    return one
+
+
+def check_each(
+    arrays: Mapping[Key, Any], given: Mapping[Key, Any], check: Callable[[Any, int], np.ndarray]
+) -> dict[Key, np.ndarray]:
+    """Check the labels of the rows of each array; an object that is given for several arrays is checked once."""
+    done: dict[tuple[int, int], np.ndarray] = {}
+    found = {}
+    for key, its in given.items():
+        if its is None or key not in arrays:
+            continue
+        which = id(its), arrays[key].shape[0]
+        if which not in done:
+            try:
+                done[which] = check(its, which[1])
+            except ValueError as error:
+                raise ValueError(f"'{Key(*key)}': {error}") from error
+        found[key] = done[which]
+    return found
+
+
+def make_group_check() -> Callable[[Any, int], np.ndarray]:
+    """Return a check of groups that gives one object for equal groups, so that many layers are compared at once."""
+    seen: list[np.ndarray] = []
+
+    def check(given: Any, n: int) -> np.ndarray:
+        labels = stored_groups(check_labels(given, n, "groups"))
+        seen.append(labels)
+        return next(one for one in seen if one.dtype.kind == labels.dtype.kind and np.array_equal(one, labels))
+
+    return check
+
+
+def merge_facts(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Merge (model, facts) pairs into {model: facts}.
+
+    Parameters
+    ----------
+    known : iterable of (str, dict)
+        A model may occur several times, as at several steps of training.
+
+    Returns
+    -------
+    dict
+        For each model the facts that are equal in all of its pairs: an accuracy that differs from step to step is left
+        out.
+
+    Examples
+    --------
+    >>> merge_facts([("net", {"layers": 3, "accuracy": 0.1}), ("net", {"layers": 3, "accuracy": 0.9})])
+    {'net': {'layers': 3}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for model, facts in known:
+        before = found.get(model, facts)
+        found[model] = {fact: value for fact, value in before.items() if fact in facts and _equal(value, facts[fact])}
+    return found
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two facts are equal; arrays if all their values are."""
+    same = a == b
+    return same if isinstance(same, bool) else bool(np.array_equal(a, b))
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two entries are one array, one file, or have equal values."""
+    if a is b or (find_file(a) is not None and find_file(a) == find_file(b)):
+        return True
+    if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):
+        return False
+    a, b = (array.open() if isinstance(array, ArrayFile) else array for array in (a, b))
+    some = max(1, 2**22 // max(1, math.prod(a.shape[1:])))
+    return all(
+        np.array_equal(
+            to_numpy(a[row : row + some]), to_numpy(b[row : row + some]), equal_nan="int" not in str(a.dtype)
+        )
+        for row in range(0, len(a), some)
+    )
+
+
+def find_file(array: Any) -> Path | None:
+    """Return the file that contains all of an array, or None."""
+    if (
+        isinstance(array, np.memmap)
+        and isinstance(array.base, np.memmap)
+        and (array.shape, array.strides) == (array.base.shape, array.base.strides)
+    ):
+        array = array.base  # a view of the whole array that has groups
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename:
+        return Path(array.filename).resolve()
+    return array.path.resolve() if isinstance(array, ArrayFile) else None
