@@ -51,7 +51,7 @@ def test_it_shows_the_confusion_of_all_sets(explorer, recorded):
     assert explorer.png().startswith(b"\x89PNG")
 
 
-def test_rows_are_grouped_by_network_without_asking_the_probe_again(explorer, monkeypatch):
+def test_rows_are_grouped_by_model_without_asking_the_probe_again(explorer, monkeypatch):
     monkeypatch.setattr(rs.probes, "dataset_bias", None)
     before = explorer.result
     explorer.controls["group"].value = "model"
@@ -82,8 +82,8 @@ def test_lines_stand_where_rows_are_grouped_and_the_picture_has_the_same_rows():
     ) == [0.5]
 
 
-def test_plain_labels_are_told_what_keys_are():
-    with pytest.raises(ValueError, match=r"here is 'model'.*rs.Key\(model, layer, dataset\)"):
+def test_plain_labels_show_what_keys_are():
+    with pytest.raises(ValueError, match=r"got 'model'.*rs.Key\(model, layer, dataset\)"):
         explore_bias({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
 
 
@@ -161,7 +161,7 @@ def test_images_of_ones_own_and_texts():
         explore_bias(sets, datasets=[photos.take(range(39), "photos")])
     with pytest.raises(ValueError, match="nothing was recorded on the data set 'drawings'"):
         explore_bias(sets, datasets={"drawings": photos})
-    with pytest.raises(TypeError, match="datasets are Datasets"):
+    with pytest.raises(TypeError, match="datasets must be"):
         explore_bias(sets, datasets=["photos"])
 
 
@@ -214,12 +214,12 @@ def test_unknown_choices_are_told_before_anything_is_drawn(recorded, options, se
 
 
 def test_one_set_several_steps_and_no_shared_layer_are_told(recorded):
-    with pytest.raises(ValueError, match="here is 'mnist-cnn-0 on mnist/test"):
+    with pytest.raises(ValueError, match="got 'mnist-cnn-0 on mnist/test"):
         explore_bias(recorded.where(model="mnist-cnn-0", dataset="mnist*"))
     key = next(iter(recorded))
-    with pytest.raises(ValueError, match=r"of several steps: '0', '5'. Choose: x.where\(step=5\)"):
+    with pytest.raises(ValueError, match=r"have several steps: '0', '5'. Choose one: x.where\(step=5\)"):
         explore_bias({**recorded, key._replace(step=5): recorded[key]})
-    with pytest.raises(ValueError, match="no layer was recorded of all these networks"):
+    with pytest.raises(ValueError, match="No layer was recorded for all of these models"):
         explore_bias({rs.Key("a", "one", "d"): np.zeros((9, 2)), rs.Key("b", "two", "d"): np.zeros((9, 2))})
     with pytest.raises(TypeError, match="takes activations by key"):
         explore_bias([1])

@@ -90,7 +90,7 @@ def test_values_stand_in_their_cells_and_nothing_stays_bare(bias):
     frame = pd.DataFrame([[0.996, 0.004, 0], [0.25, 0.7449, 0.0051], [0, 0, 1]], index=list("abc"), columns=list("abc"))
     ax = plots.confusion(frame)
     assert written(ax) == {(0, 0): "1.00", (1, 0): "0.25", (1, 1): "0.74", (1, 2): "0.01", (2, 2): "1.00"}
-    assert [a.get_ylabel() for a in ax.figure.axes if a is not ax] == ["share of the row (bare: below 0.005)"]
+    assert [a.get_ylabel() for a in ax.figure.axes if a is not ax] == ["fraction of the row (bare: below 0.005)"]
     dark, bright = (
         next(text for text in ax.texts if text.get_text() == value).get_color() for value in ("0.01", "1.00")
     )
@@ -124,7 +124,7 @@ def test_groups_stand_together_with_lines_between(bias):
 
 @pytest.mark.parametrize(
     ("field", "names", "noun"),
-    [("model", ["cnn", "mlp"], "network"), ("dataset", ["mnist/test", "fashion/test"], "data set")],
+    [("model", ["cnn", "mlp"], "model"), ("dataset", ["mnist/test", "fashion/test"], "data set")],
 )
 def test_one_field_alone(bias, field, names, noun):
     alone = bias.by_field(field)
@@ -188,7 +188,7 @@ def test_values_of_neighbours_do_not_touch():
     many = plots.confusion(pd.DataFrame(np.full((60, 60), 1 / 60)))
     assert (
         not many.texts
-        and next(a for a in many.figure.axes if a is not many).get_ylabel() == "share of the row"
+        and next(a for a in many.figure.axes if a is not many).get_ylabel() == "fraction of the row"
         and nothing_is_cut(many.figure)
     )
 
@@ -235,7 +235,7 @@ def test_frames_that_hold_no_shares(frame, sentence):
 
 
 def test_what_cannot_be_drawn_is_said(bias):
-    with pytest.raises(TypeError, match="what probes.dataset_bias returns, or a frame of row shares; got ndarray"):
+    with pytest.raises(TypeError, match="what probes.dataset_bias returns, or a DataFrame with the fractions of each row; got ndarray"):
         plots.confusion(bias.confusion.to_numpy())
     with pytest.raises(ValueError, match="unknown field for by 'data'"):
         plots.confusion(bias, by="data")

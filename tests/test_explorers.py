@@ -497,7 +497,7 @@ def click(e, row, column):
     e.view.presses += 1
 
 
-def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorded, monkeypatch):
+def test_functional_measures_show_the_outputs_of_all_models(comparing, recorded, monkeypatch):
     name_things(monkeypatch, {"x": recorded})
     for measure in rs.measures.FUNCTIONAL:
         comparing.controls["measure"].value = measure
@@ -506,7 +506,7 @@ def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorde
         assert comparing.result.values.equals(again.values) and comparing.view.title == f"{measure} at output"
         assert comparing.view.row_labels == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
         assert comparing.controls["a"].disabled and comparing.controls["b"].disabled, "they would change nothing"
-        assert f"{measure} compares what networks put out" in comparing.detail
+        assert f"{measure} compares the outputs of models" in comparing.detail
     monkeypatch.setattr(rs.plots, "heatmap", lambda table: table)
     names = {"x": recorded}
     exec(comparing.code().replace("rs.plots.heatmap", "shown = rs.plots.heatmap"), names)
@@ -584,7 +584,7 @@ def test_bad_choices_teach(recorded):
         rs.explorers.comparison(recorded, measure="ckaa")
     with pytest.raises(TypeError, match="takes activations by key"):
         rs.explorers.comparison(np.eye(3))
-    with pytest.raises(ValueError, match="none of the activations was recorded on .*'fashion/test'"):
+    with pytest.raises(ValueError, match="None of the activations was recorded on .*'fashion/test'"):
         rs.explorers.comparison(recorded, dataset=rs.load_dataset("fashion"))
     own = rs.explorers.comparison(recorded, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
     assert "rs.compare(rs.measures.CKA(kernel='rbf', bandwidth=2.0), a, b" in own.code()
@@ -650,7 +650,7 @@ def test_pair_records_what_is_chosen_once(mnist, tmp_path):
     assert named.result.values.index[0][0] == "one"
 
 
-def test_pair_runs_no_network_twice(mnist):
+def test_pair_runs_no_model_twice(mnist):
     model, passes = rs.load_model("zoo:mnist-mlp-0"), []
     model.module.register_forward_hook(lambda *_: passes.append(1))
     e = rs.explorers.model_pair(mnist, {"one": model, "two": "zoo:mnist-mlp-1"}).wait()
@@ -672,7 +672,7 @@ def test_pair_offers_what_is_here_and_fits(mnist):
         f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "text")]
     ]
     assert rs.models.available(np.zeros((3, 4))) == []
-    with pytest.raises(ValueError, match="no network that can be had here takes the inputs of 'numbers'"):
+    with pytest.raises(ValueError, match="No installed model takes the inputs of 'numbers'"):
         rs.explorers.model_pair(rs.Dataset("numbers", np.zeros((3, 4))))
     with pytest.raises(TypeError, match="takes a Dataset or the name of one"):
         rs.explorers.model_pair(3)
@@ -737,7 +737,7 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
     ]
     assert list(rs.explorers.model_pair(mnist, "zoo:mnist-mlp-0").controls["a"].options) == ["mnist-mlp-0"]
     for none in ([], {}):
-        with pytest.raises(ValueError, match="at least one network"):
+        with pytest.raises(ValueError, match="at least one model"):
             rs.explorers.model_pair(mnist, none)
     with pytest.raises(ValueError, match="unknown pool 'maen'. Did you mean 'mean'"):
         rs.explorers.model_pair(mnist, pool="maen")
@@ -768,3 +768,13 @@ def test_an_undefined_cell_advises_what_can_be_done(rng):
     )
     e.controls["measure"].value = "mean_cca"
     assert all("(svcca, or CCA(variance=0.9))" in why for why in e.wait().view.notes.values()) and e.view.notes
+
+
+def test_a_data_set_can_be_given_by_its_name():
+    x = rs.from_arrays({rs.Key("m", "fc", "mnist/test[n=40,seed=0]"): np.eye(40)})
+    with pytest.raises(ValueError, match="unknown dataset 'mnits'"):
+        rs.explorers.comparison(x, dataset="mnits")
+    with pytest.raises(ValueError, match="None of the activations was recorded on .*'mnist/test'"):
+        rs.explorers.comparison(x, dataset="mnist")
+    with pytest.raises(TypeError, match="dataset must be a Dataset or the name of one; got int"):
+        rs.explorers.comparison(x, dataset=3)

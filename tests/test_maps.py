@@ -83,7 +83,7 @@ def test_it_opens_on_the_last_hidden_layer(several):
     assert (
         "cka_debiased" in view.title
         and "n = 200" in view.subtitle
-        and "shuffled samples (nothing in common): cka_debiased" in view.subtitle
+        and "chance level (permuted samples): cka_debiased" in view.subtitle
     )
     assert "stress" in view.footer and "negative eigenvalues" in view.footer and "seed 0" in view.footer
     assert [note.split("\n")[0] for note in view.notes] == [
@@ -117,7 +117,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
         e.view.labels == ["a", "b", "c", "d"]
         and "left out, since mean_cca has no value for them: 'wide'" in e.view.subtitle
     )
-    assert "(nothing in common): mean_cca" in e.view.subtitle, "of those that are mapped"
+    assert "(permuted samples): mean_cca" in e.view.subtitle, "of those that are mapped"
     assert (
         "table.drop_undefined()  # without 'wide'" in e.code()
         and again(e, x=dict(x)).points.equals(e.result.points)
@@ -180,7 +180,7 @@ def test_functional_measures_take_the_outputs(several):
     assert not e.wait().controls["layer"].disabled and e.result is not shown
     hidden = rs.explorers.embedding_map(several.where(layer=-2), measure="kappa")
     with pytest.raises(
-        ValueError, match="compare what networks put out, and not all of these were recorded with the layer 'output'"
+        ValueError, match="compare the outputs of models, and not all of these were recorded with the layer 'output'"
     ):
         hidden.wait()
     assert "put out" in hidden.message and hidden.png() is None
@@ -672,7 +672,7 @@ def test_after_a_failed_drawing_nothing_is_told_of_the_map_before(several):
     e = rs.explorers.embedding_map(several.where(layer=-2), measure="cka").wait()
     said = e.detail
     e.controls["measure"].value = "jsd"
-    with pytest.raises(ValueError, match="put out"):
+    with pytest.raises(ValueError, match="outputs of models"):
         e.wait()
     e.view.selected = [0, 1]
     e.view.chosen = [0]
@@ -703,11 +703,9 @@ def test_bad_choices_teach(several, trained, rng):
         rs.explorers.embedding_map(np.eye(3))
     with pytest.raises(ValueError, match="no arrays in it"):
         rs.explorers.embedding_map({})
-    with pytest.raises(
-        ValueError, match="at least 3 networks .*here are 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"
-    ):
+    with pytest.raises(ValueError, match="at least 3 models .*got 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"):
         rs.explorers.embedding_map(several.where(model=NAMES[:2]))
-    with pytest.raises(ValueError, match="here is 'a'"):
+    with pytest.raises(ValueError, match="got 'a'"):
         rs.explorers.embedding_map({"a/one": rng.normal(size=(9, 2)), "a/two": rng.normal(size=(9, 2))})
     other = rs.store.Activations({key._replace(dataset="other"): several[key] for key in several})
     with pytest.raises(
@@ -747,5 +745,5 @@ def test_one_attribute_may_be_a_series_or_a_value_a_model(recorded):
         assert [entry[0] for entry in e.view.legend[0][1]] == ["cnn", "mlp"]
     with pytest.raises(TypeError, match="attributes are a DataFrame with a row a model, or {model: value}; got list"):
         rs.explorers.embedding_map(recorded, attributes=[1, 2, 3])
-    with pytest.raises(ValueError, match="arrays of several networks are called 'model/layer'"):
+    with pytest.raises(ValueError, match="arrays of several models are called 'model/layer'"):
         rs.explorers.embedding_map({name: np.eye(5) for name in "abc"})

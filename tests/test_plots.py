@@ -71,7 +71,7 @@ def map_of(index, seed=0, name=""):
 
 @pytest.fixture
 def trained():
-    """A map of three networks at the steps 0, 1, 2, 10, in no order of steps."""
+    """A map of three models at the steps 0, 1, 2, 10, in no order of steps."""
     index = pd.MultiIndex.from_tuples(
         [(model, "fc", step) for step in (10, 0, 2, 1) for model in ("a", "b", "c")], names=["model", "layer", "step"]
     )
@@ -122,7 +122,7 @@ def test_a_hundred_layers_stay_readable(rng):
     assert nothing_is_cut(ax.figure) and keep_clear(ax.get_yticklabels()) and keep_clear(ax.get_xticklabels())
 
 
-def test_networks_are_named_by_the_model_alone_where_that_tells_them_apart(recorded):
+def test_labels_have_the_model_alone_if_that_is_enough(recorded):
     last_hidden = recorded.where(layer=-2)
     assert len({key.layer for key in last_hidden}) > 1
     c = rs.compare("cka", last_hidden)
@@ -138,10 +138,10 @@ def test_networks_are_named_by_the_model_alone_where_that_tells_them_apart(recor
     assert ticks(plots.heatmap(one).yaxis) == ["conv1", "conv2", "conv3", "fc", "output"]
 
 
-def test_fifty_networks_are_all_named(rng):
-    c = rs.compare("cka", {f"network-{i:02}": rng.normal(size=(12, 3)) for i in range(53)})
+def test_fifty_models_are_all_named(rng):
+    c = rs.compare("cka", {f"model-{i:02}": rng.normal(size=(12, 3)) for i in range(53)})
     ax = plots.heatmap(c)
-    assert ticks(ax.yaxis) == ticks(ax.xaxis) == [f"network-{i:02}" for i in range(53)] and nothing_is_cut(ax.figure)
+    assert ticks(ax.yaxis) == ticks(ax.xaxis) == [f"model-{i:02}" for i in range(53)] and nothing_is_cut(ax.figure)
     assert keep_clear(ax.get_yticklabels()) and keep_clear(ax.get_xticklabels())
 
 
@@ -245,12 +245,10 @@ def test_labels_of_coincident_points_stand_apart(recorded):
 def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
     points = pd.DataFrame(
         rng.normal(size=(40, 2)) * 0.4,
-        index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"),
+        index=pd.Index([f"model-{i:02}" for i in range(40)], name="label"),
         columns=["x", "y"],
     )
-    crowd = rs.embedding.Embedding(
-        points, 0.1, 0, "smacof", 0, trustworthiness=0.9, placed=("network-03", "network-31")
-    )
+    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, trustworthiness=0.9, placed=("model-03", "model-31"))
     ax = plots.embedding(crowd, labels=True)
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -532,9 +530,9 @@ def test_maps_side_by_side_share_legend_colors_and_unit(trained):
     assert first == second and len(set(first.values())) == 3
     across = [np.ptp(ax.get_xlim()) for ax in axes]
     assert across[0] == pytest.approx(across[2]) and across[0] != pytest.approx(across[1]), "one unit a measure"
-    with pytest.raises(ValueError, match="3 maps, 1 titles"):
+    with pytest.raises(ValueError, match="one title for each map; got 1 titles and 3 maps"):
         plots.embeddings([trained, other, half], titles=["one"])
-    with pytest.raises(ValueError, match="no maps to draw"):
+    with pytest.raises(ValueError, match="no map to draw"):
         plots.embeddings([])
 
 
@@ -605,7 +603,7 @@ def test_a_band_holds_its_interval():
     assert {(50, 0.4), (50, 0.8), (100, 0.65), (100, 0.9)} <= {tuple(np.round(corner, 9)) for corner in corners}
     with pytest.raises(ValueError, match="the frame 'cka' lacks 'low', 'high'"):
         plots.band({"cka": frame[["mean"]]})
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="nothing to draw: pass {name"):
         plots.band({})
 
 
@@ -625,7 +623,7 @@ def test_intervals_stand_in_their_rows():
         ax.lines[-1].get_xdata(), 0.2
     )
     assert plots.intervals({"one": frame}).get_legend() is None, "one needs no name"
-    with pytest.raises(ValueError, match="all frames share; 'b' has"):
+    with pytest.raises(ValueError, match="the same rows in all frames; 'b' has"):
         plots.intervals({"a": frame, "b": frame.iloc[:2]})
 
 
@@ -655,7 +653,7 @@ def test_steps_with_names_stand_evenly_below_lines():
     assert ticks(plots.band({"a": interval}).xaxis) == list(names)
     with pytest.raises(
         ValueError,
-        match="lines over names need the same names; these are 'start', 'middle', 'end' and 'end', 'middle', 'start'",
+        match="Lines over names need the same names; got 'start', 'middle', 'end' and 'end', 'middle', 'start'",
     ):
         plots.band({"a": interval, "b": interval.iloc[::-1]})
 
@@ -689,7 +687,7 @@ def test_a_null_shows_chance_and_what_was_observed():
         assert frame.x0 <= word.x0 and word.x1 <= frame.x1 and ax.get_title().startswith("p = 0.5")
     with pytest.raises(ValueError, match="from a formula, so there is no null"):
         plots.null(rs.inference.rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]))
-    with pytest.raises(TypeError, match="shows a Test.*got float"):
+    with pytest.raises(TypeError, match="null draws a Test.*got float"):
         plots.null(0.4)
 
 
@@ -748,8 +746,8 @@ def test_runs_come_near_their_end_in_three_panels(ends):
         axes[0].figure
     )
     assert (
-        axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network"
-        and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
+        axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final model"
+        and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final model"
     )
 
 
@@ -796,9 +794,9 @@ def test_panels_of_runs_teach_what_they_need(ends):
         plots.to_final(similarity, dissimilarity.drop(columns="r0"))
     with pytest.raises(ValueError, match="their steps are '?0.*and '?1"):
         plots.to_final(similarity, dissimilarity.iloc[1:])
-    with pytest.raises(ValueError, match="color has no value for the run 'r3'; it knows 'r0'"):
+    with pytest.raises(ValueError, match="color has no value for the run 'r3'; it has values for 'r0'"):
         plots.to_final(similarity, dissimilarity, color={"r0": 1, "r1": 1, "r2": 1})
-    with pytest.raises(ValueError, match="dash can tell 5 groups of runs apart; there are 6"):
+    with pytest.raises(ValueError, match="dash can distinguish 5 groups of runs; got 6"):
         plots.to_final(
             *(pd.concat([frame.iloc[:, :3].add_suffix(end) for end in "ab"], axis=1) for frame in ends),
             dash={f"r{k}{end}": f"{k}{end}" for k in range(3) for end in "ab"},
@@ -844,3 +842,30 @@ def test_a_ring_is_around_the_one_that_was_placed_though_its_twin_has_its_label(
     ax = plots.embedding(rs.embedding.mds(d).add_points(d.iloc[:1]))
     (ring,) = [c for c in ax.collections if c.get_gid() == "ring"]
     assert len(ring.get_offsets()) == 1 and "misfit up to 0.00" in ax.get_xlabel().replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda x: plots.band(x), "Intervals are drawn from {name: DataFrame .*; got ndarray"),
+        (lambda x: plots.band({"a": x}), "'a' takes a DataFrame, with the columns mean, low and high; got ndarray"),
+        (lambda x: plots.intervals(x), "Intervals are drawn from .*got ndarray"),
+        (lambda x: plots.curves(x), "curves takes a DataFrame.*got ndarray"),
+        (lambda x: plots.grid(x), "grid takes a DataFrame.*got ndarray"),
+        (lambda x: plots.scatter(x, "a", "b"), "scatter takes a DataFrame.*got ndarray"),
+        (lambda x: plots.answers(x), "answers takes a DataFrame.*got ndarray"),
+        (lambda x: plots.to_final(x, x), "to_final takes a DataFrame.*got ndarray"),
+        (lambda x: plots.samples(x), "samples takes {name: matrix .*got ndarray"),
+        (lambda x: plots.embeddings([x]), "embeddings draws a list of Embeddings .*got ndarray"),
+        (lambda x: plots.heatmap(rs.probes.linear_probe(x, np.arange(60) % 3)), r"plots.confusion\(probe\)"),
+    ],
+)
+def test_a_picture_names_what_it_takes(draw, words, rng):
+    with pytest.raises(TypeError, match=words):
+        draw(rng.normal(size=(60, 3)))
+
+
+def test_one_comparison_and_none_are_no_list(rng):
+    for wrong in ([], rs.compare("cka", {"a": rng.normal(size=(20, 3))})):
+        with pytest.raises(ValueError, match="a single one with plots.heatmap"):
+            plots.heatmaps(wrong)

@@ -1,9 +1,11 @@
+import itertools
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,7 +29,7 @@ def made(tmp_path_factory):
     return out, page.read_text()
 
 
-def test_a_report_is_one_file_that_asks_nothing_of_a_network(made):
+def test_a_report_is_one_file_that_loads_nothing(made):
     _, page = made
     assert (
         not re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page)
@@ -41,7 +43,8 @@ def test_a_report_is_one_file_that_asks_nothing_of_a_network(made):
         "200 samples",
         "digits/test[n=200,seed=0]",
         "Headline",
-        "the most alike are",
+        "untrained models of the same architectures",
+        "<code>mnist-cnn-0/fc</code>",
         "Caveats",
         "exceed n - 1",
         "torch",
@@ -51,11 +54,14 @@ def test_a_report_is_one_file_that_asks_nothing_of_a_network(made):
     assert "load_model(spec)" not in page, "a report shows no code"
 
 
-def test_it_writes_tables_and_pictures_beside(made):
+def test_it_writes_tables_and_pictures_next_to_the_page(made):
     out, _ = made
     assert {
         "cka.csv",
         "mean_cca.csv",
+        "cka_untrained.csv",
+        "headline.csv",
+        "headline.png",
         "best_partner.csv",
         "heatmaps.png",
         "map.png",
@@ -68,6 +74,63 @@ def test_it_writes_tables_and_pictures_beside(made):
     direct = rs.compare("cka", x).tidy()
     assert len(table) == 144 and table.value.tolist() == pytest.approx(direct.value.tolist(), abs=1e-6)
     assert pd.read_csv(out / "mean_cca.csv").undefined.notna().any()
+    baseline = pd.read_csv(out / "cka_untrained.csv")
+    assert set(baseline.model_row) == {"untrained-mnist-cnn-0", "untrained-mnist-vit-0"}
+    (pair,) = pd.read_csv(out / "headline.csv").itertuples()
+    twins = rs.record(
+        [rs.models.untrained_twin(f"zoo:{m}", seed=k) for k, m in enumerate(pair[1:3])], data, [-2], progress=False
+    )
+    assert pair.untrained == pytest.approx(rs.compare("cka", twins).values.iloc[0, 1], abs=1e-6)
+    assert pair.verdict == "more alike" and pair.low > pair.untrained_high
+
+
+def test_what_was_found_is_written_in_sentences():
+    columns = ["value", "low", "high", "untrained", "untrained_low", "untrained_high", "verdict"]
+    layers, nan = dict.fromkeys("abc", "fc"), float("nan")
+
+    def write(*rows):
+        pairs = pd.MultiIndex.from_tuples(list(itertools.combinations("abc", 2))[: len(rows)])
+        return reports.headline(pd.DataFrame(rows, pairs, columns), "cka", layers)
+
+    more, same = (0.9, 0.8, 1.0, 0.5, 0.4, 0.6, "more alike"), (0.5, 0.4, 0.7, 0.5, 0.4, 0.6, "no clear difference")
+    assert "show **no clear difference** from untrained models" in write(same)
+    found = write(more, same, same)
+    assert "- Most alike: <code>a/fc</code> and <code>b/fc</code> are **more alike**" in found
+    assert "- Least alike: <code>b/fc</code>" in found and "Of 3 pairs" in found and "1 more alike, 2 no clear" in found
+    alone = write((0.9, nan, nan, nan, nan, nan, ""))
+    assert alone == "<code>a/fc</code> and <code>b/fc</code>: cka **0.90**, without an untrained baseline."
+    assert "No pair of models has a value" in write((nan, nan, nan, 0.5, nan, nan, ""))
+
+
+def test_trained_and_untrained_are_compared_in_the_direction_of_the_measure():
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(80, 4)), rng.normal(size=(4, 80, 4))
+    x = rs.from_arrays({"a/fc": a, "b/fc": a + 0.2 * noise[0], "c/fc": noise[3]})
+    y = rs.from_arrays({"untrained-a/fc": noise[1], "untrained-b/fc": noise[2]})
+    for measure in ("cka_debiased", "procrustes"):
+        found = reports.compare_with_untrained(measure, x, y, dict.fromkeys("abc", "fc"))
+        assert found.index[0] == ("a", "b") and found["verdict"].tolist() == ["more alike", "", ""], measure
+        assert found["untrained"].notna().tolist() == [True, False, False]
+    swapped = reports.compare_with_untrained(
+        "cka_debiased",
+        rs.from_arrays({"a/fc": noise[1], "b/fc": noise[2]}),
+        rs.from_arrays({"untrained-a/fc": a, "untrained-b/fc": a + 0.2 * noise[0]}),
+        dict.fromkeys("ab", "fc"),
+    )
+    assert swapped["verdict"].tolist() == ["less alike"]
+    few = reports.compare_with_untrained("cka_debiased", x, y, dict.fromkeys("abc", "fc"), most=2)
+    assert list(few.index) == [("a", "b"), found.index[-1]] or few.index[0] == ("a", "b")
+
+
+def test_names_in_text_stay_code_and_pictures_in_text_are_embedded(tmp_path):
+    import nbformat
+
+    for text, embedded in (("of <code>a_b</code>", False), ("![p](p.png)", True)):
+        (tmp_path / "p.png").write_bytes(b"\x89PNG")
+        cells = [nbformat.v4.new_markdown_cell(text)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
+        page = reports.to_html(tmp_path / "n.ipynb").read_text()
+        assert ("<code>a_b</code>" in page) != embedded
 
 
 @pytest.mark.parametrize(
@@ -94,7 +157,7 @@ def test_a_parameter_is_data_and_never_code(tmp_path):
 @pytest.mark.parametrize(
     "parameters, words",
     [
-        ({"models": ["zoo:mnist-cnn-0"]}, "needs at least two different models"),
+        ({"models": ["zoo:mnist-cnn-0"]}, "compares at least two different models"),
         ({"models": ["zoo:mnist-cnn-0", "zoo:mnist-cmn-1"]}, "Did you mean 'mnist-cnn-"),
         ({"measures": ["ckaa"]}, "unknown measure 'ckaa'. Did you mean 'cka'"),
     ],
@@ -126,7 +189,7 @@ def test_functional_measures_and_two_single_layers(tmp_path):
         measures=["jsd", "disagreement"],
         fast=True,
     ).read_text()
-    assert "At the output, by jsd: the most alike are" in page and "No map" in page
+    assert "<code>mnist-cnn-0/output</code>" in page and "alike</strong> than untrained" in page and "No map" in page
 
 
 def test_notebooks_by_name_or_path(tmp_path):

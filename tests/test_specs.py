@@ -139,9 +139,9 @@ def test_what_is_no_spec_is_refused(results):
             specs.Spec.from_json(wrong)
     with pytest.raises(ValueError, match="unknown kind of spec 'MatrixSpek'. Did you mean 'MatrixSpec'"):
         specs.Spec.from_json('{"spec": "MatrixSpek"}')
-    with pytest.raises(TypeError, match="how a dict is shown; there are specs of .*'Comparison'"):
+    with pytest.raises(TypeError, match="spec takes one of .*'Comparison'.*; got dict"):
         rs.spec({})
-    with pytest.raises(TypeError, match="draw shows what rs.spec.* returns; got Comparison"):
+    with pytest.raises(TypeError, match="draw takes what rs.spec.* returns; got Comparison"):
         plots.draw(results["comparison"])
 
 

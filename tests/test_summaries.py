@@ -16,11 +16,11 @@ def shown():
     x = rs.from_arrays({f"{m}/fc": rng.normal(size=(40, 5)) for m in "abcdef"})
     table = rs.compare("cka_debiased", x)
     return {
-        "comparison.Comparison": table,
-        "store.Activations": x,
+        "Comparison": table,
+        "Activations": x,
         "measures.CKA": rs.measures.get("cka_debiased"),
-        "models.Model": rs.load_model("zoo:mnist-cnn-0"),
-        "datasets.Dataset": rs.load_dataset("mnist", n=20),
+        "Model": rs.load_model("zoo:mnist-cnn-0"),
+        "Dataset": rs.load_dataset("mnist", n=20),
         "inference.Interval": rs.inference.Interval(0.1, 0.3, 0.95, 0.2),
         "inference.Test": rs.inference.Test(0.4, 0.01, n_permutations=99),
         "inference.GroupTest": rs.inference.anosim(table, [0, 0, 0, 1, 1, 1]),
@@ -36,7 +36,8 @@ def test_every_kind_is_shown_in_one_form(shown, monkeypatch):
     for page, thing in shown.items():
         text = thing._repr_html_()
         kind = "Measure" if page.startswith("measures") else page.rpartition(".")[2]
-        assert f"<b>{kind}</b>" in text and f"href='https://example.org/docs/api/{page}.html'" in text, page
+        address = page.replace(".", "/") if "." in page else f"top/{page}"
+        assert f"<b>{kind}</b>" in text and f"href='https://example.org/docs/api/{address}.html'" in text, page
         assert not re.search(r"\bsrc=|<script|<link|<img|@import|url\(", text), "nothing is loaded by itself"
         assert not re.search(r"(?<!-)color:|background|#[0-9a-f]{3}", text), "colors are those of the page"
         assert len(text) < 6000, f"{page} is compact"
@@ -48,9 +49,9 @@ def test_a_link_leads_only_to_a_page_that_is_there(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     interval = rs.inference.Interval(0.1, 0.3, 0.95)
     assert "<a " not in interval._repr_html_()
-    (tmp_path / "html/api").mkdir(parents=True)
-    (tmp_path / "html/api/inference.Interval.html").touch()
-    assert "href='html/api/inference.Interval.html'" in interval._repr_html_()
+    (tmp_path / "html/api/inference").mkdir(parents=True)
+    (tmp_path / "html/api/inference/Interval.html").touch()
+    assert "href='html/api/inference/Interval.html'" in interval._repr_html_()
 
 
 def test_what_counts_is_on_the_first_two_lines(shown):
@@ -58,10 +59,10 @@ def test_what_counts_is_on_the_first_two_lines(shown):
         return re.sub(r"<[^>]+>|&nbsp;", " ", shown[name]._repr_html_()).split("\n")[0]
 
     assert "0.200 [0.100, 0.300]" in lines("inference.Interval") and "95% confidence" in lines("inference.Interval")
-    assert "larger is more alike" in lines("comparison.Comparison") and "n = 40" in lines("comparison.Comparison")
+    assert "larger is more alike" in lines("Comparison") and "n = 40" in lines("Comparison")
     assert "statistic 0.4, p = 0.01" in lines("inference.Test") and "99 permutations" in lines("inference.Test")
-    assert "20 samples" in lines("datasets.Dataset") and "inputs 28 × 28 uint8" in lines("datasets.Dataset")
-    assert "layers: conv1, conv2, conv3, fc, output" in shown["models.Model"]._repr_html_()
+    assert "20 samples" in lines("Dataset") and "inputs 28 × 28 uint8" in lines("Dataset")
+    assert "layers: conv1, conv2, conv3, fc, output" in shown["Model"]._repr_html_()
     assert "invariant to: orthogonal" in shown["measures.CKA"]._repr_html_()
     assert "stress 0." in lines("embedding.Embedding") and "map" in lines("embedding.Embedding")
 

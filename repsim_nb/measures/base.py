@@ -392,5 +392,5 @@ class Measure(CostEstimates):
                 f"at least {self.min_samples} samples",
             ],
             notes=[f"invariant to: {', '.join(sorted(self.invariant_to)) or 'no transform'}"],
-            page=f"measures.{type(self).__name__}",
+            page=f"measures.{type(self).__name__}" if type(self).__module__.startswith("repsim_nb.") else "",
         )

@@ -22,7 +22,8 @@ def documentation_link(name: str) -> str:
     The pages are those of the address in the environment variable REPSIM_NB_DOCS, or else those that were built in this
     checkout, relative to the working folder (a notebook's own). Nothing is loaded until somebody follows the link.
     """
-    page = f"api/{name}.html"
+    module, _, member = name.rpartition(".")
+    page = f"api/{module or 'top'}/{member}.html"
     if base := os.environ.get(DOCUMENTATION):
         return f"{base.rstrip('/')}/{page}"
     return Path(os.path.relpath(_BUILT / page)).as_posix() if (_BUILT / page).is_file() else ""

@@ -1,4 +1,4 @@
-"""`dataset_bias`: whether a probe tells which model and which data set features came from, and what it confused."""
+"""`dataset_bias`: from which model and data set features came, and what a probe confused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def dataset_bias(
     n : int, optional
         At most so many images of each data set; None takes all.
     seed : int
-        Of the images that are drawn.
+        Seed of the images that are drawn.
 
     Returns
     -------
@@ -92,8 +92,8 @@ def dataset_bias(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(
-                f"a set is a network on a data set; these are of several {field}s: {join_names(different)}. Choose:"
-                f" x.where({field}={different[-1]!r})"
+                f"A set is one model on one data set; these recordings have several {field}s:"
+                f" {join_names(different)}. Choose one: x.where({field}={different[-1]!r})."
             )
     if n is not None:
         check_integer(n, "n", minimum=4, hint="or None for all images")
@@ -101,10 +101,10 @@ def dataset_bias(
     sets = list(dict.fromkeys((key.model, key.dataset) for key in found))
     if len(sets) < 2:
         raise ValueError(
-            "sets are told from one another, so there must be two or more; here is"
-            f" {join_names(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one"
+            "dataset_bias needs at least two sets (a model on a data set) to distinguish; got"
+            f" {join_names(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several models, or one"
             " on several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset):"
-            " array}"
+            " array}."
         )
     there = {(key.model, key.layer, key.dataset) for key in found}
     layers = [
@@ -114,8 +114,8 @@ def dataset_bias(
     ]
     if not layers:
         raise ValueError(
-            "no layer was recorded of all these networks on all these data sets; there are"
-            f" {join_names(dict.fromkeys(key.layer for key in found))}"
+            "No layer was recorded for all of these models on all of these data sets; there are"
+            f" {join_names(dict.fromkeys(key.layer for key in found))}."
         )
     before = [name for name in reversed(layers) if name != OUTPUT]
     usual = next(
@@ -141,7 +141,7 @@ def _datasets_by_name(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     values = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
     for one in values:
         if not isinstance(one, Dataset):
-            raise TypeError(f"datasets are Datasets, {{name: Dataset}} or a list; got {type(one).__name__}")
+            raise TypeError(f"datasets must be {{name: Dataset}} or a list of Datasets; got {type(one).__name__}.")
     found = dict(datasets) if isinstance(datasets, Mapping) else {one.name: one for one in values}
     names = {key.dataset: key for key in xs}
     if strange := [name for name in found if name not in names]:
@@ -254,7 +254,7 @@ class _DatasetBiasExplorer(DetailExplorer):
         )
 
     def _detail_of(self, shown: DatasetProbe, row: int, column: int) -> Detail:
-        """What is said of a cell, and its first images."""
+        """Return the text on a cell, and its first images."""
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused_samples(row, column), int((shown.predictions["true"] == row).sum())
         what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"

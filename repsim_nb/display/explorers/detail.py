@@ -72,7 +72,7 @@ class DetailExplorer(Explorer):
         self.detail_spec, self._detail_error, self._unfinished = shown, None, unfinished
 
     def _is_being_replaced(self, event: str = "A new picture is being computed: click a cell of that one") -> bool:
-        """Whether what was clicked is about to be replaced, which is said then."""
+        """Return whether what was clicked is about to be replaced, and write so."""
         if self._drawing:
             self._say(f"<i>{event}, or press Stop to go back to this one.</i>", unfinished=True)
         return self._drawing

@@ -14,7 +14,7 @@ from repsim_nb import measures
 from repsim_nb.display import plots
 from repsim_nb.display.plots.axes import blank_figure
 from repsim_nb.display.specs import FigureSpec, spec
-from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results.comparison import Comparison, compare
@@ -34,7 +34,7 @@ NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredth
 def comparison(
     xs: Mapping[Any, Any],
     *,
-    dataset: Dataset | None = None,
+    dataset: str | Dataset | None = None,
     measure: str | measures.Measure = "cka_debiased",
     a: str | None = None,
     b: str | None = None,
@@ -47,8 +47,8 @@ def comparison(
     ----------
     xs : {Key or str: array (n, ...)}
         Activations of the same samples: what `rs.record` returns, a Store, or {"model/layer": array}.
-    dataset : Dataset, optional
-        What they were recorded on: then the detail sorts samples by class.
+    dataset : str or Dataset, optional
+        What they were recorded on, or its name: then the detail sorts samples by class.
     measure : str or Measure
         The first choice. A functional measure compares outputs only: it shows the outputs of all models that were
         recorded on the same data, each against each.
@@ -62,7 +62,7 @@ def comparison(
     Raises
     ------
     TypeError
-        If `xs` is no mapping.
+        If `xs` is not a mapping, or `dataset` not a data set.
     ValueError
         If there are no activations, `dataset` fits none of them, or a choice is unknown.
 
@@ -77,13 +77,16 @@ def comparison(
     """
     found = to_activations(xs)
     if not len(found):
-        raise ValueError("there is nothing to explore: no activations were given")
+        raise ValueError("There is nothing to explore: xs has no activations.")
+    dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")
     if dataset is not None and not any(
         key.dataset in ("", dataset.name) and len(found[key]) == len(dataset) for key in found
     ):
         raise ValueError(
-            f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}"
+            f"None of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
+            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}."
         )
     groups = list(dict.fromkeys(key._replace(layer="") for key in found))
     names = (
@@ -160,7 +163,7 @@ class LayerTableExplorer(DetailExplorer):
         found = [key for key in self._xs if key.dataset == dataset and key.layer == OUTPUT]
         if not found:
             raise ValueError(
-                f"functional measures compare what networks put out, and no layer '{OUTPUT}' is among these activations"
+                f"Functional measures compare the outputs of models, and no layer '{OUTPUT}' is among these activations"
                 + (f" of {dataset}" if dataset else "")
                 + f"; there are {join_names(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}"
             )
@@ -250,7 +253,7 @@ class LayerTableExplorer(DetailExplorer):
         measure = self.controls["measure"].value
         functional = self._measures[measure].compares == "outputs"
         self._say(
-            f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each"
+            f"<i>{html.escape(measure)} compares the outputs of models: the layer '{OUTPUT}' of all of them, each"
             " against each.</i>"
             if functional
             else ""
@@ -295,9 +298,9 @@ class LayerTableExplorer(DetailExplorer):
             diagnosis = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
             reasons += [
                 str(finding) for finding in diagnosis.findings if finding.title != "CCA undefined"
-            ]  # the row of mean_cca says it
+            ]  # it is in the row of mean_cca
         except UndefinedError:
-            pass  # the rows of the table say why
+            pass  # the reasons are in the rows of the table
         listing = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
         table = (
             "<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th"
@@ -317,7 +320,7 @@ class LayerTableExplorer(DetailExplorer):
         try:
             pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
         except UndefinedError:
-            return None  # the row of rsa says why
+            return None  # the reason is in the row of rsa
         figure = blank_figure()
         targets, classes = (known.targets, known.classes) if known else (None, ())
         plots.samples(pair, targets=targets, classes=classes, figure=figure)

@@ -17,7 +17,7 @@ Attributes: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a 
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
 LAST, FIRST = "last hidden", "first hidden"  # of each model, if the names of their layers differ
-FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
+FIELDS = ("model", "step", "layer")  # of a key, by which points are distinguished
 
 
 def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataF
 
 
 def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
-    """{name in the drop-down: what Activations.where is told}"""
+    """Return {name in the drop-down: arguments of Activations.where}."""
     layers: dict[Key, list[str]] = {}
     for key in xs:
         layers.setdefault(key._replace(layer=""), []).append(key.layer)
@@ -76,8 +76,8 @@ def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
         choices[ALL] = {}
     if not choices:
         raise ValueError(
-            f"no layer can be compared over all of these networks: {join_names('/'.join(names) for names in every)}."
-            " Record the same ones of each, such as layers=-2"
+            f"No layer can be compared over all of these models: {join_names('/'.join(names) for names in every)}."
+            " Record the same layers of each, such as layers=-2."
         )
     return choices
 
@@ -95,7 +95,7 @@ def list_distinguishing(xs: Activations, known: pd.DataFrame, most: int, *, amou
 
 
 def has_meaning(choice: str, layer: str) -> bool:
-    """Return whether a color or shape by this choice tells points of a layer apart."""
+    """Return whether a color or shape by this choice distinguishes the points of a layer."""
     if choice == "step":
         return layer != ALL  # where layers are mapped all are of one step
     return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))

@@ -76,7 +76,7 @@ def embedding_map(
     attributes : DataFrame, Series or {model: value}, optional
         What is known of the models, a row a model. None takes what their cards have.
     seed : int
-        Of the map and of the chance level.
+        Seed of the map and of the chance level.
 
     Returns
     -------
@@ -109,10 +109,10 @@ def embedding_map(
     points = list(dict.fromkeys(key._replace(layer="") for key in found))
     if len(points) < 3:
         raise ValueError(
-            f"a map needs at least 3 networks (or steps of training); here {'is' if len(points) == 1 else 'are'}"
+            f"embedding_map needs at least 3 models (or steps of training); got"
             f" {join_names(dict.fromkeys(key.model for key in points)) or 'none'} (a plain name such as 'a' is a layer:"
-            " arrays of several networks are called 'model/layer'). explorers.comparison shows two, layers against"
-            " layers"
+            " arrays of several models are called 'model/layer'). explorers.comparison compares the layers of two"
+            " models."
         )
     first = {"measure": measure, "layer": layer, "kind": kind, "color": color, "shape": shape}
     return _EmbeddingMapExplorer(xs, found, first, known_attributes(found, attributes), attributes, seed)
@@ -211,7 +211,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
         return found
 
     def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
-        """What is mapped, the labels that are left out of it, and what is said of it."""
+        """Return what is mapped, the labels that are left out of it, and the remark on it."""
         xs = self._choose_layers(layer)
         whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
         table, without = whole.drop_undefined()
@@ -233,21 +233,21 @@ class _EmbeddingMapExplorer(DetailExplorer):
     def _choose_layers(self, layer: str) -> Activations:
         if layer == OUTPUT and OUTPUT not in self._layers:
             raise ValueError(
-                "functional measures compare what networks put out, and not all of these were recorded with the layer"
-                f" '{OUTPUT}'"
+                "Functional measures compare the outputs of models, and not all of these were recorded with the layer"
+                f" '{OUTPUT}'."
             )
         xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
         return xs.only(key for key in xs if key.step == self._last[key.model]) if layer == ALL and self._several else xs
 
     def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
-        """Where representations stand that have nothing in common but their shapes, in words."""
+        """Return the chance level in words: the value for unrelated representations of the same shapes."""
         try:
             values = inference.chance_values(
                 self._measures[measure], xs, n_pairs=CHANCE_PAIRS, seed=self._seed, progress=progress
             )
         except UndefinedError:
             return ""
-        return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
+        return f"chance level (permuted samples): {measure} {np.mean(values):z.2f}"
 
     def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
         layer = self._layer_of(values["measure"], values["layer"])

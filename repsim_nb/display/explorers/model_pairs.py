@@ -79,15 +79,14 @@ def model_pair(
         models = available(dataset.inputs)
         if not models:
             raise ValueError(
-                f"no network that can be had here takes the inputs of '{dataset.name}': name some, models=[...]; 'make"
-                " pretrained' installs four more"
+                f"No installed model takes the inputs of '{dataset.name}': name some, models=[...]; 'make"
+                " pretrained' installs four more."
             )
     if isinstance(models, (str, Path)) or is_model(models):
         models = [models]
     if not len(models):
         raise ValueError(
-            "model_pair needs at least one network to choose from; models is empty. Leave it out for all that can be"
-            " had here"
+            "model_pair needs at least one model to choose from; got none. Leave models out for all that are installed."
         )
     _check_specs(models.values() if isinstance(models, Mapping) else models)
     names = list(models) if isinstance(models, Mapping) else [_model_name(m) for m in models]

@@ -15,11 +15,9 @@ _PACKAGE_FOLDER = str(Path(__file__).parents[2]) + os.sep
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _LIBRARY_FOLDERS = (_PACKAGE_FOLDER, *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES))
 
-# JupyterLab prefers the widget of an output to its picture, and shows an error where the widget's kernel is gone. A
-# style that is saved
-# beside it puts the picture there instead, and only there: readers that show the explorer's own picture (exports,
-# notebooks that are
-# not trusted) drop the style, or know no such outputs, and show one picture as well.
+# JupyterLab prefers the widget of an output to its picture, and shows an error if the kernel of the widget is gone. A
+# style that is saved next to it shows the picture instead, in JupyterLab only: readers that show the explorer's own
+# picture (exports, notebooks that are not trusted) drop the style or have no such outputs, and show one picture, too.
 _WIDGET = (  # a live one holds elements; a dead one is text ("model not found"), or nothing
     ".jp-OutputArea-output.lm-Panel"
 )

@@ -1,4 +1,4 @@
-"""A thread that does the last thing asked for, and can be told to forget it."""
+"""A thread that does the last thing asked for, and can be stopped."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 def expect(result: object, kinds: tuple[type, ...], sentence: str) -> None:
     """Raise TypeError if a picture cannot show this kind of result."""
     if not isinstance(result, kinds):
-        raise TypeError(f"{sentence}; got {type(result).__name__}")
+        raise TypeError(f"{sentence}; got {type(result).__name__}.")
 
 
 def drop_none(**options: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _parts(artist: Artist) -> Iterator[Text | Axis]:
 
 
 def _content(part: Text | Axis) -> Any:
-    """What changes where a text is set anew."""
+    """Return what changes if a text is set again."""
     return part.get_text() if isinstance(part, Text) else part.get_major_formatter()
 
 

@@ -16,7 +16,7 @@ from repsim_nb.display.specs import FigureSpec, ImageSpec, spec
 
 @singledispatch
 def draw(shown: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw what a spec says.
+    """Draw a spec.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def draw(shown: Any, *, ax: Axes | None = None) -> Axes:
     >>> plots.draw(specs.MatrixSpec(((0.0, 1.0),), ("a",), ("b", "c"), title="mine")).get_title()
     'mine'
     """
-    raise TypeError(f"draw shows what rs.spec(result) returns; got {type(shown).__name__}")
+    raise TypeError(f"draw takes what rs.spec(result) returns; got {type(shown).__name__}.")
 
 
 def png(shown: FigureSpec, dpi: int = 100) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures of what measures are worth: ranked by a benchmark, telling layers apart, noticing damage."""
+"""Pictures of how far measures can be trusted: a benchmark, specificity, sensitivity."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def benchmark(
     >>> [text.get_text() for text in rs.plots.benchmark(found, title="mine").get_yticklabels()]
     ['cka']
     """
-    expect(result, (Benchmark, LineSpec), "this picture shows what grounding.benchmark returns")
+    expect(result, (Benchmark, LineSpec), "benchmark draws what grounding.benchmark returns")
     return draw(spec(result, **drop_none(title=title, limits=limits)), ax=ax)
 
 
@@ -66,7 +66,7 @@ def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title
 
     A bar is the mean dissimilarity to the same layer of another model. A number k is at the mean dissimilarity to the
     layers k away in the same model, bold if it is the first above the bar. If numbers are below the bar, the measure
-    does not tell layers from seeds.
+    does not distinguish layers from seeds.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title
     >>> rs.plots.specificity(rs.grounding.specificity(x)).get_ylabel()
     'dissimilarity (cka)'
     """
-    expect(result, (Specificity, LineSpec), "this picture shows what grounding.specificity returns")
+    expect(result, (Specificity, LineSpec), "specificity draws what grounding.specificity returns")
     return draw(spec(result, **drop_none(title=title)), ax=ax)
 
 
@@ -143,7 +143,7 @@ def sensitivity(
     >>> [ax.get_xlabel() for ax in plots.sensitivity(found)]
     ['standard deviation of noise, in that of the representation']
     """
-    expect(result, (Sensitivity, PanelsSpec), "this picture shows what grounding.sensitivity returns")
+    expect(result, (Sensitivity, PanelsSpec), "sensitivity draws what grounding.sensitivity returns")
     shown = spec(result, **drop_none(title=title))
     assert isinstance(shown, PanelsSpec)
     return draw_panels(shown, figure=figure)

@@ -77,7 +77,7 @@ def pictures(
     ['one', 'two']
     """
     if not len(images):
-        raise ValueError("there are no images to draw")
+        raise ValueError("There is no image to draw.")
     rows, columns = grid_shape(columns, len(images))
     figure = new_figure(
         figure, 1.25 * columns, (1.2 + 0.2 * (1 + max((c.count("\n") for c in captions), default=-1))) * rows
@@ -172,7 +172,7 @@ def influential(
         columns=min(columns, len(order)),
         figure=figure,
     )
-    share = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
+    fraction = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
     many = (
         f"{len(order)} samples of {len(values):,} that add"
         if len(order) > 1
@@ -183,7 +183,7 @@ def influential(
     room = max(12, int(12.5 * drawn.get_figwidth()))  # letters an inch at 9 points
     title = "\n".join(
         textwrap.fill(line, room)
-        for line in (f"the {many} most:", f"above 0 the value is higher with them; {share:.0%} of all influence")
+        for line in (f"the {many} most:", f"above 0 the value is higher with them; {fraction:.0%} of all influence")
     )
     drawn.set_figheight(drawn.get_figheight() + 0.2 * (1 + title.count("\n")))
     drawn.suptitle(title, fontsize=9)

@@ -68,6 +68,8 @@ def band(
 
     Raises
     ------
+    TypeError
+        If `frames` is not a dict of DataFrames.
     ValueError
         If there is no frame, a frame lacks a column, or indexes of names differ.
 
@@ -194,7 +196,7 @@ def null(test: Test | LineSpec, *, ax: Axes | None = None, xlabel: str = "", tit
     >>> plots.null(test).get_title()
     'p = 0.01 (greater, 99 permutations)'
     """
-    expect(test, (Test, LineSpec), "this picture shows a Test, such as rs.inference.anosim returns")
+    expect(test, (Test, LineSpec), "null draws a Test, such as rs.inference.anosim returns")
     return draw(spec(test, **drop_none(xlabel=xlabel or None, title=title or None)), ax=ax)
 
 
@@ -242,6 +244,6 @@ def to_final(
     >>> steps = pd.Index([0, 1, 2], name="step")
     >>> similarity = pd.DataFrame({"run": [0.2, 0.8, 1.0]}, index=steps)
     >>> [ax.get_ylabel() for ax in plots.to_final(similarity, 1 - similarity)][:2]
-    ['CKA to the final network', 'JSD (nats) to the final network']
+    ['CKA to the final model', 'JSD (nats) to the final model']
     """
     return draw_panels(to_final_spec(similarity, dissimilarity, **options), figure=figure)

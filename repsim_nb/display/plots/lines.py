@@ -23,7 +23,7 @@ from .drawing import draw
 @draw.register
 @without_markup
 def draw_lines(shown: LineSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw layers as their spec says."""
+    """Draw layers as their spec describes them."""
     return _draw(shown, new_axes(ax, *shown.size), title_size=11)
 
 

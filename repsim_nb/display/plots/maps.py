@@ -84,7 +84,7 @@ def embedding(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['model', 'a', 'b', 'c']
     """
-    expect(result, (Embedding, MapSpec), "this picture shows an Embedding, what rs.embedding.mds returns")
+    expect(result, (Embedding, MapSpec), "embedding draws an Embedding (from rs.embedding.mds)")
     options = drop_none(color=color, shape=shape, path=path, until=until, labels=labels, title=title)
     return draw(spec(result, **options), ax=ax)
 
@@ -131,11 +131,13 @@ def embeddings(
     >>> [ax.get_title() for ax in rs.plots.embeddings(maps, titles=["CKA", "Procrustes"], color="model")]
     ['CKA', 'Procrustes']
     """
-    results = list(results)
+    results = [results] if isinstance(results, Embedding) else list(results)
+    for result in results:
+        expect(result, (Embedding,), "embeddings draws a list of Embeddings (from rs.embedding.mds)")
     if not results:
-        raise ValueError("there are no maps to draw: pass a list of what rs.embedding.mds returns")
+        raise ValueError("There is no map to draw: pass a list of Embeddings (from rs.embedding.mds).")
     if titles is not None and len(titles) != len(results):
-        raise ValueError(f"one title a map is needed: {len(results)} maps, {len(titles)} titles")
+        raise ValueError(f"titles must have one title for each map; got {len(titles)} titles and {len(results)} maps.")
     return draw_maps(embedding_specs(results, titles=titles, **options), columns=columns, figure=figure)
 
 
@@ -144,7 +146,7 @@ def embeddings(
 
 @draw.register
 def draw_map(shown: MapSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw a map as its spec says."""
+    """Draw a map as its spec describes it."""
     ax, written = _one(shown, ax=ax)
     spread([ax], [written])
     return ax

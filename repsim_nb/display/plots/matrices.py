@@ -69,11 +69,9 @@ def heatmap(
     >>> rs.plots.heatmap(rs.compare("cka", {"a": x, "b": x**2})).get_title()
     'cka\\nn = 20'
     """
-    expect(
-        result,
-        (Comparison, NullTable, MatrixSpec),
-        "a heatmap shows a Comparison, what rs.compare returns, or a NullTable",
-    )
+    if isinstance(result, Probe):
+        raise TypeError("heatmap draws a Comparison or a NullTable; draw a probe with plots.confusion(probe).")
+    expect(result, (Comparison, NullTable, MatrixSpec), "heatmap draws a Comparison (from rs.compare) or a NullTable")
     options = drop_none(annotate=annotate, title=title, marks=marks, marks_mean=marks_mean)
     return draw(spec(result, **options), ax=ax)
 
@@ -102,6 +100,11 @@ def heatmaps(
     list of Axes
         One for each comparison; see `heatmap`.
 
+    Raises
+    ------
+    ValueError
+        If `comparisons` is a single comparison, or empty.
+
     Examples
     --------
     >>> import repsim_nb as rs
@@ -110,6 +113,8 @@ def heatmaps(
     >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps(tables)]
     ['cka', 'procrustes']
     """
+    if isinstance(comparisons, (Comparison, NullTable, MatrixSpec)) or not len(comparisons):
+        raise ValueError("heatmaps draws a list of at least one comparison; draw a single one with plots.heatmap.")
     rows, columns = grid_shape(columns, len(comparisons))
     shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
@@ -153,7 +158,7 @@ def grid(
     Examples
     --------
     >>> from repsim_nb import plots
-    >>> ax = plots.grid(pd.DataFrame([[0.1, 0.2]], columns=["a", "b"]), label="share")
+    >>> ax = plots.grid(pd.DataFrame([[0.1, 0.2]], columns=["a", "b"]), label="fraction")
     >>> [text.get_text() for text in ax.texts]
     ['0.10', '0.20']
     """
@@ -260,12 +265,10 @@ def confusion(
     expect(
         result,
         (Probe, pd.DataFrame, MatrixSpec),
-        "confusion shows what probes.dataset_bias returns, or a frame of row shares",
+        "confusion draws what probes.dataset_bias returns, or a DataFrame with the fractions of each row",
     )
-    options = drop_none(by=by, title=title)
-    return draw(
-        confusion_frame_spec(result, **options) if isinstance(result, pd.DataFrame) else spec(result, **options), ax=ax
-    )
+    make = confusion_frame_spec if isinstance(result, pd.DataFrame) else spec
+    return draw(make(result, **drop_none(by=by, title=title)), ax=ax)
 
 
 # -- the painter
@@ -274,7 +277,7 @@ def confusion(
 @draw.register
 @without_markup
 def draw_matrix(shown: MatrixSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw a matrix as its spec says, with a color bar."""
+    """Draw a matrix as its spec describes it, with a color bar."""
     ax = new_axes(ax, *shown.size)
     image = _paint(ax, shown)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03)  # first, since it takes its room from the axes
@@ -353,7 +356,7 @@ def _middles(labels: Sequence[str]) -> list[float]:
 
 
 def _write_texts(ax: Axes, shown: MatrixSpec, image: AxesImage, width: float, height: float) -> bool:
-    """Write texts into the cells; nothing, and False, if they would be too small to read."""
+    """Write texts into the cells, if they can be read; return whether they can."""
     size = min(8, width / 2.5, height / 1.3)
     if size < _LEAST_TEXT:
         return False

@@ -1,4 +1,4 @@
-"""What a spec is: a frozen value, JSON too, that says all that a figure shows; and `spec`, which makes it of a result.
+"""What a spec is: a frozen value, JSON too, of all that a figure shows; and `spec`, which makes one from a result.
 
 Specs hold numbers, text, None, other specs, and tuples of these. None stands for a number that is undefined.
 """
@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from functools import singledispatch
 from typing import Any, Self
+
+import pandas as pd
 
 from repsim_nb.support.errors import join_names, unknown_name
 
@@ -126,13 +128,19 @@ def spec(result: Any, **options: Any) -> FigureSpec:
     ('b', 'c')
     """
     kinds = [kind.__name__ for kind in spec.registry if kind is not object]
-    raise TypeError(f"nothing says how a {type(result).__name__} is shown; there are specs of {join_names(kinds, 12)}")
+    raise TypeError(f"spec takes one of {join_names(kinds, 12)}; got {type(result).__name__}.")
 
 
 @spec.register
 def same_spec(result: FigureSpec, **fields: Any) -> FigureSpec:
     """Return a spec as it is, with other values of these fields."""
     return replace(result, **fields)
+
+
+def check_frame(frame: Any, what: str, hint: str) -> None:
+    """Raise TypeError if a picture that takes a DataFrame was given something else."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"{what} takes a DataFrame, {hint}; got {type(frame).__name__}.")
 
 
 def finite(value: float) -> float | None:

@@ -11,8 +11,8 @@ from repsim_nb.support.labels import Choice, short_labels, values_per_item
 from .base import spec
 from .matrices import MatrixSpec, Ticks, cells
 
-SMALLEST_SHOWN = 0.005  # smaller shares are 0.00: their cells have no text
-_NOUNS = {"model": "network", "dataset": "data set"}
+SMALLEST_SHOWN = 0.005  # smaller fractions are 0.00: their cells have no text
+_NOUNS = {"model": "model", "dataset": "data set"}
 _PROBES = {"linear": "linear SVM", "rbf": "SVM with a Gaussian kernel", "logistic": "logistic regression"}
 _SCALINGS = {"pooled": "pooled scaling", "per_set": "each set scaled by itself", None: "no scaling"}
 
@@ -41,18 +41,18 @@ def probe_spec(result: Probe, *, by: Choice | None = None, title: str | None = N
 
 
 def confusion_frame_spec(frame: pd.DataFrame, *, by: Choice | None = None, title: str | None = None) -> MatrixSpec:
-    """Decide what the figure of a frame of row shares (classes, classes) shows; options as for `plots.confusion`."""
+    """Decide what the figure of a frame of fractions (classes, classes) shows; options as for `plots.confusion`."""
     if list(frame.index) != list(frame.columns) or not len(frame):
         raise ValueError(
-            "a confusion matrix has the same classes in its rows and columns, in one order; this frame has"
+            "A confusion matrix has the same classes in its rows and columns, in one order; this frame has"
             f" {len(frame)} rows {list(frame.index)[:3]} … and {frame.shape[1]} columns {list(frame.columns)[:3]} …"
         )
     values = frame.to_numpy(float)
     wrong = values[~((values >= 0) & (values <= 1))]
     if wrong.size:
         raise ValueError(
-            f"a confusion matrix holds the shares of each row, from 0 to 1; this one holds {wrong[0]:g}. Of counts:"
-            " frame.div(frame.sum(axis=1), axis=0)"
+            f"A confusion matrix holds fractions of each row, from 0 to 1; got {wrong[0]:g}. Convert counts with"
+            " frame.div(frame.sum(axis=1), axis=0)."
         )
     accuracy = f"balanced accuracy {np.diag(values).mean():.3f} (chance {1 / len(frame):.3f})"
     heading = (accuracy, _number_of("set", len(frame)))
@@ -82,7 +82,7 @@ def _confusion_spec(
         column_title=axes[1],
         title=heading[0] if title is None else title,
         subtitle=heading[1] if title is None else "",
-        bar_label="share of the row",
+        bar_label="fraction of the row",
         texts=tuple(tuple(f"{value:.2f}" if value >= SMALLEST_SHOWN else "" for value in row) for row in values),
         bare_below=SMALLEST_SHOWN,
         row_breaks=breaks,

@@ -1,4 +1,4 @@
-"""LineSpec of what measures are worth: ranked by a benchmark, telling layers apart, noticing damage."""
+"""LineSpec of how far measures can be trusted: a benchmark, specificity, sensitivity."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pandas as pd
 from repsim_nb.results.inference import Test
 from repsim_nb.support.errors import join_names
 
-from .base import FigureSpec, Spec, finite, spec
+from .base import FigureSpec, Spec, check_frame, finite, spec
 from .colors import COLORS, DASHES, LINE_COLORS, MARKERS, OTHER, fixed_color, line_colors
 
 Numbers = tuple[float | None, ...]
@@ -154,9 +154,9 @@ def numbers(values: Iterable[float]) -> Numbers:
 
 
 def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
-    """An empty line for each name, told apart by color (fixed for measures and families of models) and marker.
+    """Return an empty line for each name; colors and markers differ, and dashes if a color comes again.
 
-    If a color comes again, the dashes differ.
+    Measures and families of models have their fixed colors.
     """
     size, rim = (5.0, 0.5) if points <= 12 else (4.0, 0.0)
     names, marked = list(names), itertools.cycle(MARKERS)
@@ -188,7 +188,7 @@ def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
     for other in indexes[1:]:
         if not other.equals(first):
             raise ValueError(
-                f"lines over names need the same names; these are {join_names(first, 4)} and {join_names(other, 4)}"
+                f"Lines over names need the same names; got {join_names(first, 4)} and {join_names(other, 4)}."
             )
     return numbers(range(len(first))), tuple((float(place), str(name)) for place, name in enumerate(first))
 
@@ -196,6 +196,7 @@ def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
 @spec.register
 def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = "") -> LineSpec:
     """Decide what the figure of a line a column shows; options as for `plots.curves`."""
+    check_frame(frame, "curves", "a line for each column: pd.DataFrame({'cka': values}, index=steps)")
     x, ticks = along([frame.index])
     styles = line_styles(frame, len(frame))
     return LineSpec(
@@ -239,8 +240,8 @@ def intervals_spec(
     for name, frame in frames.items():
         if not frame.index.equals(index):
             raise ValueError(
-                f"intervals stand in rows that all frames share; '{name}' has {join_names(frame.index, 4)}, the first"
-                f" {join_names(index, 4)}"
+                f"Intervals need the same rows in all frames; '{name}' has {join_names(frame.index, 4)}, the first"
+                f" {join_names(index, 4)}."
             )
     words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
     shifts = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0]
@@ -273,13 +274,17 @@ def intervals_spec(
 
 
 def _check_intervals(frames: Mapping[str, pd.DataFrame]) -> None:
+    hint = "{name: DataFrame with the columns mean, low and high}"
+    if not isinstance(frames, Mapping):
+        raise TypeError(f"Intervals are drawn from {hint}; got {type(frames).__name__}.")
     if not frames:
-        raise ValueError("there is nothing to draw: pass {name: frame with the columns mean, low and high}")
+        raise ValueError(f"There is nothing to draw: pass {hint}.")
     for name, frame in frames.items():
+        check_frame(frame, f"'{name}'", "with the columns mean, low and high")
         lacking = [column for column in ("mean", "low", "high") if column not in frame]
         if lacking:
             raise ValueError(
-                f"intervals have the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}"
+                f"Intervals have the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}."
             )
 
 
@@ -288,8 +293,8 @@ def permutation_test_spec(result: Test, *, xlabel: str = "statistic", title: str
     """Decide what the figure of a permutation test shows; options as for `plots.null`."""
     if result.null is None:
         raise ValueError(
-            "this p-value comes from a formula, so there is no null distribution to draw; take one by permutation,"
-            ' p="mantel" or p="exact"'
+            "This p-value comes from a formula, so there is no null distribution to draw. Use a permutation test,"
+            ' p="mantel" or p="exact".'
         )
     heights, edges = np.histogram(result.null, bins=min(40, max(8, len(result.null) // 20)))
     low, high = min(edges[0], result.statistic), max(edges[-1], result.statistic)

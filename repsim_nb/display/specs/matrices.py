@@ -17,7 +17,7 @@ from repsim_nb.support.containers import to_array
 from repsim_nb.support.labels import varying_fields
 from repsim_nb.support.validation import check_labels, to_numpy
 
-from .base import Cells, FigureSpec, Labels, Spec, finite, spec
+from .base import Cells, FigureSpec, Labels, Spec, check_frame, finite, spec
 from .colors import color_map
 
 _MOST_SAMPLES = 300  # in a matrix of samples by samples
@@ -264,10 +264,11 @@ def grid_spec(
     frame: pd.DataFrame, *, label: str = "", title: str = "", low: float | None = None, high: float | None = None
 ) -> MatrixSpec:
     """Decide what the figure of a frame of numbers shows; options as for `plots.grid`."""
+    check_frame(frame, "grid", "a cell for each number")
     values = frame.to_numpy(float)
     defined = values[np.isfinite(values)]
     if not defined.size:
-        raise ValueError(f"there is no number to draw in this frame of {frame.shape[0]} × {frame.shape[1]}")
+        raise ValueError(f"There is no number to draw in this frame of {frame.shape[0]} × {frame.shape[1]}.")
     rows, columns = (tuple(map(str, axis)) for axis in (frame.index, frame.columns))
     low, high = (float(end if given is None else given) for given, end in ((low, defined.min()), (high, defined.max())))
     return MatrixSpec(
@@ -291,6 +292,7 @@ def grid_spec(
 
 def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
     """Decide what the figure of measures (rows) on transformed data (columns) shows; options as for `plots.answers`."""
+    check_frame(frame, "answers", "rows are measures, columns transforms")
     kinds, values = [measures.get(name).kind for name in frame.index], frame.to_numpy(float)
     arrows = ["↑" if kind == "similarity" else "↓" for kind in kinds]
     largest = np.nanmax(np.abs(values), axis=1, initial=1e-12)
@@ -317,6 +319,8 @@ def samples_specs(
     matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> tuple[MatrixSpec, ...]:
     """Decide what figures of samples by samples show, one a representation; options as for `plots.samples`."""
+    if not isinstance(matrices, Mapping) or not matrices:  # type: ignore[redundant-expr]
+        raise TypeError(f"samples takes {{name: matrix (n, n)}}; got {type(matrices).__name__}.")
     matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}
     n = len(next(iter(matrices.values())))
     targets = None if targets is None else check_labels(targets, n, "targets")

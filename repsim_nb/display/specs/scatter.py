@@ -9,6 +9,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import join_names, unknown_name
 
+from .base import check_frame
 from .colors import COLORS, group_colors
 from .lines import Layer, LineSpec, numbers
 
@@ -28,6 +29,7 @@ def scatter_spec(
     title: str = "",
 ) -> LineSpec:
     """Decide what the figure of one column against another shows; options as for `plots.scatter`."""
+    check_frame(frame, "scatter", "a point for each row")
     for role, name in (("x", x), ("y", y), *([] if color is None else [("color", color)])):
         if name not in frame.columns:
             raise unknown_name(f"column for {role}", name, frame.columns)

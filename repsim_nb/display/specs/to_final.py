@@ -12,6 +12,7 @@ import pandas as pd
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value
 
+from .base import check_frame
 from .colors import DASHES, LINE_COLORS, group_colors
 from .lines import Layer, LineSpec, PanelsSpec, along, line_styles, minus, numbers
 
@@ -45,7 +46,7 @@ def to_final_spec(
             axis,
             layers=tuple(replace(style, x=x, y=numbers(frame[run])) for run, style in zip(runs, styles, strict=True)),
             title=f"{name} by {step}",
-            y_title=f"{name} to the final network",
+            y_title=f"{name} to the final model",
         )
         for frame, name in zip((similarity, dissimilarity), names, strict=True)
     ]
@@ -56,8 +57,8 @@ def to_final_spec(
             for before in [_before_last(similarity[run], dissimilarity[run])]
         ),
         title="" if rho is None else f"median ρ {minus(np.median(rho))} ({minus(min(rho))} to {minus(max(rho))})",
-        x_title=f"{names[0]} to the final network",
-        y_title=f"{names[1]} to the final network",
+        x_title=f"{names[0]} to the final model",
+        y_title=f"{names[1]} to the final model",
     )
     legend = []
     for (heading, _, entries), field in zip(groups, ("colors", "dash"), strict=True):
@@ -75,6 +76,8 @@ def to_final_spec(
 
 
 def _check_frames(similarity: pd.DataFrame, dissimilarity: pd.DataFrame) -> None:
+    for frame in (similarity, dissimilarity):
+        check_frame(frame, "to_final", "what trajectories.compare_to_final returns")
     if list(similarity.columns) != list(dissimilarity.columns) or not similarity.index.equals(dissimilarity.index):
         same = set(similarity.columns) == set(dissimilarity.columns)
         what, (one, other) = (
@@ -83,8 +86,8 @@ def _check_frames(similarity: pd.DataFrame, dissimilarity: pd.DataFrame) -> None
             else ("runs", (similarity.columns, dissimilarity.columns))
         )
         raise ValueError(
-            f"both frames need the same runs and steps in the same order; their {what} are {join_names(one, 4)} and"
-            f" {join_names(other, 4)}"
+            f"Both frames need the same runs and steps in the same order; their {what} are {join_names(one, 4)} and"
+            f" {join_names(other, 4)}."
         )
 
 
@@ -127,13 +130,13 @@ def _groups(
     missing = [run for run in runs if run not in values]
     if missing:
         raise ValueError(
-            f"{role} has no value for the run {join_names(missing, 3)}; it knows {join_names(values.keys(), 4)}"
+            f"{role} has no value for the run {join_names(missing, 3)}; it has values for"
+            f" {join_names(values.keys(), 4)}."
         )
     different = list(dict.fromkeys(values[run] for run in runs))
     if len(different) > len(palette):
         raise ValueError(
-            f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}:"
-            f" {join_names(different, 8)}"
+            f"{role} can distinguish {len(palette)} groups of runs; got {len(different)}: {join_names(different, 8)}."
         )
     signs = dict(zip(different, group_colors(different, palette) if role == "color" else palette, strict=False))
     return str(getattr(choice, "name", None) or role), {run: signs[values[run]] for run in runs}, signs

@@ -166,7 +166,7 @@ class Dataset:
                 classes if self.targets is not None else "no targets",
                 "with ids" if self.ids is not None else "",
             ],
-            page="datasets.Dataset",
+            page="Dataset",
         )
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:

@@ -290,7 +290,7 @@ class Model:
             self.name,
             facts or [type(self.module).__name__],
             notes=[f"layers: {', '.join(self.layers)}"],
-            page="models.Model",
+            page="Model",
         )
 
 

@@ -349,7 +349,7 @@ class Activations(Mapping[Key, Any]):
             [f"{', '.join(list(models)[:6])}{' …' * (len(models) > 6)}"],
             table=self.table().iloc[:, :9],
             index=False,
-            page=f"store.{type(self).__name__}",
+            page=type(self).__name__,
         )
 
 

@@ -395,5 +395,5 @@ class Comparison:
             ],
             table=self.values.set_axis(rows, axis=0).set_axis(columns, axis=1),
             notes=dict.fromkeys(self.undefined.values()),
-            page="comparison.Comparison",
+            page="Comparison",
         )

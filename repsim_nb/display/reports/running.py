@@ -1,27 +1,15 @@
-"""Run a notebook with parameters, and read it as one HTML file that needs neither the notebook nor a network."""
+"""Run a notebook with parameters, from Python or from the command line."""
 
 from __future__ import annotations
 
-import copy
-import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from repsim_nb.support.errors import explain_missing, join_names, unknown_name
-from repsim_nb.support.escaping import literal as literal  # for notebooks that write names into Markdown
-from repsim_nb.support.files import replace_atomically, shipped_folder
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.files import shipped_folder
 
-_STYLE = """
-body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; box-sizing: border-box; }
-.jp-RenderedMarkdown { max-width: 46rem; padding-left: 0 !important; }
-.jp-OutputArea-output, .jp-Cell { padding-left: 0 !important; }
-.jp-OutputPrompt, .jp-InputPrompt { display: none; }
-.jp-RenderedHTMLCommon table { margin-left: 0; }
-.jp-RenderedImage img { max-width: 100%; height: auto; }
-.jp-RenderedHTML { overflow-x: auto; }
-"""
+from .pages import import_library, to_html
 
 
 def notebook_path(notebook: str | Path) -> Path:
@@ -74,7 +62,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     ...
     ValueError: unknown parameter of report_comparison.ipynb 'model'...
     """
-    papermill = _import_library("papermill")
+    papermill = import_library("papermill")
 
     source = notebook_path(notebook)
     declared = _declared_parameters(source)
@@ -114,15 +102,9 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     return to_html(executed)
 
 
-def _import_library(library: str) -> ModuleType:
-    """One that is heavy, and needed only here."""
-    with explain_missing("reports"):
-        return importlib.import_module(library)
-
-
 def _declared_parameters(source: Path) -> dict[str, Any]:
     """The parameters that a notebook declares in its cell tagged `parameters`."""
-    papermill = _import_library("papermill")
+    papermill = import_library("papermill")
     return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
 
 
@@ -139,92 +121,6 @@ def _check_plain(name: str, value: Any) -> None:
             f"a report's parameters are data: text, numbers, True, False, None, lists and dicts of them; '{name}' holds"
             f" {type(value).__name__}"
         )
-
-
-def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
-    """Write an executed notebook as one HTML file next to it, which fetches nothing.
-
-    Pictures are inside; static pictures are in place of widgets.
-
-    Parameters
-    ----------
-    notebook : str or Path
-    code : bool, optional
-        Show the code of cells; None hides it in notebooks whose names begin with ``report_``.
-
-    Returns
-    -------
-    Path
-        Of the HTML file.
-
-    Examples
-    --------
-    >>> import nbformat, tempfile
-    >>> from pathlib import Path
-    >>> from repsim_nb import reports
-    >>> notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Mine")])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "mine.ipynb"
-    ...     nbformat.write(notebook, path)
-    ...     "<title>Mine</title>" in reports.to_html(path).read_text()
-    True
-    """
-    nbformat, exporters = _import_library("nbformat"), _import_library("nbconvert")
-    path = Path(notebook)
-    content = _without_widgets(nbformat.read(path, as_version=4))
-    exporter = exporters.HTMLExporter(
-        embed_images=True,
-        exclude_input=path.stem.startswith("report_") if code is None else not code,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    for url in (
-        "require_js_url",
-        "jquery_url",
-        "mathjax_url",
-        "mermaid_js_url",
-        "mermaid_layout_elk_js_url",
-        "jupyter_widgets_base_url",
-    ):
-        if exporter.has_trait(url):
-            setattr(exporter, url, "")
-    if exporter.exclude_input:
-        content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
-    body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content, path.stem)}})
-    target = path.with_suffix(".html")
-    with replace_atomically(target) as temporary:
-        temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
-    return target
-
-
-def _title(content: Any, fallback: str) -> str:
-    """The first heading of the notebook, for the browser's tab."""
-    for cell in content.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            return cell.source.splitlines()[0][2:]
-    return fallback
-
-
-def _without_widgets(content: Any) -> Any:
-    """A copy whose outputs fall back to their static pictures; what a widget alone could show (a progress bar) goes."""
-    view = "application/vnd.jupyter.widget-view+json"
-    content = copy.deepcopy(content)
-    content.metadata.pop("widgets", None)
-    for cell in content.cells:
-        if cell.cell_type != "code":
-            continue
-        outputs = []
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if view in data:
-                data.pop(view)
-                if not set(data) & {"image/png", "text/html"}:
-                    continue
-            if output.output_type == "stream" and output.name == "stderr":
-                continue
-            outputs.append(output)
-        cell.outputs = outputs
-    return content
 
 
 def parse_parameters(words: list[str]) -> dict[str, Any]:
