@@ -4,11 +4,12 @@ If you do not know which to use, take "cka_debiased", and always a second, diffe
 """
 
 import inspect
+import sys
 from collections.abc import Mapping
 
 import pandas as pd
 
-from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, unknown_name
+from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, suggest_names, unknown_name
 
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
@@ -213,3 +214,6 @@ __all__ = [
     "short_name",
     "to_device",
 ]
+
+# here, since `rs.measures` is a submodule and may be imported without the `__getattr__` of `rs`
+suggest_names(sys.modules[__name__], "rs.measures")
