@@ -183,7 +183,7 @@ def test_functional_measures_take_the_outputs(several):
         ValueError, match="compare the outputs of models, and not all of these were recorded with the layer 'output'"
     ):
         hidden.wait()
-    assert "put out" in hidden.message and hidden.png() is None
+    assert "outputs of models" in hidden.message and hidden.png() is None
     hidden.controls["measure"].value = "cka"
     assert len(hidden.wait().view.points) == 4 and len(hidden.errors) == 1
 
