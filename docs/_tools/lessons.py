@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -169,6 +170,11 @@ def shown_outputs(cell: Any) -> tuple[list[Any], list[str]]:
             continue  # stands in for a widget in JupyterLab
         if data.pop(VIEW, None) is not None and not set(data) & {"image/png", "text/html"}:
             continue  # what only a widget could show
+        markup = re.sub(
+            r"<style.*?</style>|<script.*?</script>|<[^>]*>", "", "".join(data.get("text/html", "x")), flags=re.S
+        )
+        if not markup.strip() and "image/png" not in data:
+            continue  # a style sheet, or what a script would fill
         if "image/png" in data:
             data.pop("text/html", None)
             descriptions.append(describe_picture(output, cell.source))
