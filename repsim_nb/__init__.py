@@ -1,4 +1,4 @@
-"""repsim_nb: compare neural networks by what they represent, and learn what the numbers are worth.
+"""repsim_nb: compare neural networks by what they represent, and learn how far the numbers can be trusted.
 
     import repsim_nb as rs
     data = rs.load_dataset("mnist")

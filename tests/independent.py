@@ -97,7 +97,7 @@ def hsic_of_four(k, m, groups):
 def debiased(k, m, of=hsic):
     own = of(k, k), of(m, m)
     if own[0] <= 1e-11 * (k * k).mean() or own[1] <= 1e-11 * (m * m).mean():
-        raise Undefined("nothing in common with itself")
+        raise Undefined("its similarity with itself is 0")
     return of(k, m) / math.sqrt(own[0] * own[1])
 
 
@@ -126,7 +126,7 @@ def cka_minibatch(x, y, size):
         k, m = (side[start:stop] @ side[start:stop].T for side in (unit(x), unit(y)))
         terms += [(stop - start) * hsic(a, b) for a, b in ((k, m), (k, k), (m, m))]
     if min(terms[1:]) <= 1e-14:
-        raise Undefined("nothing in common with itself")
+        raise Undefined("its similarity with itself is 0")
     return terms[0] / math.sqrt(terms[1] * terms[2])
 
 

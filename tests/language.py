@@ -58,7 +58,7 @@ IDIOMS = {  # pattern: what to write
     r"\bcolour": "color",
 }
 NAMES = re.compile(
-    r"^(told|said|kept|made|named|faces|carried|apart|departing|later|here|networks?|shares?|shuffled|colour)$"
+    r"^(told|said|kept|made|named|faces|carried|apart|departing|Later|HERE|networks?|shares?|shuffled|colour)$"
 )
 
 

@@ -41,7 +41,7 @@ class Form:
 
     kind: "row" (n, p), "tokens" (n, t, p), "channels" (n, p, t), "picture" (n, p, h, w), or "heads" (n, heads, t, p).
     real: function from the columns to (n, t) booleans, true for real tokens; None if there is no padding.
-    known: an argument with a usual name says which tokens are real. Otherwise the padding must be found or announced.
+    known: an argument with a usual name marks the tokens that are real. Otherwise the padding must be found.
     """
 
     kind: str

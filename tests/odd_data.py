@@ -140,7 +140,7 @@ def sides(draw, low=6, high=18, kinds=KINDS, forms=FORMS):
 
 
 def is_coarse(side):
-    """Numbers beside a mean that their precision hardly tells apart."""
+    """Numbers next to a mean that their precision hardly distinguishes."""
     kind, form = side
     return kind == "offset" and form in ("float32", "float16", "torch32")
 

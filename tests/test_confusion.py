@@ -235,7 +235,9 @@ def test_frames_that_hold_no_shares(frame, sentence):
 
 
 def test_what_cannot_be_drawn_is_said(bias):
-    with pytest.raises(TypeError, match="what probes.dataset_bias returns, or a DataFrame with the fractions of each row; got ndarray"):
+    with pytest.raises(
+        TypeError, match="what probes.dataset_bias returns, or a DataFrame with the fractions of each row; got ndarray"
+    ):
         plots.confusion(bias.confusion.to_numpy())
     with pytest.raises(ValueError, match="unknown field for by 'data'"):
         plots.confusion(bias, by="data")

@@ -118,7 +118,7 @@ def test_known_groups_are_reported_to_be_used():
         and "The array has these groups, and rs.inference.interval" in str(d.findings[0])
         and "use them" in str(d.findings[0])
     )
-    assert d.facts.loc["groups of rows", "x"] == 12 and d.ok is False and d.grave == ()
+    assert d.facts.loc["groups of rows", "x"] == 12 and d.ok is False and d.serious == ()
     given = diagnose(values, groups=labels)
     assert whats(given) == ["grouped rows"] and "Pass the same groups= to rs.inference.interval" in str(
         given.findings[0]

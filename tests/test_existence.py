@@ -95,7 +95,7 @@ def test_the_rank_coefficient_of_two_classes_is_agreement(told, monkeypatch):
 
 
 def test_all_figures_are_of_held_out_images(told):
-    """Labels that mean nothing are learned by heart, and held-out accuracy does not notice."""
+    """Labels that mean nothing are memorised, and held-out accuracy does not notice."""
     rng = np.random.default_rng(1)
     table = train_masked_heads(
         rng.normal(size=(160, 150)), rng.permutation(160) % 2, d=(0.0,), seeds=range(5), epochs=100

@@ -252,7 +252,7 @@ def test_files_can_be_read_at_one_sitting(path):
     assert len(text.splitlines()) <= 400
     tree = ast.parse(text)
     if text.strip() and path.name != "__main__.py":
-        assert ast.get_docstring(tree), "a file says what it is"
+        assert ast.get_docstring(tree), "a file begins with what it is"
 
 
 def test_every_public_name_has_a_docstring():

@@ -186,7 +186,7 @@ FIXED = {
     "predictivity_of_x",
     "predictivity_ridge",
     "accuracy_gap",
-}  # which sample stands beside which is in what they prepare
+}  # the order of samples is in what they prepare
 
 
 @pytest.mark.parametrize("name", list(EVERYTHING))
@@ -413,7 +413,7 @@ def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSign(Measure):
-    """The share of signs that agree; of as many features as both have."""
+    """The fraction of signs that agree; of as many features as both have."""
 
     scale: float = 1.0
 

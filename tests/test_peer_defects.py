@@ -164,7 +164,7 @@ def test_both_sides_see_the_same_samples_and_a_network_is_like_itself():
     np.testing.assert_allclose(a, again, atol=1e-5)
     assert CKA(batch_size=64)(a, again) == pytest.approx(1, abs=1e-5)
     shuffled = again[np.random.default_rng(0).permutation(256)]
-    assert CKA(batch_size=64)(a, shuffled) < 0.5  # what a shuffled loader would have made of it
+    assert CKA(batch_size=64)(a, shuffled) < 0.5  # the value of a loader that shuffles
     with pytest.raises(ValueError, match="same samples"):
         rs.compare("cka", {"a": a, "b": again[:200]})
 

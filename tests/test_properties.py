@@ -101,11 +101,11 @@ def test_order_and_containers_change_nothing(name, case, seed):
     )
     same(lambda: measure(scipy.sparse.csr_matrix(x), scipy.sparse.coo_array(y)), "sparse matrices", loose)
     same(lambda: measure(torch.tensor(x), torch.tensor(y)), "tensors", max(loose, 1e-8))
-    same(lambda: measure(torch.tensor(x), y), "a tensor beside an array", max(loose, 1e-8))
+    same(lambda: measure(torch.tensor(x), y), "a tensor and an array", max(loose, 1e-8))
     same(lambda: measure(np.asfortranarray(x), y[:, ::-1][:, ::-1]), "another layout", loose)
     a, b = (np.round(np.clip(side, -99, 99) * 4) / 4 for side in (x, y))  # numbers that every precision holds
     first = outcome(lambda: measure(a, b))
-    same(lambda: measure(a.astype(np.float32), b.astype(np.float16)), "float32 beside float16", 3e-3)
+    same(lambda: measure(a.astype(np.float32), b.astype(np.float16)), "float32 and float16", 3e-3)
     (
         same(lambda: measure((4 * a).astype(np.int16), (4 * b).astype(np.int64)), "integers", 1e-9)
         if "scaling" in measure.invariant_to

@@ -1,4 +1,4 @@
-"""The published distances between ImageNet networks are read as they are."""
+"""The published distances between ImageNet models are read as they are."""
 
 import numpy as np
 import pytest

@@ -41,7 +41,7 @@ def untouched(monkeypatch):
 
 
 def test_a_retrained_network_meets_its_card(tmp_path):
-    """The whole recipe, file included, for one network."""
+    """The whole recipe, file included, for one model."""
     card = zoo.build("mnist-mlp-1", tmp_path)
     old = rs.load_model("zoo:mnist-mlp-1")
     new = rs.load_model(tmp_path / "mnist-mlp-1.safetensors")
@@ -72,7 +72,7 @@ def test_unknown_names():
         classifier.train("cnn", "mnist", labels="shuffle")
 
 
-# -- what classifier.train can be told
+# -- the options of classifier.train
 
 
 def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
@@ -116,7 +116,7 @@ def test_shuffled_labels_can_only_be_memorised():
 
 
 def test_a_constant_rate_knows_no_end_and_a_cycle_does():
-    """After one epoch of two the network is that of one epoch, or is not."""
+    """After one epoch of two the model is that of one epoch, or is not."""
     for schedule, alike in (("constant", True), ("one-cycle", False)):
         kept = {}
         recipe = {**SMALL, "schedule": schedule}
@@ -159,13 +159,13 @@ def test_a_card_says_nothing_twice():
     assert classifier.train(**{**SMALL, "about": {"varied": "nothing"}})[1]["varied"] == "nothing"
     assert {*classifier.train(**SMALL)[1], "name", "epoch"} == set(classifier.CARD)
     for field in classifier.CARD:
-        with pytest.raises(ValueError, match=f"about=.* says again what the card says of itself: {field}"):
+        with pytest.raises(ValueError, match=f"about=.* has fields that the card sets itself: {field}"):
             classifier.train(**SMALL, about={field: 3})
     with pytest.raises(ValueError, match="unknown schedule 'constnt'. Did you mean 'constant'"):
         classifier.train(**SMALL, schedule="constnt")
 
 
-# -- many networks
+# -- many models
 
 RECIPES = {
     "one": {**SMALL, "about": {"varied": "seed"}},
@@ -218,7 +218,7 @@ def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
         "labels": "true",
         "options": {"widths": [16]},
         "about": {"varied": "seed"},
-    }  # a default said aloud is the same recipe
+    }  # a default that is written out is the same recipe
     monkeypatch.undo()
     untouched(monkeypatch)
     assert train_or_load({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
@@ -287,8 +287,7 @@ def test_what_is_told_of_a_network_is_no_reason_to_train_it_again(made, monkeypa
     assert told.card == {**{key: value for key, value in models[0].card.items() if key != "varied"}, "variant": [1, 2]}
     assert models[0].card["varied"] == "seed"
     with pytest.raises(
-        ValueError,
-        match="the recipe of 'one' cannot be followed: about=.* says again what the card says of itself: seed",
+        ValueError, match="the recipe of 'one' cannot be followed: about=.* has fields that the card sets itself: seed"
     ):
         train_or_load({"one": {**RECIPES["one"], "about": {"seed": 9}}}, folder=folder, progress=False)
 

@@ -168,7 +168,7 @@ def test_figures_of_planted_faults_are_right(x):
     assert (
         fact(d, "repeated samples") == tuple((row, 3) for row in range(40, 50))
         and "sample 40 is sample 3 again" in d.findings[0].sentence
-        and not d.findings[0].grave
+        and not d.findings[0].serious
     )
     assert fact(diagnose(planted(x, "dead units")), "dead units") == 7
     assert fact(diagnose(planted(x, "repeated units")), "repeated units") == 2
@@ -217,7 +217,7 @@ def test_cca_is_undefined_where_cca_says_so(rng):
     assert "CCA undefined" not in whats(diagnose(x, y)) and rs.measures.get("mean_cca")(x, y) <= 1
     wider = np.c_[y, rng.normal(size=30)]
     finding = next(f for f in diagnose(x, wider).findings if f.title == "CCA undefined")
-    assert "14 + 16 exceed n - 1 = 29, so 1 or more" in finding.sentence and not finding.grave
+    assert "14 + 16 exceed n - 1 = 29, so 1 or more" in finding.sentence and not finding.serious
     with pytest.raises(UndefinedError, match="14 . 16"):
         rs.measures.get("mean_cca")(x, wider)
 
@@ -226,7 +226,7 @@ def test_layers_of_trained_models_are_well_and_few_samples_are_reported():
     names = ["mnist-cnn-0", "mnist-mlp-0", "mnist-resnet-0", "mnist-vit-0"]
     recorded = rs.record([f"zoo:{name}" for name in names], rs.load_dataset("mnist", n=500), progress=False)
     for key, layer in recorded.items():
-        assert diagnose(layer).grave == (), str(key)
+        assert diagnose(layer).serious == (), str(key)
         assert diagnose(layer).ok == (layer[0].size < 500), str(key)
     wide = [key for key in recorded if recorded[key][0].size > 1000 and "vit" not in key.model]
     for key in wide:

@@ -103,9 +103,12 @@ def test_fine_tunings_are_found_again_and_their_start_is_part_of_their_recipe(tm
     [
         (
             {"start": {"data": "fashion"}},
-            "start tells what network is trained before, by options of classifier.train; it does not say architecture",
+            "start gives the first training as options of classifier.train; it has no architecture",
         ),
-        ({"start": {**START, "checkpoints": (1,)}}, "start tells one network, so it has no option 'checkpoints'"),
+        (
+            {"start": {**START, "checkpoints": (1,)}},
+            "start gives one model, so it must not have the option 'checkpoints'",
+        ),
         ({"rows": (0, 4001)}, r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"),
     ],
 )

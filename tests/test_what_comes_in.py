@@ -25,7 +25,7 @@ from repsim_nb.support.validation import check_labels, check_representation
 rng = np.random.default_rng(3)
 N = 24
 LABELS = np.repeat([0, 1], N // 2)
-SQUARE = rng.integers(-8, 9, size=(N, N)).astype(float)  # whole numbers below 16: exact in every dtype down to bfloat16
+SQUARE = rng.integers(-8, 9, size=(N, N)).astype(float)  # integers below 16: exact in every dtype down to bfloat16
 OTHER = np.round(0.6 * SQUARE + rng.integers(-8, 9, size=(N, N)))
 PAIRS = {"square": (SQUARE, OTHER), "narrow": (SQUARE[:, :7], OTHER[:, :5])}
 

@@ -1,4 +1,4 @@
-"""All that works on arrays works where torch is not installed; what needs it says what to install."""
+"""All that works on arrays works where torch is not installed; what needs it names what to install."""
 
 import subprocess
 import sys

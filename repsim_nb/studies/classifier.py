@@ -63,7 +63,8 @@ def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return further fields of a card; ValueError if one is among its own fields."""
     if clash := set(CARD) & set(about or {}):
         raise ValueError(
-            f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}"
+            f"about={dict(about or {})} has fields that the card sets itself: {', '.join(sorted(clash))}."
+            " Give them other names."
         )
     return dict(about or {})
 

@@ -36,10 +36,10 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
 def _centred_gram(x: Tensor) -> Tensor:
     """Return inner products of samples, U-centred, so that their products are the unbiased HSIC of Song and others."""
     x = x - x.mean(0)
-    n, apart = len(x), ~torch.eye(len(x), dtype=torch.bool)
-    gram = (x @ x.T) * apart
+    n, others = len(x), ~torch.eye(len(x), dtype=torch.bool)
+    gram = (x @ x.T) * others
     rows = gram.sum(1)
-    return (gram - (rows[:, None] + rows[None, :]) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))) * apart
+    return (gram - (rows[:, None] + rows[None, :]) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))) * others
 
 
 def train(  # noqa: PLR0913  # these are the options of a recipe

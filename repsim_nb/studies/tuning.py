@@ -61,12 +61,12 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     """
     if without := [one for one in ("architecture", "data") if one not in start]:
         raise ValueError(
-            "start tells what network is trained before, by options of classifier.train; it does not say"
-            f" {' and '.join(without)}"
+            "start gives the first training as options of classifier.train; it has no"
+            f" {' and no '.join(without)}. Add it."
         )
     for option in start:
         if option in _NOT_OF_A_START:
-            raise ValueError(f"start tells one network, so it has no option '{option}'")
+            raise ValueError(f"start gives one model, so it must not have the option '{option}'; leave it out.")
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     mean, std = classifier.measure_brightness(sides["train"])
     first, last = classifier.check_rows(rows, sides["train"])

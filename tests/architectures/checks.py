@@ -1,6 +1,6 @@
 """What is checked of an architecture: default layers, rows, mask, store, time.
 
-Each check gives a word and what is to be said about it.
+Each check gives a word and a remark.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def normal(n: int, *shape: int, seed: int = 0) -> Tensor:
 
 
 def whole(n: int, *shape: int, low: int = 3, high: int = 50, seed: int = 0) -> Tensor:
-    """Whole numbers from low to high - 1: ids of tokens. 0, 1 and 2 are special in many libraries, and padding."""
+    """Integers from low to high - 1: ids of tokens. 0, 1 and 2 are special in many libraries, and padding."""
     return torch.randint(low, high, (n, *shape), generator=torch.Generator().manual_seed(1000 + seed))
 
 

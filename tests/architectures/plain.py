@@ -231,7 +231,7 @@ def without_its_padding(columns: Columns, i: int) -> Columns:
 def series(
     name: str, parts, layers: dict[str, str], head: int, time: int, size: str = "", channels: int = 3, **more
 ) -> Architecture:
-    """A network of channels-first series, (n, channels, time)."""
+    """A model of channels-first series, (n, channels, time)."""
     return Architecture(
         name,
         LIBRARY,

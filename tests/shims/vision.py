@@ -1,6 +1,6 @@
-"""torchvision (and timm, which imports it) beside a torch that its compiled operators were not built for.
+"""torchvision (and timm, which imports it) next to a torch that its compiled operators were not built for.
 
-No build of torchvision for a CPU is to be had from a package registry; its networks need none of its operators, but
+No build of torchvision for a CPU is to be had from a package registry; its models need none of its operators, but
 `import torchvision` asks for the schemas of two. Import this module first. 'make test' installs both packages, without
 what they depend on, in a folder of their own, so that only tests see them.
 """

@@ -68,7 +68,7 @@ def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
     >>> models.normalise(np.full((1, 2, 2), 255, np.uint8), mean=0.5, std=0.25).unique().tolist()
     [2.0]
     """
-    no_sentences(batch, "this network")
+    no_sentences(batch, "this model")
     if is_bytes(batch):
         check_pictures(batch)
     return (images(batch) - mean) / std

@@ -124,7 +124,7 @@ def diagnose(
     findings = [finding for side in sides for finding in [*check_units_and_samples(side), *rows[side.name][1]]]
     together = {} if y is None else describe_pair(sides[0], sides[1])
     findings += check_one(sides[0]) if y is None else check_both(sides[0], sides[1], together)
-    findings.sort(key=lambda finding: not finding.grave)
+    findings.sort(key=lambda finding: not finding.serious)
     return Diagnosis(tuple(findings), facts, pd.Series(together, dtype=object))
 
 
@@ -156,7 +156,7 @@ def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], m
         return ()
     about: dict[tuple[str, str], list[str]] = {}
     for label, diagnosis in found.items():
-        for finding in diagnosis.grave:
+        for finding in diagnosis.serious:
             if _concerns(finding, measure):
                 about.setdefault((finding.title, finding.advice), []).append(label)
     return tuple(

@@ -22,7 +22,7 @@ class Finding:
         The problem with its numbers.
     advice : str
         What to do.
-    grave : bool
+    serious : bool
         Whether it changes the values of usual measures.
 
     Examples
@@ -34,7 +34,7 @@ class Finding:
     title: str
     sentence: str
     advice: str
-    grave: bool = True
+    serious: bool = True
 
     def __str__(self) -> str:
         """Return the finding as sentences."""
@@ -95,9 +95,9 @@ class Diagnosis:
         return not self.findings
 
     @property
-    def grave(self) -> tuple[Finding, ...]:
+    def serious(self) -> tuple[Finding, ...]:
         """The findings that change the values of usual measures (tuple of Finding)."""
-        return tuple(finding for finding in self.findings if finding.grave)
+        return tuple(finding for finding in self.findings if finding.serious)
 
     def __repr__(self) -> str:
         """Return the findings and the tables of facts as text."""
