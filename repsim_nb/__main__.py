@@ -34,9 +34,9 @@ def doctor() -> int:
 def main() -> int:
     command, *rest = sys.argv[1:] or [""]
     if command == "report":
-        from repsim_nb.display import reports  # what it needs may be what the doctor finds missing
+        from repsim_nb.display.reports import running  # what it needs may be what the doctor finds missing
 
-        return reports.main(rest)
+        return running.main(rest)
     if command == "doctor":
         return doctor()
     print(USAGE, file=sys.stderr)

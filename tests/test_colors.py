@@ -12,8 +12,17 @@ from scipy.spatial.distance import pdist
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.display.specs import CLASS_COLORS, COLORS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
-from repsim_nb.display.specs.colors import LINE_COLORS, group_colors, line_colors
+from repsim_nb.display.specs.colors import (
+    CLASS_COLORS,
+    COLORS,
+    LINE_COLORS,
+    MEASURE_COLORS,
+    MODEL_COLORS,
+    family_of,
+    fixed_color,
+    group_colors,
+    line_colors,
+)
 from tests.test_plots import lab
 
 FRAME = pd.DataFrame({"mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]}, index=[1, 2])

@@ -12,7 +12,8 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
-from repsim_nb import plots, specs
+from repsim_nb import plots
+from repsim_nb.display.specs.colors import CLASS_COLORS, MARKERS
 from repsim_nb.display.specs.matrices import decimals
 
 
@@ -277,14 +278,12 @@ def test_twelve_colors_are_told_apart_by_all_eyes():
         "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
         "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
     }
-    apart = np.min(
-        [pdist(lab(specs.CLASS_COLORS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0
-    )
+    apart = np.min([pdist(lab(CLASS_COLORS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0)
     first = squareform(apart)[:8, :8][np.triu_indices(8, 1)]
-    assert len(set(specs.CLASS_COLORS)) == 12 and apart.min() == first.min() > 15, (
+    assert len(set(CLASS_COLORS)) == 12 and apart.min() == first.min() > 15, (
         "the four that were added are no harder to tell than the eight of Okabe and Ito"
     )
-    assert lab(specs.CLASS_COLORS[8:])[:, 0].min() > 30, "none is taken for black"
+    assert lab(CLASS_COLORS[8:])[:, 0].min() > 30, "none is taken for black"
 
 
 def test_maps_of_one_and_of_four_axes(recorded):
@@ -348,7 +347,7 @@ def test_groups_have_a_color_each_and_a_legend(trained):
         [("0", "o"), ("1", "s"), ("2", "^"), ("10", "D")],
     )
     twice = rs.spec(trained, color="model", shape="model").legend
-    assert twice == (("model", tuple(zip("abc", plots.COLORS, specs.MARKERS, strict=False))),), (
+    assert twice == (("model", tuple(zip("abc", plots.COLORS, MARKERS, strict=False))),), (
         "what is told twice is said once"
     )
 
@@ -551,7 +550,7 @@ def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
     loss = pd.Series(np.arange(12.0), index=trained.points.index, name="loss")
     mixed = loss.sample(frac=1, random_state=0)
     assert not mixed.index.equals(loss.index) and rs.spec(trained, color=mixed) == rs.spec(trained, color=loss)
-    assert rs.spec(trained, color=loss).colors == specs.CLASS_COLORS
+    assert rs.spec(trained, color=loss).colors == CLASS_COLORS
     with pytest.raises(ValueError, match="color has no value for .*'a', 'fc'.*10"):
         rs.spec(trained, color=loss.iloc[1:])
     with pytest.raises(ValueError, match="color needs one value a label; .* has several in 'loss'"):

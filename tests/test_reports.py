@@ -11,6 +11,7 @@ import pytest
 
 import repsim_nb as rs
 from repsim_nb import reports
+from repsim_nb.display.reports.running import parse_parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -202,8 +203,7 @@ def test_notebooks_by_name_or_path(tmp_path):
 
 
 def test_words_of_the_command_line_become_data():
-    parse = reports.parse_parameters
-    assert parse(["n=500", "x=.5", "fast=true", "layers=None", "models=a,b", "name=it's", "one=a,"]) == {
+    assert parse_parameters(["n=500", "x=.5", "fast=true", "layers=None", "models=a,b", "name=it's", "one=a,"]) == {
         "n": 500,
         "x": 0.5,
         "fast": True,
@@ -214,7 +214,7 @@ def test_words_of_the_command_line_become_data():
     }
     for wrong in ("fast", "=3", "a b=3"):
         with pytest.raises(ValueError, match="written name=value"):
-            parse([wrong])
+            parse_parameters([wrong])
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import repsim_nb as rs
 from repsim_nb import plots, specs
+from repsim_nb.display.specs.matrices import grid_spec
 from repsim_nb.display.views import VIEWS, MatrixView, ScatterView
 
 
@@ -189,5 +190,5 @@ def test_specs_say_what_their_fields_are():
 
 def test_a_frame_of_numbers_has_a_spec_as_well():
     frame = pd.DataFrame([[0.5, np.nan]], index=["a"], columns=["b", "c"])
-    shown = specs.grid_spec(frame, label="share")
+    shown = grid_spec(frame, label="share")
     assert shown.values == ((0.5, None),) and shown.texts == (("0.50", ""),) and plots.draw(shown).texts

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from repsim_nb.display.specs import is_amount
+from repsim_nb.display.specs.maps import is_amount
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.support.errors import join_names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.display.specs import CLASS_COLORS, MARKERS, MapSpec, embedding_spec, spec
+from repsim_nb.display.specs import FigureSpec, spec
+from repsim_nb.display.specs.colors import CLASS_COLORS, MARKERS
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results import embedding, inference
@@ -249,7 +249,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
             return ""
         return f"chance level (permuted samples): {measure} {np.mean(values):z.2f}"
 
-    def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
+    def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> FigureSpec:
         layer = self._layer_of(values["measure"], values["layer"])
         options: dict[str, Any] = {
             role: self._known.get(values[role], values[role])
@@ -260,8 +260,8 @@ class _EmbeddingMapExplorer(DetailExplorer):
             options["path"] = "model"
         if "step" in values and layer != ALL:
             options["until"] = values["step"]
-        return replace(
-            embedding_spec(result, **options),
+        return spec(
+            spec(result, **options),
             notes=tuple(
                 describe_point(Key(*label), self._known, several_steps=self._several) for label in result.points.index
             ),

@@ -4,7 +4,7 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 written: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\\rho$", parse_math=True).
 """
 
-from repsim_nb.display.specs import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color
+from repsim_nb.display.specs.colors import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color
 
 from .drawing import draw, png
 from .grounded import benchmark, sensitivity, specificity

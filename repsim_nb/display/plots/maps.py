@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation
 
-from repsim_nb.display.specs import MapSpec, embedding_specs, spec
+from repsim_nb.display.specs import MapSpec, spec
 from repsim_nb.display.specs.colors import NEUTRAL
+from repsim_nb.display.specs.maps import embedding_specs
 from repsim_nb.results.embedding import Embedding
 from repsim_nb.support.labels import Choice
 

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from repsim_nb.display.specs import MatrixSpec, answers_spec, confusion_frame_spec, grid_spec, samples_specs, spec
+from repsim_nb.display.specs import MatrixSpec, spec
+from repsim_nb.display.specs.confusions import confusion_frame_spec
+from repsim_nb.display.specs.matrices import answers_spec, grid_spec, samples_specs
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.inference import NullTable
 from repsim_nb.results.probes import Probe
@@ -269,9 +271,6 @@ def confusion(
     )
     make = confusion_frame_spec if isinstance(result, pd.DataFrame) else spec
     return draw(make(result, **drop_none(by=by, title=title)), ax=ax)
-
-
-# -- the painter
 
 
 @draw.register

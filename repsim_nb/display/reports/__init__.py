@@ -4,15 +4,6 @@ from repsim_nb.support.escaping import literal  # for notebooks that write names
 
 from .baselines import compare_with_untrained, headline
 from .pages import to_html
-from .running import main, notebook_path, parse_parameters, run
+from .running import notebook_path, run
 
-__all__ = [
-    "compare_with_untrained",
-    "headline",
-    "literal",
-    "main",
-    "notebook_path",
-    "parse_parameters",
-    "run",
-    "to_html",
-]
+__all__ = ["compare_with_untrained", "headline", "literal", "notebook_path", "run", "to_html"]

@@ -104,7 +104,7 @@ def family_of(name: object) -> str | None:
 
     Examples
     --------
-    >>> from repsim_nb.display.specs import family_of
+    >>> from repsim_nb.display.specs.colors import family_of
     >>> family_of("debiased CKA"), family_of("ResNets"), family_of("CKA and PWCCA")
     ('cka', 'residual', None)
     """
