@@ -102,9 +102,9 @@ def test_every_control_makes_another_picture(explorer):
 
 def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
     explorer.controls["models"].value = ()
-    with pytest.raises(ValueError, match="choose at least one model"):
+    with pytest.raises(ValueError, match="Choose at least one model"):
         explorer.wait()
-    assert "choose at least one model" in explorer.message and explorer.png() is None
+    assert "Choose at least one model" in explorer.message and explorer.png() is None
     explorer.controls["models"].value = ("mnist-cnn-0",)
     assert len(explorer.wait().result.confusion) == 2
     explorer.controls["datasets"].value = explorer.controls["datasets"].options[:1]
@@ -123,7 +123,7 @@ def test_a_click_shows_the_images_that_were_confused(explorer):
     assert data.classes[data.targets[ids[0]]] in explorer.detail
     assert plots.png(explorer.detail_spec).startswith(b"\x89PNG")
     explorer.choose(labels[0], labels[0])
-    assert "named rightly" in explorer.wait().detail
+    assert "predicted correctly" in explorer.wait().detail
     nothing = np.argwhere(shown.confusion.to_numpy() == 0)[0]
     explorer.choose(*(labels[k] for k in nothing))
     assert "none of 18 held-out images" in explorer.wait().detail and explorer.detail_spec is None
@@ -151,7 +151,7 @@ def test_images_of_ones_own_and_texts():
     notes = rs.Dataset("notes", [f"sentence {i} <b>" for i in range(40)])
     explorer = explore_bias(sets, datasets=[photos, notes]).wait()
     explorer.choose("photos_a", "photos_a")
-    assert plots.png(explorer.wait().detail_spec).startswith(b"\x89PNG") and "named rightly" in explorer.detail
+    assert plots.png(explorer.wait().detail_spec).startswith(b"\x89PNG") and "predicted correctly" in explorer.detail
     explorer.choose("notes_a", "notes_a")
     assert "sentence" in explorer.wait().detail and "&lt;b&gt;" in explorer.detail
     bare = explore_bias(sets).wait()
@@ -159,7 +159,7 @@ def test_images_of_ones_own_and_texts():
     assert "pass datasets={'photos': its Dataset}" in bare.wait().detail.replace("&#x27;", "'")
     with pytest.raises(ValueError, match="'photos' has 39 images for 40 rows"):
         explore_bias(sets, datasets=[photos.take(range(39), "photos")])
-    with pytest.raises(ValueError, match="nothing was recorded on the data set 'drawings'"):
+    with pytest.raises(ValueError, match="there are no activations on 'drawings', only on"):
         explore_bias(sets, datasets={"drawings": photos})
     with pytest.raises(TypeError, match="datasets must be"):
         explore_bias(sets, datasets=["photos"])

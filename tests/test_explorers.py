@@ -61,7 +61,7 @@ def test_controls_by_what_they_offer():
         and e.controls["by_ten"].step == 10
     )
     for wrong in (3, "text", (5, 1), (1, "b"), [], None):
-        with pytest.raises(ValueError, match="the control 'k' must be"):
+        with pytest.raises(ValueError, match="The control 'k' must be"):
             rs.explorers.explore(figure_of, k=wrong)
     with pytest.raises(TypeError, match="takes a function first"):
         rs.explorers.explore(figure_of(1), k=[1])
@@ -293,7 +293,7 @@ def test_a_control_that_fits_no_argument_is_an_error_at_once():
             return figure_of(0)
 
         rs.explorers.explore(nothing, k=[1])
-    with pytest.raises(TypeError, match="figure_of needs 'k', and no control gives it"):
+    with pytest.raises(TypeError, match="figure_of needs 'k', and no control sets it"):
         rs.explorers.explore(figure_of)
     assert rs.explorers.explore(lambda progress: figure_of(progress), progress=[1, 2]).wait().errors == [], (
         "a control may have that name as well"

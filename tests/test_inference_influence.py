@@ -154,18 +154,22 @@ def test_of_real_models(mnist, recorded):
 def test_what_cannot_be_drawn_is_an_error(mnist):
     texts = rs.Dataset("words", ["one", "two", "three"])
     for dataset, values, says in (
-        (mnist, np.zeros(199), "has 200 images and 199 values"),
-        (texts, np.array([0.1, -0.3, 0.2]), "the inputs of 'words' are none; the rows that add most are '1', '2'"),
+        (mnist, np.zeros(199), "has 200 images, and there are 199 values"),
+        (
+            texts,
+            np.array([0.1, -0.3, 0.2]),
+            "the inputs of 'words' are not images. The rows with the largest influence are '1', '2'",
+        ),
     ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(dataset, values, most=2)
     for values, most, says in (
-        (np.full(200, np.nan), 2, "200 of 200 values are undefined"),
+        (np.full(200, np.nan), 2, "must be finite; 200 of 200 values are NaN"),
         (np.ones(200), 0, "must be an integer >= 1, the number of images to show; got 0"),
     ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(mnist, values, most=most)
-    with pytest.raises(TypeError, match="come as a Dataset"):
+    with pytest.raises(TypeError, match="needs the images as a Dataset; got ndarray"):
         rs.plots.influential(np.zeros((200, 8, 8)), np.ones(200))
 
 

@@ -13,7 +13,7 @@ from explorer_state import button, name_things, slowly, texts
 
 import repsim_nb as rs
 import repsim_nb.display.explorers
-from repsim_nb.display.explorers import model_maps
+from repsim_nb.display.explorers import map_explorer
 from repsim_nb.display.specs import MapSpec, MatrixSpec
 from repsim_nb.display.views import ScatterView
 from repsim_nb.support.errors import Stopped
@@ -126,7 +126,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
     e.controls["measure"].value = "cka"
     assert len(e.wait().view.labels) == 5 and "left out" not in e.view.subtitle and "undefined()" not in e.code()
     with pytest.raises(
-        ValueError, match="mean_cca has no value for most pairs, so that there is nothing to map: CCA of .*ranks"
+        ValueError, match="A map needs at least 3 points, and mean_cca is undefined for most pairs: CCA of .*ranks"
     ):
         rs.explorers.embedding_map(
             {f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca"
@@ -193,7 +193,7 @@ def test_what_was_compared_is_found_again(several, monkeypatch):
     first = e.result
     e.controls["kind"].value = "classical"
     assert e.wait().result.kind == "classical"
-    monkeypatch.setattr(model_maps, "compare", lambda *a, **k: pytest.fail("compared again"))
+    monkeypatch.setattr(map_explorer, "compare", lambda *a, **k: pytest.fail("compared again"))
     e.controls["kind"].value = "smacof"
     assert e.wait().result is first
     e.controls["color"].value = "architecture"
@@ -266,7 +266,7 @@ def test_too_few_layers_to_map_are_counted(rng):
     x = rs.store.Activations(
         {rs.Key("a", layer, "d", step): rng.normal(size=(20, 4)) for layer in ("one", "two") for step in (0, 1, 2)}
     )
-    with pytest.raises(ValueError, match="a map needs at least 3 points; of all layers there are 2: 'one', 'two'"):
+    with pytest.raises(ValueError, match="A map needs at least 3 points; all layers has 2: 'one', 'two'"):
         rs.explorers.embedding_map(x, layer="all layers").wait()
 
 
@@ -509,7 +509,7 @@ def test_stop_during_the_map_goes_back_to_the_one_before(several):
     e.controls["measure"].value = slow
     time.sleep(0.2)
     click(e, 0, 1)
-    assert "A new map is being made" in e.detail and e.busy
+    assert "A new map is being computed" in e.detail and e.busy
     e.stop()
     assert (
         e.values()["measure"] == "cka"
@@ -532,7 +532,7 @@ def test_stop_reaches_the_map_itself(several, monkeypatch, part):
     of leaving it to run unseen.
     """
     e, at, ended = rs.explorers.embedding_map(several, measure="cka").wait(), threading.Event(), threading.Event()
-    home, name = (model_maps.embedding, "mds") if part == "map" else (model_maps.inference, "chance_values")
+    home, name = (map_explorer.embedding, "mds") if part == "map" else (map_explorer.inference, "chance_values")
     make = getattr(home, name)
 
     def stopped_midway(*given, progress, **options):
@@ -573,7 +573,7 @@ def test_stop_during_the_detail_leaves_the_map(several):
 
 
 def test_a_failed_detail_is_a_sentence_and_the_map_stays(steps, monkeypatch):
-    monkeypatch.setattr(model_maps, "spec", lambda *a: 1 / 0)
+    monkeypatch.setattr(map_explorer, "spec", lambda *a: 1 / 0)
     click(steps, 0, 7)
     with pytest.raises(ZeroDivisionError):
         steps.wait()
@@ -711,7 +711,8 @@ def test_bad_choices_teach(several, trained, rng):
     with pytest.raises(
         ValueError,
         match=(
-            r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose: x.where\(dataset='mnist/test"
+            r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose one: "
+            r"x.where\(dataset='mnist/test"
         ),
     ):
         rs.explorers.embedding_map(several | other)
@@ -727,9 +728,11 @@ def test_bad_choices_teach(several, trained, rng):
     ):
         with pytest.raises(ValueError, match=sentence):
             rs.explorers.embedding_map(several, **options)
-    with pytest.raises(ValueError, match="attributes have no row for 'c'; they have rows for 'a', 'b'"):
+    with pytest.raises(
+        ValueError, match="attributes must have one row for each model; there is none for 'c', only for 'a', 'b'"
+    ):
         rs.explorers.embedding_map(trained, attributes={"a": {"k": 1}, "b": {"k": 2}})
-    with pytest.raises(ValueError, match="one row a model; 'a' has several"):
+    with pytest.raises(ValueError, match="one row for each model; 'a' has several"):
         rs.explorers.embedding_map(trained, attributes=pd.DataFrame({"k": [1, 2, 3, 4]}, index=["a", "a", "b", "c"]))
     uneven = {"a/h": rng.normal(size=(9, 2)), "b/h": rng.normal(size=(9, 2)), "c/h": rng.normal(size=(8, 2))}
     e = rs.explorers.embedding_map(uneven)
@@ -743,7 +746,9 @@ def test_one_attribute_may_be_a_series_or_a_value_a_model(recorded):
     for given, name in ((kinds, "attribute"), (pd.Series(kinds, name="kind"), "kind")):
         e = rs.explorers.embedding_map(recorded, attributes=given, color=name).wait()
         assert [entry[0] for entry in e.view.legend[0][1]] == ["cnn", "mlp"]
-    with pytest.raises(TypeError, match="attributes are a DataFrame with a row a model, or {model: value}; got list"):
+    with pytest.raises(
+        TypeError, match="attributes must be a DataFrame with one row for each model, or {model: value}; got list"
+    ):
         rs.explorers.embedding_map(recorded, attributes=[1, 2, 3])
     with pytest.raises(ValueError, match="arrays of several models are called 'model/layer'"):
         rs.explorers.embedding_map({name: np.eye(5) for name in "abc"})

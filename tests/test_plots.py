@@ -93,7 +93,7 @@ def test_a_heatmap_says_what_it_shows(pair):
     )
     assert ax.get_ylabel() == "layer of mnist-cnn-0" and ax.get_xlabel() == "layer of mnist-mlp-0"
     assert ax.get_title() == "cka: mnist-cnn-0 × mnist-mlp-0\nmnist/test[n=200,seed=0], n = 200"
-    assert ax.images[0].get_clim() == (0, 1) and len(ax.texts) == 20 and bar(ax) == "unlike  ←  cka  →  alike"
+    assert ax.images[0].get_clim() == (0, 1) and len(ax.texts) == 20 and bar(ax) == "dissimilar  ←  cka  →  similar"
 
 
 def test_bright_is_alike_whichever_way_a_measure_counts(pair):
@@ -101,7 +101,7 @@ def test_bright_is_alike_whichever_way_a_measure_counts(pair):
         image = plots.heatmap(rs.compare(name, pair[0])).images[0]
         shown = image.cmap(image.norm(image.get_array()))[..., :3].mean(-1)
         assert shown[0, 0] == shown.max() and shown[0, 4] < shown[0, 1]
-    assert bar(plots.heatmap(rs.compare("procrustes", pair[0]))) == "alike  ←  procrustes  →  unlike"
+    assert bar(plots.heatmap(rs.compare("procrustes", pair[0]))) == "similar  ←  procrustes  →  dissimilar"
 
 
 def test_masked_cells_are_left_open_and_counted(pair):

@@ -63,7 +63,7 @@ def test_redraw_click_and_images(page_with_bias):
     )
     idle(page)
     choose_by_keys(page, 0, 0)
-    page.get_by_text("named rightly").wait_for()
+    page.get_by_text("predicted correctly").wait_for()
     assert page.locator(".jp-OutputArea img.widget-image:visible, .jp-OutputArea .widget-image:visible").count() >= 1, (
         "the images of the cell"
     )

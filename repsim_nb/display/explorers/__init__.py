@@ -1,6 +1,6 @@
-"""Explorers: controls next to a picture that redraws itself.
+"""Explorers: controls next to a picture that is drawn again when a control changes.
 
-`explore` makes one of any function; the others are ready-made.
+`explore` makes an explorer for any function that draws; the others are ready-made.
 """
 
 from .base import Explorer

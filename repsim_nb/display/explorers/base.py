@@ -1,17 +1,14 @@
-"""What every explorer is: controls, a picture, and a worker between them.
+"""The base of all explorers: controls, a picture, and a worker that draws in the background.
 
-An explorer draws in the background, so that a control can be changed again at once; only the last request counts. It
-shows its progress, can be stopped, shows an error where the picture would be, and hands out the code that makes the
-same picture.
+A control can be changed again before its picture is there: only the last request is drawn. An explorer shows its
+progress, can be stopped, shows an error in place of the picture, and returns the code that makes the same picture.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import html
 import inspect
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,39 +23,57 @@ from repsim_nb.support.progress import Tick
 
 from . import saved
 from .kernel import call_later
+from .panel import Panel
 from .worker import Worker
 
-# s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
+# seconds that a cell of a live notebook waits for its first picture: its kernel receives no click in that time
 FIRST_PICTURE_TIMEOUT = 3
 Drawing = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
 
 
-class Explorer(widgets.VBox):
-    """Controls and the picture that they ask for, drawn in the background.
+class Explorer(Panel):
+    """Controls and a picture that is drawn again whenever a control changes.
 
-    `explore` makes one of a function; `comparison`, `model_pair`, `embedding_map` and `dataset_bias` are ready-made. A
-    cell that ends with an explorer shows it.
+    A notebook cell that ends with an explorer shows it. Usually an explorer comes from a function: `explore` makes one
+    for any function that draws, and `comparison`, `model_pair`, `embedding_map` and `dataset_bias` are ready-made.
+
+    Parameters
+    ----------
+    draw : function
+        `draw(**values)` with the values of the controls returns a matplotlib Figure or a result, such as a Comparison.
+        If it has a parameter `progress` that is not a control, it gets a function that reports progress and raises an
+        exception after `stop`.
+    controls : {name: Widget}
+        The controls, each with a `value`.
+    code : function
+        `code(**values)` with the values of the widgets returns the Python code that makes the same picture.
+    objects : {name: {label: object}}, optional
+        The objects behind the labels of a drop-down: `draw` gets the object of the selected label.
 
     Attributes
     ----------
     controls : dict of str to Widget
-        By name. To set the `value` of one draws again.
+        The controls by name. Set the `value` of a control to draw again.
     result : object
-        What the last drawing returned.
+        What `draw` returned for the last picture.
     spec : FigureSpec or None
-        What is shown; None if there is no picture.
+        What the picture shows; None if there is no picture.
     view : DOMWidget
-        The widget that shows it, such as a `MatrixView`.
+        The widget that shows the picture, such as a `MatrixView`.
     message : str
         HTML in place of the picture, such as an error; "" if there is a picture.
     status : str
-        What is being done, or was done last.
+        What is being computed, or was done last.
     progress : float or None
-        The fraction that is done, from 0 to 1; None if that is not known.
+        The fraction that is done, from 0 to 1; None if it is not known.
     busy : bool
-        Whether something is computed that `stop` would end.
+        Whether something is being computed that `stop` would end.
     errors : list of Exception
-        Of failed drawings, oldest first.
+        The errors of failed drawings, oldest first.
+
+    Notes
+    -----
+    Pictures are drawn in a thread. If controls change faster than pictures are drawn, only the last request is drawn.
 
     Examples
     --------
@@ -73,8 +88,6 @@ class Explorer(widgets.VBox):
     rs.plots.heatmap(rs.compare('procrustes', a, b, on_undefined='mask'));
     """
 
-    children: Any  # of ipywidgets, which has no types
-
     def __init__(
         self,
         draw: Callable[..., Any],
@@ -83,9 +96,10 @@ class Explorer(widgets.VBox):
         *,
         objects: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        super().__init__(controls)
         self._draw, self._code, self._objects = draw, code, dict(objects or {})
         self._ticks = "progress" not in controls and "progress" in (parameters(draw) or ())
-        self.controls, self.errors = dict(controls), list[BaseException]()
+        self.errors = list[BaseException]()
         self.result: Any = None
         self.spec: FigureSpec | None = None
         self._image: bytes | None = None  # of a spec that has no view of its own
@@ -94,68 +108,32 @@ class Explorer(widgets.VBox):
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
         self._displayed = self._delivered = False
-        self._on_first_picture: Callable[[], None] | None = None  # where a notebook did not wait
-        self._last_report = 0.0
+        self._on_first_picture: Callable[[], None] | None = None  # if the cell did not wait
         self._worker = Worker(self._report)
-        # a message lies over the picture, whose place stays open: the page never jumps
-        on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}
-        self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
-        self._picture = widgets.Image(format="png", layout=on_one_spot)
-        self._views: dict[Any, Any] = {MatrixView: self._matrix, ScatterView: self._scatter}
-        self.view: widgets.DOMWidget = self._picture
-        self._message = widgets.HTML(layout=on_one_spot)
-        columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}
-        self._stage = widgets.GridBox(layout={**columns, "justify_items": "flex-start", "align_items": "flex-start"})
-        self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
-        self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
-        self._stop = _button("Stop", "stop", "Stop what is being computed", "90px", disabled=True)
-        self._keep = _button("Keep picture", "camera", "Put this picture into the saved notebook", "130px")
-        self._show_code = widgets.ToggleButton(
-            description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
-        )
-        self._listing = widgets.HTML(layout={"display": "none"})
         self._stop.on_click(lambda _: self.stop())
         self._keep.on_click(lambda _: self.snapshot())
         self._show_code.observe(lambda _: self._list_code(), "value")
         for control in self.controls.values():
             control.observe(lambda _: self._request(), "value")
-        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px")
-        super().__init__(
-            [
-                widgets.Box(list(self.controls.values()), layout=row),
-                self._stage,
-                widgets.Box([self._keep, self._show_code, self._stop, self._bar, self._status], layout=row),
-                self._listing,
-            ]
-        )
         self._request()
 
     def values(self) -> dict[str, Any]:
-        """Return the present values of the controls, by name."""
+        """Return the current values of the controls.
+
+        Returns
+        -------
+        dict of str to object
+            The value of each control by name, as `draw` gets it.
+
+        Examples
+        --------
+        >>> rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6]).values()
+        {'n': 5}
+        """
         return {
             name: self._objects.get(name, {}).get(control.value, control.value)
             for name, control in self.controls.items()
         }
-
-    @property
-    def message(self) -> str:
-        """HTML in place of the picture; "" if there is a picture."""
-        return self._message.value if self._message in self._stage.children else ""
-
-    @property
-    def status(self) -> str:
-        """What is being done, or was done last."""
-        return self._status.value
-
-    @property
-    def progress(self) -> float | None:
-        """How far it is, from 0 to 1; None if that is not known."""
-        return None if self._bar.layout.display == "none" else self._bar.value
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is computed that `stop` would end."""
-        return not self._stop.disabled
 
     def wait(self, timeout: float | None = None) -> Explorer:
         """Wait until the last request is drawn.
@@ -163,19 +141,29 @@ class Explorer(widgets.VBox):
         Parameters
         ----------
         timeout : float, optional
-            Seconds.
+            The longest time to wait, in seconds; None waits without a limit.
 
         Returns
         -------
         Explorer
-            This one.
+            The explorer itself.
 
         Raises
         ------
-        Exception
-            What the drawing raised.
         TimeoutError
-            If it takes longer than `timeout`. An interrupt stops the drawing.
+            If the picture takes longer than `timeout`.
+        Exception
+            The error of the drawing, if it failed.
+
+        Notes
+        -----
+        A KeyboardInterrupt stops the drawing.
+
+        Examples
+        --------
+        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
+        >>> explorer.wait().spec.row_labels
+        ('x',)
         """
         try:
             self._worker.join(timeout)
@@ -187,18 +175,48 @@ class Explorer(widgets.VBox):
         return self
 
     def code(self) -> str:
-        """Return the Python code that makes the picture of the present controls."""
+        """Return Python code that makes the picture for the current values of the controls.
+
+        Returns
+        -------
+        str
+            The code. It uses the names that objects have in the notebook.
+
+        Examples
+        --------
+        >>> x = rs.from_arrays({f"{model}/fc": np.eye(9)[:, :4] for model in "ab"})
+        >>> print(rs.explorers.comparison(x, measure="cka").code().splitlines()[-1])
+        rs.plots.heatmap(rs.compare('cka', a, b, on_undefined='mask'));
+        """
         return self._code(**{name: control.value for name, control in self.controls.items()})
 
     def stop(self) -> None:
-        """Stop what is being computed: the picture before stays, and the controls go back to what it shows.
+        """Stop the computation and go back to the picture before.
 
-        Nothing happens if nothing is being computed.
+        The controls go back to the values of that picture. If nothing is being computed, nothing changes.
+
+        Examples
+        --------
+        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
+        >>> explorer.stop()
+        >>> explorer.busy
+        False
         """
         self._worker.stop(after=self._after_stop)
 
     def snapshot(self) -> None:
-        """Put the present picture into the notebook's file, for readers without a running explorer."""
+        """Put the current picture into the output of the cell, so that the saved notebook shows it.
+
+        Save the notebook afterwards. The attribute `status` shows whether there was a picture to put there. An
+        explorer needs to be shown by a cell first.
+
+        Examples
+        --------
+        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
+        >>> explorer.wait().snapshot()
+        >>> explorer.status
+        'only an explorer shown by a cell of its own can keep its picture'
+        """
         if self.png() is None:
             self._status.value = "there is no picture to keep"
         elif not self._displayed:
@@ -208,12 +226,24 @@ class Explorer(widgets.VBox):
             self._status.value = "picture kept: save the notebook"
 
     def png(self) -> bytes | None:
-        """Return the present picture as a PNG file; None if there is none, or an error in its place."""
+        """Return the current picture as a PNG file.
+
+        Returns
+        -------
+        bytes or None
+            The content of the file; None if there is no picture, or an error in its place.
+
+        Examples
+        --------
+        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
+        >>> explorer.wait().png()[1:4]
+        b'PNG'
+        """
         shown, image = self._worker.call_locked(lambda: (self.spec, self._image))
         return image if image is not None or shown is None else plots.png(shown)
 
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
-        """Have a change of this trait answered between deliveries, unless the picture that it is about was replaced."""
+        """Call `call` when this trait of a view changes, unless its picture was replaced in the meantime."""
 
         def answer() -> None:
             if view.is_late:
@@ -224,11 +254,11 @@ class Explorer(widgets.VBox):
         view.observe(lambda _: self._worker.call_locked(answer), trait)
 
     def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
-        """What is shown of a result with these values of the controls."""
+        """Return the spec of a result with these values of the controls."""
         if spec.dispatch(type(result)) is spec.dispatch(object):
             raise TypeError(
-                "draw must return a figure or a result, such as a Comparison or an Embedding;"
-                f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}"
+                "The function to explore must return a figure or a result, such as a Comparison or an Embedding;"
+                f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}."
             )
         return spec(result)
 
@@ -262,17 +292,11 @@ class Explorer(widgets.VBox):
         self._going_back = True
         try:
             for name, value in self._shown_values.items():
-                with contextlib.suppress(traitlets.TraitError):  # a widget of the user's own may not take it any more
+                with contextlib.suppress(traitlets.TraitError):  # a user's own widget may refuse it now
                     self.controls[name].value = value
         finally:
             self._going_back = False
         self._list_code()
-
-    def _report(self, done: int, total: int, text: str) -> None:
-        now = time.monotonic()
-        if now - self._last_report > 0.1:
-            self._last_report = now
-            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(text)
 
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         if drawn is None:
@@ -282,7 +306,7 @@ class Explorer(widgets.VBox):
             self.spec = self._image = None
         else:
             result, shown, image = drawn
-            self.view = self._views.get(VIEWS.get(type(shown)), self._picture)
+            self.view = self._views.get(type(shown), self._picture)
             if image is None:
                 self.view.show(shown)
             else:
@@ -296,31 +320,8 @@ class Explorer(widgets.VBox):
             self._on_first_picture()
             self._on_first_picture = None
 
-    def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
-        """A picture; or a message, over the place of the picture before."""
-        before = [w for w in self._stage.children if w is not self._message]
-        for widget in before:
-            widget.layout.visibility = "hidden"
-        if picture is None:
-            self._message.value = message
-            self._stage.children = [*before, self._message]
-        else:
-            picture.layout.visibility = None
-            self._stage.children = [picture]
-
-    def _busy(self, busy: bool, status: str) -> None:
-        self._stop.disabled, self._status.value = not busy, status
-        self._last_report = 0.0  # the first word of new work is shown whenever the last one was
-        if not busy:
-            self._bar.layout.display, self._bar.value = "none", 0
-
     def _list_code(self) -> None:
-        self._listing.value = (
-            f"<pre style='margin:4px 0;user-select:all'>{html.escape(self.code())}</pre>"
-            if self._show_code.value
-            else ""
-        )
-        self._listing.layout.display = "" if self._show_code.value else "none"
+        self._write_listing(self.code() if self._show_code.value else "")
 
     # -- showing it
 
@@ -330,13 +331,25 @@ class Explorer(widgets.VBox):
         return f"Explorer: {'there was no picture yet when this was saved' if self.spec is None else repr(self.result)}"
 
     def bundle(self) -> dict[str, Any]:
-        """Return what a notebook saves of the explorer, by MIME type: the widget, its picture, a line of text."""
+        """Return what a notebook saves of the explorer, by MIME type.
+
+        Returns
+        -------
+        dict of str to object
+            The widget, its picture as "image/png" if there is one, and a line of text as "text/plain".
+
+        Examples
+        --------
+        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
+        >>> "image/png" in explorer.wait().bundle()
+        True
+        """
         bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
         image = self.png()
         return bundle | ({} if image is None else {"image/png": base64.b64encode(image).decode()})
 
     def _put(self, *, update: bool) -> None:
-        """The explorer's two outputs: itself with its picture, and what stands there when it cannot run any more."""
+        """Display two outputs: the explorer with its picture, and what replaces it when it no longer runs."""
         from IPython.display import display
 
         display(self.bundle(), raw=True, display_id=self._display_id, update=update)
@@ -348,10 +361,10 @@ class Explorer(widgets.VBox):
         )
 
     def _ipython_display_(self) -> None:
-        """The cell waits for the first picture, so that a saved notebook or a report holds it.
+        """Wait for the first picture, so that a saved notebook or a report contains it, and display the explorer.
 
-        Where a person is at the notebook it waits for FIRST_PICTURE_TIMEOUT seconds only, so that Stop and the
-        controls work; the picture is put there when it comes.
+        In a live notebook the cell waits for at most FIRST_PICTURE_TIMEOUT seconds, so that Stop and the controls
+        work. The picture is put there when it comes.
         """
 
         def finish(timeout: float | None) -> bool:
@@ -375,12 +388,8 @@ class Explorer(widgets.VBox):
             self._put(update=True)
 
 
-def _button(text: str, icon: str, tooltip: str, width: str, *, disabled: bool = False) -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": width}, disabled=disabled)
-
-
 def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """Return the parameters of a function by name; None if it cannot be asked for them."""
+    """Return the parameters of a function by name; None if they cannot be read."""
     try:
         return inspect.signature(draw).parameters
     except ValueError:  # some functions written in C

@@ -1,4 +1,4 @@
-"""The code that makes the same picture: names that the notebook's user gave, measures and choices as Python."""
+"""The code that makes the same picture: names in the notebook, and measures and choices as Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 
 def name_of(thing: Any) -> str | None:
-    """The name that the notebook's user gave to an object."""
+    """Return the shortest name of an object in the notebook; None if it has none."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -26,7 +26,7 @@ def name_of(thing: Any) -> str | None:
 
 
 def measure_code(measure: measures.Measure) -> str:
-    """A measure as code: its short name, the notebook's name for it, or what makes it."""
+    """Return a measure as code: its short name, its name in the notebook, or the call that makes it."""
     short = measures.short_name(measure)
     if measures.ALL.get(short) == measure:
         return repr(short)
@@ -36,7 +36,7 @@ def measure_code(measure: measures.Measure) -> str:
 
 
 def activations_code(source: Mapping[Any, Any]) -> tuple[str, list[str]]:
-    """The name of the activations that an explorer was given, and the first lines of its code."""
+    """Return the name of the activations that an explorer was given, and the first lines of its code."""
     name = name_of(source)
     lines = ["import repsim_nb as rs"]
     if name is None:
@@ -46,22 +46,22 @@ def activations_code(source: Mapping[Any, Any]) -> tuple[str, list[str]]:
 
 
 def where_code(name: str, fields: Mapping[str, Any]) -> str:
-    """Code that chooses activations by their fields."""
+    """Return code that selects activations by their fields."""
     return f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
 
 
 def to_activations(xs: Any) -> Activations:
-    """What an explorer was given, by key; TypeError if it is no mapping."""
+    """Return what an explorer was given as Activations; raise TypeError if it is not a mapping."""
     if not isinstance(xs, Mapping):
         raise TypeError(
-            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
-            f" {type(xs).__name__}"
+            "The explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
+            f" {type(xs).__name__}."
         )
     return xs if isinstance(xs, Activations) else from_arrays(xs)
 
 
 def get_or_make(cache: dict[Name, Value], key: Name, make: Callable[[], Value]) -> Value:
-    """What was made before for this key, or what `make` returns: nobody waits twice."""
+    """Return the value in the cache for this key; make it if there is none."""
     if key not in cache:
         cache[key] = make()
     return cache[key]

@@ -1,4 +1,4 @@
-"""`dataset_bias`: from which model and data set features came, and what a probe confused."""
+"""`dataset_bias`: a probe that predicts the model and data set of features, and the images that it confuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, to_activations, where_code
 from .detail import Detail, DetailExplorer
 
-SHOWN = 12  # images of a cell
+SHOWN = 12  # images for a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
 PROBES = {"linear SVM": "linear", "SVM with a Gaussian kernel": "rbf"}
 GROUPS = {"data set": "dataset", "model": "model"}
@@ -45,9 +45,10 @@ def dataset_bias(
     n: int | None = 300,
     seed: int = 0,
 ) -> Explorer:
-    """Explore whether a probe can tell which model a feature came from, and on which data.
+    """Explore whether a probe can predict the model and the data set of features.
 
-    Choose models, data sets, layer and scaling; click a cell for the images that were confused.
+    Controls select models, data sets, layer, scaling and probe. Click a cell of the confusion matrix for the images
+    that were confused.
 
     Parameters
     ----------
@@ -55,28 +56,38 @@ def dataset_bias(
         Activations of several models, several data sets or both: `rs.record(models, a) | rs.record(models, b)`, or a
         Store. Row i of a data set is image i for every model.
     datasets : {name: Dataset} or iterable of Dataset, optional
-        What they were recorded on, to show images. None loads those that `rs.load_dataset` knows.
+        The data sets that were recorded, to show their images. None loads those with a name that `rs.load_dataset`
+        accepts.
     layer : str, optional
-        The first choice; None is the last before the output that all have in one width.
+        The layer that is selected first. None takes the last layer before the output that has the same width in all
+        sets.
     scaling : "pooled", "per_set" or None
-        As for `probes.dataset_bias`.
+        The scaling of features that is selected first; see `probes.dataset_bias`.
     probe : "linear" or "rbf"
-        As for `probes.dataset_bias`.
+        The kernel of the support vector machine that is selected first; see `probes.dataset_bias`.
     group : "dataset" or "model"
-        What rows are grouped by.
+        How the rows of the confusion matrix are grouped at first.
     n : int, optional
-        At most so many images of each data set; None takes all.
+        The largest number of images of each data set, at least 4; None takes all.
     seed : int
-        Seed of the images that are drawn.
+        The seed of the random choice of images.
 
     Returns
     -------
     Explorer
+        The explorer. Its `result` is a DatasetProbe.
 
     Raises
     ------
+    TypeError
+        If `xs` is not a mapping, or an item of `datasets` is not a Dataset.
     ValueError
-        Before anything is drawn: for a single set, several steps or pools, an unknown choice.
+        If there is a single set, there are several steps or pools, no layer was recorded for all sets, a choice is
+        unknown, or a data set does not fit its recording.
+
+    Notes
+    -----
+    A set is one model on one data set. The probe predicts the set of each held-out image from its features.
 
     Examples
     --------
@@ -136,7 +147,7 @@ def dataset_bias(
 
 
 def _datasets_by_name(datasets: Any, xs: Activations) -> dict[str, Dataset]:
-    """The data sets whose images can be shown, by the name that keys have."""
+    """Return the data sets whose images can be shown, by the name in the keys."""
     datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     values = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
     for one in values:
@@ -146,25 +157,27 @@ def _datasets_by_name(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     names = {key.dataset: key for key in xs}
     if strange := [name for name in found if name not in names]:
         raise ValueError(
-            f"nothing was recorded on the data set {join_names(strange, 3)} given with the activations; there are"
-            f" {join_names(names)}"
+            f"datasets must be those that were recorded; there are no activations on {join_names(strange, 3)}, only on"
+            f" {join_names(names)}."
         )
-    sizes = {name: len(xs[key]) for name, key in names.items()}  # one of each: a store opens a file at every look
+    sizes = {
+        name: len(xs[key]) for name, key in names.items()
+    }  # one array of each: a store opens a file for every array
     for name, one in found.items():
         if len(one) != sizes[name]:
             raise ValueError(
-                f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]}"
-                " rows"
+                f"Row i of a recording must be image i of its data set; '{name}' has {len(one)} images for"
+                f" {sizes[name]} rows."
             )
     for name in names:
         one = load_named(name) if name not in found else None
-        if one is not None and len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
+        if one is not None and len(one) == sizes[name]:  # otherwise it is another set with that name, or a part of it
             found[name] = one
     return found
 
 
 class _DatasetBiasExplorer(DetailExplorer):
-    hint = "Click a cell for the images of the row's set that were taken for the column's."
+    hint = "Click a cell for the images of the row's set that the probe assigned to the column's set."
 
     def __init__(
         self,
@@ -219,8 +232,8 @@ class _DatasetBiasExplorer(DetailExplorer):
     ) -> DatasetProbe:
         if not models or not datasets:
             raise ValueError(
-                f"choose at least one {'model' if not models else 'data set'}, and two sets in all (hold Ctrl or"
-                " Shift to choose several)"
+                f"Choose at least one {'model' if not models else 'data set'}, and two sets in total. Hold Ctrl or"
+                " Shift to choose several."
             )
 
         def make() -> DatasetProbe:
@@ -232,7 +245,7 @@ class _DatasetBiasExplorer(DetailExplorer):
         return get_or_make(self._probes, (models, datasets, layer, scaling, probe), make).order_by(group)
 
     def choose(self, row: str, column: str) -> None:
-        """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
+        """Show the images of a cell, like a click on it; row, column: its labels in the picture."""
         self.wait()
         labels = list(self.result.labels())
         self._matrix.press([labels.index(check_name("set", one, labels)) for one in (row, column)])
@@ -257,7 +270,7 @@ class _DatasetBiasExplorer(DetailExplorer):
         """Return the text on a cell, and its first images."""
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused_samples(row, column), int((shown.predictions["true"] == row).sum())
-        what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"
+        what = "predicted correctly" if row == column else f"predicted as <b>{html.escape(labels[column])}</b>"
         text = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"
         if not len(ids):
             return text + ".", None

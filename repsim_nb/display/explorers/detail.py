@@ -1,4 +1,4 @@
-"""What explorers share that show a detail below their picture when something is clicked in it."""
+"""The base of explorers that show a detail below their picture after a click."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from repsim_nb.support.progress import Tick
 from .base import Explorer
 from .saved import explain
 
-Detail = tuple[str, FigureSpec | None]  # HTML, and what is shown below it
+Detail = tuple[str, FigureSpec | None]  # HTML, and the picture below it
 
 
 class DetailExplorer(Explorer):
     """An explorer with a detail below its picture: a text, and a picture if there is one.
 
-    The detail is computed in the background, as the picture is: the last request counts, and Stop ends it. A subclass
-    computes what a click asks for (`_ask`), and says how to ask again (`hint`, a sentence).
+    The detail is computed in the background, like the picture: only the last request is computed, and Stop ends it. A
+    subclass computes the detail of a click with `_ask`, and its `hint` is a sentence on what to click.
 
     Attributes
     ----------
     detail : str
         HTML below the picture.
     detail_spec : FigureSpec or None
-        What is shown below that text.
+        The picture below that text; None if there is none.
     """
 
     hint = ""
@@ -42,7 +42,7 @@ class DetailExplorer(Explorer):
         self._detail_image = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
         self.detail_spec: FigureSpec | None = None
         self._detail_error: BaseException | None = None
-        self._unfinished = False  # whether what is chosen waits for its detail
+        self._unfinished = False  # whether the detail of the last click is not there yet
         self._say(f"<i>{self.hint}</i>")
         super().__init__(draw, controls, code)
         self.children = (*self.children, self._detail, self._below)
@@ -53,13 +53,14 @@ class DetailExplorer(Explorer):
         return self._detail.value
 
     def wait(self, timeout: float | None = None) -> Explorer:
-        """Until picture and detail are there; raises what the last of them raised."""
+        """Wait until the picture and the detail are there; raise the error of the one that failed."""
         super().wait(timeout)
         if self._detail_error is not None:
             raise self._detail_error
         return self
 
     def _say(self, text: str, shown: FigureSpec | None = None, *, unfinished: bool = False) -> None:
+        """Show a text (HTML) and a picture below the explorer's own picture."""
         views = []
         if isinstance(shown, MatrixSpec):
             self._detail_matrix.show(shown)
@@ -72,13 +73,13 @@ class DetailExplorer(Explorer):
         self.detail_spec, self._detail_error, self._unfinished = shown, None, unfinished
 
     def _is_being_replaced(self, event: str = "A new picture is being computed: click a cell of that one") -> bool:
-        """Return whether what was clicked is about to be replaced, and write so."""
+        """Return whether the picture that was clicked is being replaced, and show that."""
         if self._drawing:
             self._say(f"<i>{event}, or press Stop to go back to this one.</i>", unfinished=True)
         return self._drawing
 
     def _ask(self, text: str, job: Callable[[Tick], Detail], status: str) -> None:
-        """Compute a detail.  text: what stands there meanwhile."""
+        """Compute a detail; text: what is shown in the meantime."""
 
         def begin() -> None:
             self._say(text, unfinished=True)
@@ -98,5 +99,5 @@ class DetailExplorer(Explorer):
             self.errors.append(error)
             self._say(explain(error))
             self._detail_error = error
-        elif self._unfinished:  # else the choice was taken back, or something else was asked for
+        elif self._unfinished:  # otherwise the choice was undone, or replaced by another
             self._say(*detail)

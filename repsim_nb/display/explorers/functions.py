@@ -1,4 +1,4 @@
-"""`explore`: an explorer of any function that draws."""
+"""`explore`: an explorer for any function that draws."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .base import Explorer, parameters
 
 
 def _control(name: str, choice: Any) -> widgets.Widget:
+    """Return the widget for the choices of an argument."""
     style: dict[str, Any] = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
     if isinstance(choice, widgets.Widget):
         return choice
@@ -32,13 +33,13 @@ def _control(name: str, choice: Any) -> widgets.Widget:
         kind = widgets.IntSlider if whole else widgets.FloatSlider
         return kind(value=choice[0], min=choice[0], max=choice[1], step=step, continuous_update=False, **style)
     raise ValueError(
-        f"the control '{name}' must be a list or dict (drop-down), (low, high) or (low, high, step) (slider), or True /"
-        f" False (tick); got {choice!r}"
+        f"The control '{name}' must be a list or dict (drop-down), (low, high) or (low, high, step) (slider), or"
+        f" True or False (check box); got {choice!r}."
     )
 
 
 def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None:
-    """Whether these controls fit is known before anything is drawn."""
+    """Raise TypeError if the controls do not fit the arguments of the function, before anything is drawn."""
     called, known = getattr(draw, "__name__", "draw"), parameters(draw)
     if known is None:
         return
@@ -51,33 +52,36 @@ def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None
             )
     for name in by_name:
         if known[name].default is inspect.Parameter.empty and name not in controls and name != "progress":
-            raise TypeError(f"{called} needs '{name}', and no control gives it: explore({called}, {name}=[...])")
+            raise TypeError(
+                f"{called} needs '{name}', and no control sets it. Pass one: explore({called}, {name}=[...])."
+            )
 
 
 def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
-    """Explore any function that draws: controls for its arguments, and the picture that it returns.
+    """Explore a function that draws, with a control for each of its arguments.
 
     Parameters
     ----------
     draw : function
-        draw(**values) returns a matplotlib Figure, or a result that `rs.spec` knows, such as a Comparison or an
-        Embedding. If it has a parameter `progress`, it gets a function (done, total): pass it on to `compare` or
-        `record`, and the explorer shows how far it is and can stop it midway.
+        `draw(**values)` returns a matplotlib Figure, or a result that `rs.spec` accepts, such as a Comparison or an
+        Embedding. If it has a parameter `progress`, pass that on to `rs.compare` or `rs.record`: then the explorer
+        shows progress and can stop the function before its end.
     **controls
-        One for each argument: a list or {label: value} is a drop-down, (low, high) or (low, high, step) a slider, True
-        or False a tick, a widget itself.
+        The choices for each argument, by name. A list or {label: value} is a drop-down, (low, high) or (low, high,
+        step) is a slider, True or False is a check box. An ipywidgets widget is used as it is.
 
     Returns
     -------
     Explorer
-        It draws again at every change.
+        It calls `draw` again whenever a control changes.
 
     Raises
     ------
     TypeError
-        If `draw` is no function, has no parameter of a control, or needs an argument that no control gives.
+        If `draw` is not a function, does not take an argument with the name of a control, or needs an argument that no
+        control sets.
     ValueError
-        If a control is none of the above.
+        If the choices for an argument have none of these forms.
 
     Examples
     --------
@@ -91,7 +95,7 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
     ('noisy(amount=0.1)', ('x', 'noisy'))
     """
     if not callable(draw):
-        raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}")
+        raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}.")
     _check_arguments(draw, controls)
     objects = {
         name: _with_labels(choice)
@@ -114,7 +118,7 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
 
 
 def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
-    """Only values that print as Python and compare as one thing; a drop-down can hold these themselves."""
+    """Return whether all values can be options of a drop-down: they print as Python and compare as one value."""
     return all(
         isinstance(value, (str, int, float, bool, type(None)))
         for value in (choice.values() if isinstance(choice, dict) else choice)
@@ -122,6 +126,7 @@ def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
 
 
 def _with_labels(choice: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    """Return the choices with a label for each."""
     return (
         choice
         if isinstance(choice, dict)

@@ -1,4 +1,4 @@
-"""What a thread asks of the kernel that runs the notebook."""
+"""Calls from a thread into the kernel that runs the notebook."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 def call_later(call: Callable[[], None]) -> Callable[[], None] | None:
-    """Return what any thread may call to have `call` called by the kernel as a part of this cell.
+    """Return a function for any thread that lets the kernel run `call` as a part of this cell.
 
-    It is None if the kernel works on nothing but the cell. Whoever runs a notebook unattended (papermill, nbconvert)
-    tells the kernel that nobody can be asked for input.
+    It is None if the kernel runs nothing but the cell: without a kernel, and if the notebook runs unattended. papermill
+    and nbconvert do not allow input, which shows that nobody is there.
     """
     try:
         from IPython import get_ipython
@@ -25,7 +25,7 @@ def call_later(call: Callable[[], None]) -> Callable[[], None] | None:
         return None
 
     def soon() -> None:
-        with contextlib.suppress(RuntimeError):  # the kernel is going
+        with contextlib.suppress(RuntimeError):  # the kernel is shutting down
             loop.call_soon_threadsafe(call, context=context)
 
     return soon

@@ -1,4 +1,4 @@
-"""The comparison explorer: layers of one model against layers of another, and the detail of a pair."""
+"""`comparison`: layers of one model against layers of another, and the detail of a pair."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .code import activations_code, get_or_make, measure_code, to_activations, w
 from .detail import Detail, DetailExplorer
 
 DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
-NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second a layer
+NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second for each layer
 
 
 def comparison(
@@ -41,30 +41,36 @@ def comparison(
 ) -> Explorer:
     """Explore the layers of one model against the layers of another.
 
-    Choose both models and the measure; click a cell for the detail of that pair of layers.
+    Controls select both models and the measure. Click a cell for the details of that pair of layers.
 
     Parameters
     ----------
     xs : {Key or str: array (n, ...)}
-        Activations of the same samples: what `rs.record` returns, a Store, or {"model/layer": array}.
+        Activations on the same n samples: what `rs.record` returns, a Store, or {"model/layer": array}.
     dataset : str or Dataset, optional
-        What they were recorded on, or its name: then the detail sorts samples by class.
+        The data set that was recorded, or its name. If given, the details show samples sorted by class.
     measure : str or Measure
-        The first choice. A functional measure compares outputs only: it shows the outputs of all models that were
-        recorded on the same data, each against each.
+        The measure that is selected first. A functional measure compares the outputs of all models that were recorded
+        on the same data.
     a, b : str, optional
-        The models of the rows and of the columns that are chosen first.
+        The models of the rows and of the columns that are selected first. None takes the first model, and the next one
+        on the same data.
 
     Returns
     -------
     Explorer
+        The explorer. Its `result` is a Comparison.
 
     Raises
     ------
     TypeError
-        If `xs` is not a mapping, or `dataset` not a data set.
+        If `xs` is not a mapping, or `dataset` is not a data set.
     ValueError
         If there are no activations, `dataset` fits none of them, or a choice is unknown.
+
+    See Also
+    --------
+    model_pair : Records the models when they are selected.
 
     Examples
     --------
@@ -100,8 +106,8 @@ def comparison(
 class LayerTableExplorer(DetailExplorer):
     """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
-    groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to
-    them later.
+    groups: {name in the drop-downs: key of a recording, without its layer}; xs: the recordings, to which a subclass may
+    add later.
     """
 
     hint = "Click a cell for the detail of that pair."
@@ -118,7 +124,7 @@ class LayerTableExplorer(DetailExplorer):
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
         self._tables: dict[tuple[str, str, str], Comparison] = {}
         self._diagnoses: dict[Key, Diagnosis | None] = {}
-        self._table_of_note: Comparison | None = None  # the table that the note is about
+        self._table_of_note: Comparison | None = None  # the table of the note
         self._note = widgets.HTML(layout={"display": "none"})
         chosen = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(chosen): chosen}
@@ -165,14 +171,14 @@ class LayerTableExplorer(DetailExplorer):
             raise ValueError(
                 f"Functional measures compare the outputs of models, and no layer '{OUTPUT}' is among these activations"
                 + (f" of {dataset}" if dataset else "")
-                + f"; there are {join_names(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}"
+                + f"; there are {join_names(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}."
             )
         return self._xs.only(found)
 
     def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
-        """Disable what has no effect with a functional measure, which shows all models.
+        """Disable the controls that have no effect with a functional measure, which shows all models.
 
-        Then A only chooses the data, if there are several data sets, and B nothing.
+        With a functional measure, A selects only the data, if there are several data sets. B has no effect.
         """
         functional = self._measures[controls["measure"].value].compares == "outputs"
         controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1
@@ -181,7 +187,7 @@ class LayerTableExplorer(DetailExplorer):
     def _code_of(self, a: str, b: str, measure: str) -> str:
         raise NotImplementedError
 
-    # -- the note below a table: what is off with its layers
+    # -- the note below a table: problems of its layers
 
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
@@ -191,10 +197,10 @@ class LayerTableExplorer(DetailExplorer):
 
     def _deliver_detail(self, detail: Detail | None, error: BaseException | None) -> None:
         super()._deliver_detail(detail, error)
-        self._request_note()  # where the click came before the note
+        self._request_note()  # if the click came before the note
 
     def _request_note(self) -> None:
-        """Look at the layers of the table that is shown, after everything that somebody waits for."""
+        """Diagnose the layers of the table that is shown, after all other work."""
         shown = self.result
         if (
             self._last_error is None
@@ -212,7 +218,7 @@ class LayerTableExplorer(DetailExplorer):
                 try:
                     self._diagnoses[key] = diagnose(self._xs[key], names=format_label(key), max_samples=NOTE_SAMPLES)
                 except UndefinedError:
-                    self._diagnoses[key] = None  # its cells are masked, and say why
+                    self._diagnoses[key] = None  # its cells are masked, with the reason
         found = {format_label(key): diagnosis for key in keys if (diagnosis := self._diagnoses[key]) is not None}
         return summarize_findings(shown.measure, found)
 
@@ -225,7 +231,7 @@ class LayerTableExplorer(DetailExplorer):
             self._say_note(lines)
 
     def _say_note(self, lines: tuple[str, ...]) -> None:
-        more = " <code>rs.reliability.diagnose(x, y)</code> has the figures."
+        more = " <code>rs.reliability.diagnose(x, y)</code> has the numbers."
         text = "<br>".join(f"⚠ {html.escape(line)}" for line in lines)
         self._note.value = f"<div style='line-height:1.45;max-width:760px'>{text}{more}</div>" if lines else ""
         self._note.layout.display = "" if lines else "none"
@@ -241,7 +247,7 @@ class LayerTableExplorer(DetailExplorer):
     # -- the detail of one pair
 
     def choose(self, row: str, column: str) -> None:
-        """Show the detail of a pair of layers, as a click on its cell does."""
+        """Show the details of a pair of layers, like a click on its cell; row, column: its labels."""
         self.wait()
         rows, columns = self.result.labels()
         self._matrix.press(
@@ -328,7 +334,7 @@ class LayerTableExplorer(DetailExplorer):
 
 
 class _RecordedExplorer(LayerTableExplorer):
-    """Of activations that are there already."""
+    """The explorer of activations that are recorded already."""
 
     def __init__(self, source: Mapping[Any, Any], *options: Any) -> None:
         self._source = source

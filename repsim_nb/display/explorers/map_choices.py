@@ -1,4 +1,4 @@
-"""What can be chosen for a map of models: layers, methods, and what is known of each model."""
+"""The choices for a map of models: layers, methods, and attributes of the models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.support.errors import join_names
 
-Attributes: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
+Attributes: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any]  # one row or one value for each model
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
 LAST, FIRST = "last hidden", "first hidden"  # of each model, if the names of their layers differ
@@ -21,16 +21,17 @@ FIELDS = ("model", "step", "layer")  # of a key, by which points are distinguish
 
 
 def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
-    """A row a model, of what tells models apart."""
+    """Return the attributes that distinguish models, one row for each model."""
     models = list(dict.fromkeys(key.model for key in xs))
     table = xs.facts if attributes is None else attributes
     if not isinstance(table, (pd.DataFrame, pd.Series, Mapping)):
         raise TypeError(
-            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(table).__name__}"
+            "attributes must be a DataFrame with one row for each model, or {model: value}; got"
+            f" {type(table).__name__}."
         )
     if isinstance(table, pd.Series) or (
         len(table) and not isinstance(table, pd.DataFrame) and not isinstance(next(iter(table.values())), Mapping)
-    ):  # one value a model
+    ):  # one value for each model
         table = pd.DataFrame(
             {getattr(table, "name", None) or "attribute": table if isinstance(table, pd.Series) else pd.Series(table)}
         )
@@ -42,11 +43,14 @@ def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataF
         ).infer_objects()
     )
     if not frame.index.is_unique:
-        raise ValueError(f"attributes have one row a model; '{frame.index[frame.index.duplicated()][0]}' has several")
+        raise ValueError(
+            f"attributes must have one row for each model; '{frame.index[frame.index.duplicated()][0]}' has several."
+        )
     missing = [model for model in models if model not in frame.index]
     if missing and attributes is not None:
         raise ValueError(
-            f"attributes have no row for {join_names(missing, 3)}; they have rows for {join_names(frame.index, 3)}"
+            f"attributes must have one row for each model; there is none for {join_names(missing, 3)}, only for"
+            f" {join_names(frame.index, 3)}."
         )
     frame = frame.reindex(models)
     plain = [
@@ -83,7 +87,7 @@ def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
 
 
 def list_distinguishing(xs: Activations, known: pd.DataFrame, most: int, *, amounts: bool) -> list[str]:
-    """Fields and attributes that have different values for different points, and not too many."""
+    """Return the fields and attributes with different values for different points, but not too many values."""
     candidates = {field: pd.Series([getattr(key, field) for key in xs], name=field) for field in FIELDS} | {
         name: known[name] for name in known
     }
@@ -97,12 +101,12 @@ def list_distinguishing(xs: Activations, known: pd.DataFrame, most: int, *, amou
 def has_meaning(choice: str, layer: str) -> bool:
     """Return whether a color or shape by this choice distinguishes the points of a layer."""
     if choice == "step":
-        return layer != ALL  # where layers are mapped all are of one step
+        return layer != ALL  # on a map of all layers, each model has one step
     return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
 
 
 def describe_point(key: Key, known: pd.DataFrame, *, several_steps: bool) -> str:
-    """Return lines of what is known of a point and differs between models."""
+    """Return lines with the attributes of a point that differ between models."""
     facts = {
         name: value for name, value in known.loc[key.model].items() if known[name].nunique() > 1 and pd.notna(value)
     }
@@ -115,7 +119,7 @@ def describe_point(key: Key, known: pd.DataFrame, *, several_steps: bool) -> str
 
 
 def describe_ends(last: Mapping[str, Any]) -> str:
-    """Return which steps a map of all layers shows, if models end at different ones; "" otherwise."""
+    """Return a text on the step of each model on a map of all layers; "" if all end at the same step."""
     if len(set(last.values())) == 1:
         return ""
     return f"each at its own last step: {join_names([f'{model} at {step}' for model, step in last.items()], 4)}"

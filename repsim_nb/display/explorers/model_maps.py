@@ -1,45 +1,17 @@
-"""`embedding_map`: many models, layers or checkpoints on one map, and the layers × layers of any two of them."""
+"""`embedding_map`: a map of models, layers or checkpoints, with the layers × layers of any two of them."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
-import ipywidgets as widgets
-import numpy as np
-import pandas as pd
-
 from repsim_nb import measures
-from repsim_nb.display.specs import FigureSpec, spec
-from repsim_nb.display.specs.colors import CLASS_COLORS, MARKERS
-from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, Key
-from repsim_nb.results import embedding, inference
-from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.results.embedding import Embedding
-from repsim_nb.support.errors import UndefinedError, check_name, join_names
-from repsim_nb.support.labels import step_order
-from repsim_nb.support.progress import Tick
+from repsim_nb.support.errors import join_names
 
-from .base import Drawing, Explorer
-from .code import activations_code, get_or_make, measure_code, name_of, to_activations, where_code
-from .detail import Detail, DetailExplorer
-from .map_choices import (
-    ALL,
-    LAST,
-    METHODS,
-    NONE,
-    Attributes,
-    describe_ends,
-    describe_point,
-    has_meaning,
-    known_attributes,
-    layer_choices,
-    list_distinguishing,
-)
-
-CHANCE_PAIRS = 10  # permuted, for the chance level
+from .base import Explorer
+from .code import to_activations
+from .map_choices import Attributes, known_attributes
+from .map_explorer import EmbeddingMapExplorer
 
 
 def embedding_map(
@@ -53,41 +25,48 @@ def embedding_map(
     attributes: Attributes | None = None,
     seed: int = 0,
 ) -> Explorer:
-    """Explore a map of models: what is near is alike.
+    """Explore a map of models, in which near models are similar.
 
-    Choose the measure, the layer, the method, and what color and shape stand for; click two points for their layers ×
-    layers.
+    Controls select the measure, the layer, the method, and the meaning of color and shape. Click two points to compare
+    their layers. Draw a line around points for their mean similarity.
 
     Parameters
     ----------
     xs : {Key or str: array (n, ...)}
-        Activations of the same samples of at least three models: what `rs.record` returns, a Store, or {"model/layer":
-        array}. Several steps of training are joined by paths, and a slider chooses up to which one they are shown; the
-        map is always one of all steps.
+        Activations of at least three models (or training steps) on the same n samples: what `rs.record` returns, a
+        Store, or {"model/layer": array}.
     measure : str or Measure
-        The first choice. A functional measure compares outputs, whatever the layer is.
+        The measure that is selected first. A functional measure compares the outputs for any layer.
     layer : str, optional
-        A name that all models have; "last hidden" or "first hidden" if their names differ; "all layers", all in one
-        map, joined in order.
+        The layer that is selected first: a name that all models have, "last hidden" or "first hidden" if the names
+        differ, or "all layers". None takes the last hidden layer.
     kind : "smacof", "classical" or "tsne"
-        The method.
+        The method that is selected first; see `rs.embedding`.
     color, shape : str, optional
-        "model", "step", "layer" or an attribute.
-    attributes : DataFrame, Series or {model: value}, optional
-        What is known of the models, a row a model. None takes what their cards have.
+        What color and shape stand for at first: "model", "step", "layer" or an attribute; None is no meaning.
+    attributes : DataFrame (models, attributes), Series (models,) or dict, optional
+        The attributes of the models: one row or value for each model, {model: value} or {model: {attribute: value}}.
+        None takes them from the model cards.
     seed : int
-        Seed of the map and of the chance level.
+        The seed of the map and of the chance level.
 
     Returns
     -------
     Explorer
+        The explorer. Its `result` is an Embedding.
 
     Raises
     ------
     TypeError
-        If `xs` is no mapping, or `attributes` are no table.
+        If `xs` is not a mapping, or `attributes` is not a table.
     ValueError
-        Before anything is drawn: for fewer than three models, several data sets or pools, an unknown choice.
+        If there are fewer than three models, there are several data sets or pools, a choice is unknown, or `attributes`
+        has not one row for each model.
+
+    Notes
+    -----
+    The points of one model at several training steps are joined by a path. A slider selects the last step that is
+    shown. The map is computed from all steps. On a map of all layers, the layers of a model are joined in order.
 
     Examples
     --------
@@ -103,8 +82,8 @@ def embedding_map(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(
-                f"one map is made of one recording; these are of {len(different)} {what}: {join_names(different)}."
-                f" Choose: x.where({field}={different[0]!r})"
+                f"A map needs activations of one recording; these are of {len(different)} {what}:"
+                f" {join_names(different)}. Choose one: x.where({field}={different[0]!r})."
             )
     points = list(dict.fromkeys(key._replace(layer="") for key in found))
     if len(points) < 3:
@@ -115,285 +94,4 @@ def embedding_map(
             " models."
         )
     first = {"measure": measure, "layer": layer, "kind": kind, "color": color, "shape": shape}
-    return _EmbeddingMapExplorer(xs, found, first, known_attributes(found, attributes), attributes, seed)
-
-
-class _EmbeddingMapExplorer(DetailExplorer):
-    hint = (
-        "Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around"
-        " several to learn how alike they are."
-    )
-
-    def __init__(
-        self,
-        source: Mapping[Any, Any],
-        xs: Activations,
-        first: Mapping[str, Any],
-        known: pd.DataFrame,
-        attributes: Any,
-        seed: int,
-    ) -> None:
-        self._source, self._xs, self._known, self._attributes, self._seed = source, xs, known, attributes, seed
-        one = measures.get(first["measure"])
-        self._measures = {**measures.ALL, measures.short_name(one): one}
-        self._layers = layer_choices(xs)
-        steps = list(dict.fromkeys(key.step for key in xs))
-        self._several = len(steps) > 1
-        ordered = self._several and all(isinstance(step, (int, float, np.integer)) for step in steps)
-        self._steps = sorted(steps) if ordered else []
-        ends: dict[str, list[Any]] = {}
-        for key in xs:
-            ends.setdefault(key.model, []).append(key.step)
-        self._last = {model: max(reversed(dict.fromkeys(own)), key=step_order) for model, own in ends.items()}
-        # {(measure, layer): (what is mapped, who is left out of it, the remark on it)}
-        self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}
-        self._maps: dict[tuple[str, str, str], Embedding] = {}
-        self._origins: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
-        super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
-        self._answer(self._scatter, "presses", self._choose)
-        self._answer(self._scatter, "selected", self._select)
-        self._scatter.observe(
-            lambda change: change["new"] or self._worker.call_locked(lambda: self._say(f"<i>{self.hint}</i>")), "chosen"
-        )
-
-    # -- the controls
-
-    def _controls(self, measure: str, first: Mapping[str, Any]) -> dict[str, widgets.Widget]:
-        wide = {"style": {"description_width": "initial"}}
-        usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
-        usual = LAST if LAST in self._layers else usual
-        kind = check_name("kind of map", first["kind"], METHODS.values())
-        layer = usual if first["layer"] is None else check_name("layer", first["layer"], self._layers)
-        controls: dict[str, widgets.Widget] = {
-            "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
-            "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
-            "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
-        }
-        for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
-            options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
-            chosen = NONE if first[role] is None else check_name(role, first[role], options)
-            controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
-        if self._steps:
-            controls["step"] = widgets.SelectionSlider(
-                options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide
-            )
-        for name in ("measure", "layer"):
-            controls[name].observe(lambda _: self._disable_idle(controls), "value")
-        self._disable_idle(controls)
-        return controls
-
-    def _layer_of(self, measure: str, layer: str) -> str:
-        """The layer that is mapped: functional measures have only one."""
-        return OUTPUT if self._measures[measure].compares == "outputs" else layer
-
-    def _disable_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
-        """Controls that would change nothing cannot be changed."""
-        measure, layer = controls["measure"].value, controls["layer"].value
-        controls["layer"].disabled = self._measures[measure].compares == "outputs"
-        if "step" in controls:
-            controls["step"].disabled = self._layer_of(measure, layer) == ALL
-
-    # -- the map
-
-    def _make_map(
-        self, measure: str, layer: str, kind: str, color: str, shape: str, progress: Tick, step: int | None = None
-    ) -> Embedding:
-        layer = self._layer_of(measure, layer)
-        table = get_or_make(self._tables, (measure, layer), lambda: self._table_of(measure, layer, progress))[0]
-
-        def make() -> Embedding:
-            if kind == "tsne":
-                return embedding.tsne(table, seed=self._seed)
-            return embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
-
-        found = get_or_make(self._maps, (measure, layer, kind), make)
-        self._origins[found] = measure, table
-        return found
-
-    def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
-        """Return what is mapped, the labels that are left out of it, and the remark on it."""
-        xs = self._choose_layers(layer)
-        whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-        table, without = whole.drop_undefined()
-        if len(table.values) < 3 and without:
-            raise ValueError(
-                f"{measure} has no value for most pairs, so that there is nothing to map:"
-                f" {next(iter(whole.undefined.values()), 'its values are not finite')}"
-            )
-        if len(table.values) < 3:
-            raise ValueError(
-                f"a map needs at least 3 points; of {layer} there are {len(table.values)}:"
-                f" {join_names(table.labels()[0])}"
-            )
-        left_out = f"left out, since {measure} has no value for them: {join_names(without, 4)}" if without else ""
-        chance = self._chance(measure, xs.only(map(Key._make, table.values.index)), progress)
-        ends = describe_ends(self._last) if layer == ALL else ""
-        return table, without, "; ".join(filter(None, (chance, ends, left_out)))
-
-    def _choose_layers(self, layer: str) -> Activations:
-        if layer == OUTPUT and OUTPUT not in self._layers:
-            raise ValueError(
-                "Functional measures compare the outputs of models, and not all of these were recorded with the layer"
-                f" '{OUTPUT}'."
-            )
-        xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
-        return xs.only(key for key in xs if key.step == self._last[key.model]) if layer == ALL and self._several else xs
-
-    def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
-        """Return the chance level in words: the value for unrelated representations of the same shapes."""
-        try:
-            values = inference.chance_values(
-                self._measures[measure], xs, n_pairs=CHANCE_PAIRS, seed=self._seed, progress=progress
-            )
-        except UndefinedError:
-            return ""
-        return f"chance level (permuted samples): {measure} {np.mean(values):z.2f}"
-
-    def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> FigureSpec:
-        layer = self._layer_of(values["measure"], values["layer"])
-        options: dict[str, Any] = {
-            role: self._known.get(values[role], values[role])
-            for role in ("color", "shape")
-            if has_meaning(values[role], layer)
-        }
-        if layer == ALL or self._several:
-            options["path"] = "model"
-        if "step" in values and layer != ALL:
-            options["until"] = values["step"]
-        return spec(
-            spec(result, **options),
-            notes=tuple(
-                describe_point(Key(*label), self._known, several_steps=self._several) for label in result.points.index
-            ),
-            remark=self._tables[values["measure"], layer][2],
-        )
-
-    # -- points that were clicked
-
-    def choose(self, *labels: str) -> None:
-        """Choose one or two points by their labels, as clicks on them do."""
-        self.wait()
-        if not 1 <= len(labels) <= 2:
-            raise ValueError(f"choose one point or two; got {len(labels)}")
-        places = [self._scatter.labels.index(check_name("point", label, self._scatter.labels)) for label in labels]
-        for many in range(1, len(places) + 1):
-            self._scatter.press(places[:many])
-
-    def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
-        before = self.result
-        super()._deliver(settings, drawn, error)
-        self._list_code()  # who is left out is known now
-        if error is not None:
-            self._say("")
-        elif self._unfinished or (self.result is before and not self.detail):
-            # the same map in another color, or back from an error: its points are still chosen
-            self._say(f"<i>{self.hint}</i>")
-            self._choose()
-        elif self.result is not before:
-            self._say(f"<i>{self.hint}</i>")
-
-    def _choose(self) -> None:
-        shown, chosen = self.result, list(self._scatter.chosen)
-        if not isinstance(shown, Embedding) or not chosen or max(chosen) >= len(shown.points):
-            return
-        if self._is_being_replaced("A new map is being made: click its points"):
-            return
-        keys = [Key(*shown.points.index[i]) for i in chosen]
-        if len(keys) == 1:
-            label, note = (html.escape(texts[chosen[0]]) for texts in (self._scatter.labels, self._scatter.notes))
-            self._say(
-                f"<b>{label}</b><br>{note.replace(chr(10), '<br>')}<br><i>Click another point for the layers × layers"
-                " of the two, or this one again for its own.</i>"
-            )
-            return
-        measure, names = self._origins[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
-
-        def job(tick: Tick) -> Detail:
-            return f"<b>{names}</b>, layers × layers", spec(self._between(keys, measure, tick))
-
-        self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
-
-    def _between(self, keys: list[Key], measure: str, progress: Tick) -> Comparison:
-        sides = [
-            self._xs.only(key for key in self._xs if key._replace(layer="") == point._replace(layer=""))
-            for point in keys
-        ]
-        if self._measures[measure].compares == "outputs":
-            sides = [side.where(layer=OUTPUT) for side in sides]
-        return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)
-
-    def _select(self) -> None:
-        """How alike the points are that a line was drawn around."""
-        shown, inside = self.result, list(self._scatter.selected)
-        if not isinstance(shown, Embedding) or self._drawing:
-            return
-        if not inside or max(inside) >= len(shown.points):
-            self._say(f"<i>{self.hint}</i>")
-            return
-        measure, table = self._origins[shown]
-        within = np.isin(np.arange(len(shown.points)), inside)
-        parts = [
-            ("among themselves", table.mean_of(within, within)),
-            ("with the rest", table.mean_of(within, np.array(self._scatter.shown) & ~within)),
-        ]
-        words = ", ".join(f"{relation} {mean:.3f}" for relation, mean in parts if mean is not None)
-        more = "more" if table.kind == "similarity" else "less"
-        names = join_names([self._scatter.labels[i] for i in inside], 14)
-        number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"
-        self._say(
-            f"<b>{number}</b>: {html.escape(names)}<br>mean {html.escape(measure)}"
-            + (f" {words} (larger is {more} alike)" if words else ": there is nothing to compare")
-        )
-
-    # -- code
-
-    def _code_of(self, measure: str, layer: str, kind: str, color: str, shape: str, step: int | None = None) -> str:
-        layer = self._layer_of(measure, layer)
-        name, lines = activations_code(self._source)
-        fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
-        if layer == ALL and self._several and len(ends) == 1:
-            fields["step"] = next(iter(ends))
-        chosen = where_code(name, fields)
-        if layer == ALL and len(ends) > 1:
-            lines.append(f"last = {self._last!r}")
-            chosen = f"{{key: {name}[key] for key in {name} if key.step == last[key.model]}}"
-        without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
-        mask = ", on_undefined='mask'" if without else ""
-        lines.append(f"table = rs.compare({measure_code(self._measures[measure])}, {chosen}{mask})")
-        if without:
-            lines.append(f"table, left_out = table.drop_undefined()  # without {join_names(without, 4)}")
-        lines.append(
-            f"points = rs.embedding.tsne(table, seed={self._seed})"
-            if kind == "tsne"
-            else f"points = rs.embedding.mds(table, kind={kind!r}, seed={self._seed})"
-        )
-        options, known = [], ""
-        table_name = name_of(self._attributes) if self._attributes is not None else None
-        framed = isinstance(self._attributes, pd.DataFrame)
-        for role, choice in (("color", color), ("shape", shape)):
-            if not has_meaning(choice, layer):
-                continue
-            if choice in self._known:
-                known = table_name if table_name and framed else "known"
-                options.append(f"{role}={known}[{choice!r}]")
-            else:
-                options.append(f"{role}={choice!r}")
-        if known == "known":
-            facts = f"{name}.facts" if self._attributes is None else table_name
-            if facts:
-                lines[0] = "import pandas as pd\n" + lines[0]
-            partial = (
-                f".reindex({list(self._known.index)!r})"
-                if self._attributes is None and not all(model in self._xs.facts for model in self._known.index)
-                else ""
-            )
-            lines.append(
-                f"known = pd.DataFrame.from_dict({facts}, orient='index'){partial}"
-                if facts
-                else "# known: the attributes given to this explorer, a row a model"
-            )
-        if layer == ALL or self._several:
-            options.append("path='model'")
-        if step is not None and layer != ALL:
-            options.append(f"until={step}")
-        return "\n".join([*lines, f"rs.plots.embedding({', '.join(['points', *options])});"])
+    return EmbeddingMapExplorer(xs, found, first, known_attributes(found, attributes), attributes, seed)

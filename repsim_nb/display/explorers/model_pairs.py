@@ -1,4 +1,4 @@
-"""`model_pair`: any two models that can be had here, recorded when they are chosen."""
+"""`model_pair`: any two available models, recorded when they are selected."""
 
 from __future__ import annotations
 
@@ -33,34 +33,42 @@ def model_pair(
     pool: str | Callable[[Tensor], Tensor] | None = None,
     into: Store | str | Path | None = None,
 ) -> Explorer:
-    """Explore the layers of two models, each recorded when it is first chosen.
+    """Explore the layers of two models, each recorded when it is first selected.
+
+    Controls select both models and the measure. Click a cell for the details of that pair of layers.
 
     Parameters
     ----------
     data : str or Dataset
-        What the models are recorded on, or its name.
+        The data set to record, or its name.
     models : sequence, or {name: str, Path, Module or Model}, optional
-        What can be chosen, as `rs.load_model` takes it. None is every model that can be had here and takes such data:
-        the zoo, and the pretrained models that are installed.
+        The models to choose from, each as for `rs.load_model`. None takes all available models that accept this data:
+        those of the zoo, and the pretrained models that are installed.
     measure : str or Measure
-        The first choice.
+        The measure that is selected first.
     a, b : str, optional
-        The models of the rows and of the columns that are chosen first.
+        The models of the rows and of the columns that are selected first. None takes the first and the second model.
     pool : str or function, optional
-        As for `rs.record`. None is "flatten" for models of the zoo, and "mean" for others, whose layers are wide.
+        The pooling of activations; see `rs.record`. None is "flatten" for models of the zoo and "mean" for others,
+        whose layers are wide.
     into : Store, str or Path, optional
-        A store, or its folder: then the next notebook finds the recordings, too.
+        A store or its folder, which keeps the recordings. None keeps them in memory.
 
     Returns
     -------
     Explorer
+        The explorer. Its `result` is a Comparison.
 
     Raises
     ------
     TypeError
-        If `data` is neither a Dataset nor the name of one.
+        If `data` is neither a Dataset nor the name of one, or a model is not a model.
     ValueError
-        Before anything is recorded: if two models have one name, or there is none, or a pool or model is unknown.
+        If there is no model, two models have the same name, or a model, a pool or a choice is unknown.
+
+    See Also
+    --------
+    comparison : Shows activations that are recorded already.
 
     Examples
     --------
@@ -73,14 +81,15 @@ def model_pair(
     dataset = load_dataset(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):
         raise TypeError(
-            f"the explorer takes a Dataset or the name of one, rs.Dataset('mine', inputs); got {type(dataset).__name__}"
+            "The explorer takes a Dataset or the name of one, such as rs.Dataset('mine', inputs); got"
+            f" {type(dataset).__name__}."
         )
     if models is None:
         models = available(dataset.inputs)
         if not models:
             raise ValueError(
-                f"No installed model takes the inputs of '{dataset.name}': name some, models=[...]; 'make"
-                " pretrained' installs four more."
+                f"No installed model takes the inputs of '{dataset.name}'. Pass models=[...], or install four more with"
+                " 'make pretrained'."
             )
     if isinstance(models, (str, Path)) or is_model(models):
         models = [models]
@@ -93,7 +102,7 @@ def model_pair(
     if len(set(names)) < len(names):
         raise ValueError(
             f"models to choose from need different names; got {names}. Name them: load_model(..., name=...), or"
-            " {'one': model, 'two': model}"
+            " {'one': model, 'two': model}."
         )
     if pool is not None:
         Pooling(pool)
@@ -105,7 +114,7 @@ def model_pair(
 
 
 def _check_specs(specs: Iterable[Any]) -> None:
-    """What can be checked without loading a model; if it cannot be had, load_model has the sentence for it."""
+    """Check all that can be checked without loading a model; load_model raises if a model is not available."""
     packages = pretrained()
     known = {"zoo": zoo_names(), "pretrained": list(packages.index[packages.installed])}
     for spec in specs:
@@ -120,7 +129,7 @@ def _check_specs(specs: Iterable[Any]) -> None:
 
 
 def _model_name(model: Any) -> str:
-    """The name of a model in a drop-down: of a spec what follows the source."""
+    """Return the name of a model in a drop-down: for a text, the part after the source."""
     if isinstance(model, (str, Path)):
         return str(model).partition(":")[2] or str(model)
     return model.name if isinstance(model, Model) else type(model).__name__
@@ -167,10 +176,10 @@ class _ModelPairExplorer(LayerTableExplorer):
         return get_or_make(self._activations, name, make)
 
     def _note_functional(self, controls: Mapping[str, Any]) -> None:
-        """Both models count, whatever the measure."""
+        """Disable nothing: both models have an effect with every measure."""
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
-        notes: list[str] = []  # on what the notebook has no name for
+        notes: list[str] = []  # on objects without a name in the notebook
 
         def name_or_note(thing: Any, otherwise: str, what: str) -> str:
             found = name_of(thing)
@@ -216,7 +225,7 @@ class _ModelPairExplorer(LayerTableExplorer):
         return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
 
     def _item_code(self, name: str) -> str | None:
-        """A model by its place in the list or dict that the notebook has a name for."""
+        """Return code for a model in a list or dict that has a name in the notebook; None if it has none."""
         models = name_of(self._arguments["models"])
         return (
             models and f"{models}[{name!r}]"

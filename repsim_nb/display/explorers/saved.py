@@ -1,4 +1,4 @@
-"""What is read instead of a live picture: an error in its place, and the picture that a saved notebook shows."""
+"""What replaces a live picture: an error, and the picture that a saved notebook shows."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _STYLE = f"""
 
 
 def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
-    """Return a second output, to stand below the explorer's own: invisible until the explorer is a dead widget.
+    """Return a second output below the explorer, which is invisible while the explorer runs.
 
-    Then it is the explorer's picture, or text if there is none.
+    When the widget no longer runs, it shows the picture of the explorer, or a text if there is none.
     """
     if image is None:
         quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)
@@ -51,7 +51,7 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
 
 
 def explain(error: BaseException | None) -> str:
-    """An error as HTML: its type and message, and the line of the user's own code that it came from."""
+    """Return an error as HTML: its type, its message, and the line of the user's code that caused it."""
     place = _place(error)
     line = (
         f"<div style='margin-top:6px;font-size:90%'>{html.escape(place[0])}<pre style='margin:2px"
@@ -66,7 +66,7 @@ def explain(error: BaseException | None) -> str:
 
 
 def _place(error: BaseException | None) -> tuple[str, str] | None:
-    """(which file or cell and line, the line's text) of the innermost call that is neither ours nor a library's."""
+    """Return (file or cell and line number, text of the line) of the innermost call in the user's own code."""
     for frame in reversed(traceback.extract_tb(error.__traceback__ if error else None)):
         text = linecache.getline(frame.filename, frame.lineno or 0).strip()
         if text and not frame.filename.startswith(_LIBRARY_FOLDERS):
@@ -75,7 +75,7 @@ def _place(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def _display_name(filename: str) -> str:
-    """A file as people call it: a cell of a notebook by its number."""
+    """Return the name of a file to show; for a notebook cell, its number."""
     try:
         from IPython import get_ipython
     except ImportError:

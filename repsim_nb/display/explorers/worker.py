@@ -1,4 +1,4 @@
-"""A thread that does the last thing asked for, and can be stopped."""
+"""A thread that runs the last job that was submitted, and can be stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Deliver = Callable[[Any, BaseException | None], None]
 
 
 class Worker:
-    """Runs the last job asked for in a thread of its own; a job that is overtaken or stopped delivers nothing."""
+    """Run the last job that was submitted in a thread; a job that is replaced or stopped delivers nothing."""
 
     def __init__(self, report: Callable[[int, int, str], None]) -> None:
         self._report = report
@@ -23,10 +23,10 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[Tick], Any], deliver: Deliver, before: Callable[[], None] = lambda: None) -> None:
-        """Do this job instead of whatever is waiting or running.
+        """Run this job instead of any job that is waiting or running.
 
-        `before` is called when nothing older can deliver any more; deliver(result, error) with the outcome. If it fails
-        it is called again, with its own error.
+        `before` is called when no older job can deliver any more, and deliver(result, error) with the outcome. If
+        `deliver` fails, it is called again with its own error.
         """
         with self._changed:
             self._newest += 1
@@ -37,12 +37,12 @@ class Worker:
                 self._thread.start()
 
     def stop(self, after: Callable[[], None] = lambda: None) -> None:
-        """Forget the running job; a job that calls its tick ends there, the result of any other is dropped.
+        """Drop the job that is running: it ends when it next calls its tick, and its result is not delivered.
 
-        Nothing happens if nothing waits or runs.
+        If no job is waiting or running, nothing happens.
         """
         with self._changed:
-            if self._thread is None:  # the job that it was meant for has ended meanwhile
+            if self._thread is None:  # the job has ended in the meantime
                 return
             self._newest += 1
             self._pending = self._thread = None
@@ -50,18 +50,18 @@ class Worker:
             self._changed.notify_all()
 
     def call_locked(self, call: Callable[[], Any]) -> Any:
-        """Return what `call` returns; nothing is delivered or reported meanwhile.
+        """Return what `call` returns; no job delivers or reports in that time.
 
-        For code that reads, or answers to, what a delivery sets.
+        For code that reads what a delivery sets.
         """
         with self._changed:
             return call()
 
     def join(self, timeout: float | None = None) -> None:
-        """Return when nothing waits or runs; TimeoutError after `timeout` seconds."""
+        """Return when no job is waiting or running; raise TimeoutError after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._thread is None, timeout):
-                raise TimeoutError(f"the explorer is still working after {timeout} s")
+                raise TimeoutError(f"The explorer is still working after {timeout} s. Wait again, or call stop().")
 
     def _work(self) -> None:
         try:
@@ -85,7 +85,7 @@ class Worker:
                 self._pending = None
 
             def tick(done: int, total: int, text: str, number: int = number) -> None:
-                with self._changed:  # a report that came after a stop would stand there for good
+                with self._changed:  # a report after a stop would stay there
                     if number != self._newest:
                         raise Stopped
                     self._report(done, total, text)
@@ -96,13 +96,13 @@ class Worker:
                 continue
             except BaseException as problem:
                 result, error = None, problem
-            with self._changed:  # nobody can ask for something newer between the look and the delivery
+            with self._changed:  # no newer job can be submitted between this check and the delivery
                 if number != self._newest:
                     continue
                 try:
                     deliver(result, error)
                 except Exception as problem:
                     deliver(None, problem)
-                if self._pending is None:  # in the same breath: a stop that comes from now on has nothing to stop
+                if self._pending is None:  # under the same lock: from now on there is nothing to stop
                     self._thread = None
                     return

@@ -1,7 +1,8 @@
-"""Pictures: a result (or its spec) goes in, matplotlib Axes come out. Nothing is computed here except for drawing.
+r"""Figures: each function draws a result (or its spec) with matplotlib and returns the Axes.
 
-In every picture bright is alike and dark is unlike, whichever way the measure counts. Every text is shown as it is
-written: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\\rho$", parse_math=True).
+In a heatmap, bright cells are similar and dark cells dissimilar, for similarities and for dissimilarities. Texts are
+shown character by character: dollar signs do not begin a formula. To write a formula into a figure, use
+`ax.set_title(r"$\rho$", parse_math=True)`.
 """
 
 from repsim_nb.display.specs.colors import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color

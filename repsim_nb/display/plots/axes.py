@@ -35,6 +35,7 @@ def drop_none(**options: Any) -> dict[str, Any]:
 
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the axes, or those of a new figure of this size in inches."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt  # only here: pyplot shows the picture at the end of a notebook cell
@@ -43,7 +44,7 @@ def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def new_figure(figure: Figure | None, width: float, height: float, pad: float | None = None) -> Figure:
-    """The figure, or a new one, of this size; pad: inches around each picture in it."""
+    """Return the figure or a new one, with this size; pad: inches around each picture in it."""
     if figure is None:
         import matplotlib.pyplot as plt
 
@@ -55,28 +56,28 @@ def new_figure(figure: Figure | None, width: float, height: float, pad: float | 
 
 
 def blank_figure() -> Figure:
-    """Return a figure that pyplot does not know, so that no notebook shows it; safe in any thread."""
+    """Return a figure outside of pyplot, so that no notebook shows it; safe in any thread."""
     return Figure(layout="constrained")
 
 
 def grid_shape(columns: int, number: int) -> tuple[int, int]:
-    """Return how many rows and columns a figure of so many pictures has."""
+    """Return the number of rows and columns in a figure with this number of pictures."""
     columns = min(check_integer(columns, "columns", minimum=1), number)
     return -(-number // columns), columns
 
 
 # -- texts
 
-_SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # what TeX reads as more than a character, or not at all
+_SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # characters with a meaning in TeX, or without a glyph
 
 
 def without_markup(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return a function that draws, with each text that it puts into the figure shown character by character.
+    r"""Return a function that draws, and shows each text that it adds to the figure character by character.
 
-    Names hold $ and \\, from which matplotlib makes formulas. Texts that were in the figure before keep their own
-    setting, and so do numbers along axes. draw takes `ax` or `figure` as keywords and returns Axes, or a sequence whose
-    first item leads to one. It must not
-    finish the layout of the figure: a formula that cannot be read is an error at that moment.
+    Names may contain $ and \, which matplotlib reads as formulas. Texts that were in the figure before keep their own
+    setting, and so do numbers along axes. `draw` takes `ax` or `figure` as keywords and returns Axes, or a sequence
+    whose first item leads to one. It must not finish the layout of the figure, since matplotlib raises for a text that
+    is not a valid formula at that moment.
     """
 
     @functools.wraps(draw)
@@ -100,7 +101,7 @@ def _figure_of(drawn: Any) -> FigureBase:
 
 
 def _parts(artist: Artist) -> Iterator[Text | Axis]:
-    """The texts in a figure, and the axes along which others stand."""
+    """Yield the texts in a figure, and the axes with texts along them."""
     for child in artist.get_children():
         if isinstance(child, (Text, Axis)):
             yield child
@@ -111,12 +112,12 @@ def _parts(artist: Artist) -> Iterator[Text | Axis]:
 
 
 def _content(part: Text | Axis) -> Any:
-    """Return what changes if a text is set again."""
+    """Return the value that changes if a text is set again."""
     return part.get_text() if isinstance(part, Text) else part.get_major_formatter()
 
 
 def _names_along(axis: Axis) -> list[Text]:
-    """The names that stand along an axis; none where numbers do, which are matplotlib's business."""
+    """Return the names along an axis; none for an axis of numbers, which matplotlib formats."""
     has_names = isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
     return [label for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)] if has_names else []
 
@@ -128,14 +129,14 @@ def _disable_markup(text: Text) -> None:
         text.set_usetex(False)
 
 
-# lines and points that have an entry in a legend of ours, whatever their names are
+# lines and points with an entry in a legend that was drawn here, for any name
 _legend_artists: WeakSet[Artist] = WeakSet()
 
 
 def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
-    """Return what a legend of these axes shows: what had an entry before, then what was drawn now.
+    """Return the handles for a legend of these axes: those with an entry before, then those drawn now.
 
-    An entry whose name begins with an underscore counts, too.
+    A name that begins with an underscore has an entry, too.
     """
     earlier = [
         *ax.get_legend_handles_labels()[0],

@@ -31,15 +31,15 @@ _ROUNDS = 3
 
 
 def spread(axes: Iterable[Axes], written: Iterable[list[Annotation]]) -> None:
-    """Move each label next to its point to where it covers no other label, and as few marks as possible.
+    """Move each label next to its point, to a place where it covers no other label and few marks.
 
-    It stays inside of the axes; a label that had to go far gets a thin line.
+    Labels stay inside the axes. A label far from its point gets a thin line.
     """
     written = list(written)
     if not any(written):
         return
     figure = next(label for labels in written for label in labels).figure.canvas.figure
-    figure.draw_without_rendering()  # only a finished layout says where points are
+    figure.draw_without_rendering()  # the places of points are known when the layout is finished
     for ax, labels in zip(axes, written, strict=True):
         _place(ax, labels, figure.dpi / 72)
 
@@ -100,7 +100,7 @@ def _place(ax: Axes, labels: list[Annotation], pixel: float) -> None:
 
 
 def _lead(ax: Axes, point: np.ndarray, move: np.ndarray, half: np.ndarray) -> None:
-    """A thin line from a point to the rim of its label."""
+    """Draw a thin line from a point to the rim of its label."""
     rim = move * (1 - min(1.0, np.min(half / np.maximum(np.abs(move), 1e-9))))
     where = ax.figure.dpi_scale_trans + ScaledTranslation(point[0], point[1], ax.transData)  # type: ignore[arg-type]
     ax.add_artist(

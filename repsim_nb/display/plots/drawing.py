@@ -21,18 +21,23 @@ def draw(shown: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     shown : MatrixSpec, MapSpec, LineSpec or PanelsSpec
-        What `rs.spec(result)` returns, or one read with `from_json`.
+        What `rs.spec(result)` returns, or a spec that was read with `from_json`.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
 
     Returns
     -------
     Axes
+        The axes with the picture; the first of them for a PanelsSpec.
 
     Raises
     ------
     TypeError
-        If this is no spec that can be drawn.
+        If `shown` is not a spec, or is an ImageSpec.
+
+    Notes
+    -----
+    Each result also has its own function, such as `heatmap` or `embedding`, which takes a spec, too.
 
     Examples
     --------
@@ -44,18 +49,28 @@ def draw(shown: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def png(shown: FigureSpec, dpi: int = 100) -> bytes:
-    """Return the picture of a spec as a PNG file; safe in any thread (no pyplot).
+    """Return the picture of a spec as a PNG file.
 
     Parameters
     ----------
     shown : FigureSpec
         What `rs.spec(result)` returns.
     dpi : int
-        Dots per inch.
+        The resolution, in dots per inch. It has no effect on an ImageSpec, which is an image already.
 
     Returns
     -------
     bytes
+        The content of the PNG file.
+
+    Raises
+    ------
+    TypeError
+        If `shown` is not a spec.
+
+    Notes
+    -----
+    The function does not use pyplot, so that it is safe in any thread and no notebook shows the figure.
 
     Examples
     --------
@@ -72,7 +87,7 @@ def png(shown: FigureSpec, dpi: int = 100) -> bytes:
 
 @spec.register
 def figure_spec(result: Figure, *, dpi: int = 100) -> ImageSpec:
-    """Keep a figure of matplotlib as an image; drawn through pyplot, it would show up a second time."""
+    """Store a matplotlib figure as an image, and close it in pyplot so that it is not shown twice."""
     width, height = result.get_size_inches().tolist()
     shown = ImageSpec(base64.b64encode(_file(result, dpi)).decode(), size=(width, height))
     if "matplotlib.pyplot" in sys.modules:
@@ -82,9 +97,9 @@ def figure_spec(result: Figure, *, dpi: int = 100) -> ImageSpec:
 
 @spec.register
 def axes_spec(result: Axes, *, dpi: int = 100) -> ImageSpec:
-    """Keep the figure of these axes as an image."""
+    """Store the figure of these axes as an image."""
     figure = result.get_figure(root=True)
-    assert figure is not None  # these axes were drawn
+    assert figure is not None  # drawn axes have a figure
     return figure_spec(figure, dpi=dpi)
 
 

@@ -20,25 +20,27 @@ def benchmark(
     title: str | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw measures ranked by Spearman's ρ, the highest on top, with their intervals over units.
+    """Draw a ranking of measures by Spearman's ρ, with intervals over units.
 
-    Kendall's τ is an open diamond, no correlation a dashed line.
+    The measure with the highest ρ is on top. Kendall's τ is an open diamond. A dashed line marks no correlation.
 
     Parameters
     ----------
     result : Benchmark or LineSpec
-        What `grounding.benchmark` or `grounding.rank_pairs` returns. Measures without a value are named below.
+        What `grounding.benchmark` or `grounding.rank_pairs` returns. Measures without a value are listed below the
+        axis.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     title : str, optional
-        The first line of the title, such as the name of the subtask; how many models and pairs there are is on the
-        second line.
+        The first line of the title, such as the name of the subtask. The second line has the number of models and
+        pairs.
     limits : (float, float), optional
-        The ends of the horizontal axis, so that two figures share it.
+        The ends of the horizontal axis, for two figures with the same axis.
 
     Returns
     -------
     Axes
+        The axes with one row for each measure.
 
     Raises
     ------
@@ -62,29 +64,32 @@ def benchmark(
 
 
 def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw how far the layers of a model are from each other, next to the same layer of another model.
-
-    A bar is the mean dissimilarity to the same layer of another model. A number k is at the mean dissimilarity to the
-    layers k away in the same model, bold if it is the first above the bar. If numbers are below the bar, the measure
-    does not distinguish layers from seeds.
+    """Draw the dissimilarity of layers within a model, compared with the same layer of other models.
 
     Parameters
     ----------
     result : Specificity or LineSpec
         What `grounding.specificity` returns.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     title : str, optional
-        In place of how often the same layer was found.
+        The title. None shows the fraction of layers for which the same layer of another model was found.
 
     Returns
     -------
     Axes
+        The axes with one bar for each layer.
 
     Raises
     ------
     TypeError
         If `result` is not a Specificity.
+
+    Notes
+    -----
+    The bar of a layer is its mean dissimilarity to the same layer of other models. A number k in the bar's column is at
+    the mean dissimilarity to the layers of the same model that are k layers away. It is bold if it is the first number
+    above the bar. If numbers are below the bar, the measure does not distinguish layers from seeds.
 
     Examples
     --------
@@ -102,24 +107,25 @@ def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title
 def sensitivity(
     result: Sensitivity | PanelsSpec, *, figure: Figure | None = None, title: str | None = None
 ) -> list[Axes]:
-    """Draw at which amount of damage measures notice it.
+    """Draw the amount of damage at which each measure detects it.
 
-    The upper panel has the dissimilarity by amount, in thresholds: 1 is the mean difference of two models, where a
-    measure notices. A closed form is dashed. The lower panel, if there was a probe, has its held-out accuracy.
+    The upper panel has the dissimilarity to the intact representation for each amount of damage. The unit is the
+    threshold, which is the mean dissimilarity of two models: a measure detects damage above 1. The lower panel has the
+    held-out accuracy of the probe, if there was one.
 
     Parameters
     ----------
     result : Sensitivity or PanelsSpec
         What `grounding.sensitivity` returns.
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the panels.
     title : str, optional
-        The kind of damage and the number of models unless given.
+        The title. None shows the kind of damage and the number of models.
 
     Returns
     -------
     list of Axes
-        One or two, the upper one first.
+        The upper panel, then the lower panel if there is one.
 
     Raises
     ------
@@ -128,9 +134,9 @@ def sensitivity(
 
     Notes
     -----
-    If parts are deleted, the horizontal axis is even in the logarithm of what is left. Otherwise the amounts that were
-    tried are at equal distances. Curves leave the picture above four thresholds. Curves that coincide are drawn a
-    little apart, so that each is seen.
+    If parts are deleted, the horizontal axis is the logarithm of what is left. Otherwise the amounts of damage are at
+    equal distances. The vertical axis ends at four thresholds. Curves that coincide are drawn a little apart. A dashed
+    curve is a closed form.
 
     Examples
     --------

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def as_images(inputs: Any) -> np.ndarray | None:
-    """Return inputs of a model (n, ...) as pictures (n, h, w) or (n, h, w, 3) of uint8; None if they are none.
+    """Return inputs of a model (n, ...) as images (n, h, w) or (n, h, w, 3) of uint8; None if they are not images.
 
-    Numbers other than uint8 are stretched, their smallest black.
+    Numbers other than uint8 are scaled: the smallest becomes black, the largest white.
     """
     array = inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else np.asarray(inputs)
     if array.dtype.kind not in "uif" or array.ndim not in (3, 4) or min(array.shape[1:3]) < 1:
@@ -39,7 +39,7 @@ def as_images(inputs: Any) -> np.ndarray | None:
 
 
 def dataset_images(dataset: Dataset) -> np.ndarray | None:
-    """Return the inputs of a data set as `as_images` does; None if they are texts or graphs, or come by name."""
+    """Return the inputs of a data set as images; None if they are not images (texts, graphs, named inputs)."""
     inputs = dataset.inputs[:]
     return as_images(inputs) if hasattr(inputs, "dtype") else None
 
@@ -48,17 +48,18 @@ def dataset_images(dataset: Dataset) -> np.ndarray | None:
 def pictures(
     images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None
 ) -> list[Axes]:
-    """Draw images next to each other, each above its caption.
+    """Draw images next to each other, each with its caption below.
 
     Parameters
     ----------
     images : array (n, h, w) or (n, h, w, 3) of uint8
+        The images, in gray or in color, from 0 to 255.
     captions : sequence of str
-        One for each image, or none.
+        One caption for each image; an empty sequence draws none.
     columns : int
-        How many images are next to each other.
+        The number of images in a row, at least 1.
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the images.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def pictures(
     Raises
     ------
     ValueError
-        If there are no images.
+        If there are no images, or `columns` is below 1.
 
     Examples
     --------
@@ -97,22 +98,22 @@ def pictures(
 def influential(
     dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None
 ) -> list[Axes]:
-    """Draw the images that change a value most, in either direction, the strongest first.
+    r"""Draw the images with the largest influence on a value, in descending order.
 
-    Each is above its class and what it adds.
+    The caption of an image has its class, or its row if there are no classes, and its influence.
 
     Parameters
     ----------
     dataset : Dataset
-        What was recorded, row by row.
+        The images that were recorded. Row i belongs to `values[i]`.
     values : array (n,)
-        What each sample adds: what `inference.influence` returns.
+        The influence of each sample, such as `inference.influence` returns.
     most : int
-        How many images are shown.
+        The number of images to draw, at least 1.
     columns : int
-        How many images are next to each other.
+        The number of images in a row, at least 1.
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the images.
 
     Returns
     -------
@@ -122,40 +123,42 @@ def influential(
     Raises
     ------
     TypeError
-        If `dataset` is no Dataset.
+        If `dataset` is not a Dataset.
     ValueError
-        If there is another number of images, a value is NaN or infinite, or the inputs are no pictures.
+        If there is not one value for each image, a value is NaN or infinite, or the inputs are not images.
 
     Examples
     --------
     >>> import repsim_nb as rs
     >>> data = rs.Dataset("mine", np.zeros((3, 8, 8), np.uint8))
     >>> [ax.get_xlabel() for ax in rs.plots.influential(data, np.array([0.1, -0.5, 0.2]), most=2)]
-    ['row 1\\n−0.5', 'row 2\\n+0.2']
+    ['row 1\n−0.5', 'row 2\n+0.2']
     """
     from repsim_nb.inputs.datasets import Dataset  # here: it needs torch, and no other plot does
 
     if not isinstance(dataset, Dataset):
         raise TypeError(
-            f"the images come as a Dataset, of arrays rs.Dataset('mine', images); got {type(dataset).__name__}"
+            "influential needs the images as a Dataset; got"
+            f" {type(dataset).__name__}. Convert an array with rs.Dataset('mine', images)."
         )
     values = np.asarray(values, float)
     if len(dataset) != len(values):
         raise ValueError(
-            f"influence is one value a sample; '{dataset.name}' has {len(dataset)} images and {len(values)} values"
+            f"values must have one value for each image; '{dataset.name}' has {len(dataset)} images, and there are"
+            f" {len(values)} values."
         )
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{int((~np.isfinite(values)).sum())} of {len(values)} values are undefined (NaN) or infinite: there is no"
-            " order to show them in"
+            f"influential sorts images by their values, which must be finite;"
+            f" {int((~np.isfinite(values)).sum())} of {len(values)} values are NaN or infinite."
         )
     check_integer(most, "most", minimum=1, hint="the number of images to show")
     order = np.argsort(-np.abs(values), kind="stable")[:most]
     images = dataset_images(dataset.take(order, dataset.name))
     if images is None:
         raise ValueError(
-            f"this shows pictures, and the inputs of '{dataset.name}' are none; the rows that add most are"
-            f" {join_names(order.tolist())}"
+            f"influential draws images; the inputs of '{dataset.name}' are not images. The rows with the largest"
+            f" influence are {join_names(order.tolist())}."
         )
     names = [
         (
@@ -180,7 +183,7 @@ def influential(
     )
     drawn = axes[0].get_figure(root=True)
     assert drawn is not None
-    room = max(12, int(12.5 * drawn.get_figwidth()))  # letters an inch at 9 points
+    room = max(12, int(12.5 * drawn.get_figwidth()))  # letters per inch at 9 points
     title = "\n".join(
         textwrap.fill(line, room)
         for line in (f"the {many} most:", f"above 0 the value is higher with them; {fraction:.0%} of all influence")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from repsim_nb.display.specs import LineSpec, spec
 from repsim_nb.display.specs.lines import band_spec, curves_spec, intervals_spec
 from repsim_nb.display.specs.scatter import scatter_spec
-from repsim_nb.display.specs.to_final import to_final_spec
+from repsim_nb.display.specs.to_final import ByRun, to_final_spec
 from repsim_nb.results.inference import Test
 
 from .axes import drop_none, expect
@@ -21,21 +20,31 @@ from .lines import draw_panels
 
 
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
-    """Draw a line for each column of a frame, over its index.
+    """Draw a line for each column of a DataFrame, over its index.
 
     Parameters
     ----------
-    frame : DataFrame of numbers
-        Names in the index are at equal distances. Columns that are measures or families of models have their fixed
-        colors.
+    frame : DataFrame (points, lines) of float
+        The index has the horizontal positions; names are drawn at equal distances. Columns with the name of a measure
+        or of a family of models have its fixed color.
     ax : Axes, optional
-        Where to draw.
-    xlabel, ylabel, title : str
-        Texts of the axes and the title. Without `xlabel` the name of the index is taken.
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis; "" takes the name of the index.
+    ylabel : str
+        The label of the vertical axis.
+    title : str
+        The title.
 
     Returns
     -------
     Axes
+        The axes with the lines.
+
+    Raises
+    ------
+    TypeError
+        If `frame` is not a DataFrame.
 
     Examples
     --------
@@ -55,23 +64,28 @@ def band(
     Parameters
     ----------
     frames : {name: DataFrame}
-        Frames with the columns mean, low and high, over their index. Names that are measures or families of models have
-        their fixed colors.
+        One DataFrame for each line, with the columns "mean", "low" and "high" and the horizontal positions in its
+        index. The name of a measure or of a family of models has its fixed color.
     ax : Axes, optional
-        Where to draw.
-    xlabel, ylabel, title : str
-        Texts of the axes and the title. Without `xlabel` the name of the index is taken.
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis; "" takes the name of the index.
+    ylabel : str
+        The label of the vertical axis.
+    title : str
+        The title.
 
     Returns
     -------
     Axes
+        The axes with the lines and areas.
 
     Raises
     ------
     TypeError
         If `frames` is not a dict of DataFrames.
     ValueError
-        If there is no frame, a frame lacks a column, or indexes of names differ.
+        If there is no DataFrame, one lacks a column, or they have different names in their index.
 
     Examples
     --------
@@ -91,29 +105,38 @@ def intervals(
     title: str = "",
     line: float | None = None,
 ) -> Axes:
-    """Draw values with their intervals, one row each, one below the other.
+    """Draw values with their intervals, one row for each value.
 
     Parameters
     ----------
     frames : {name: DataFrame}
-        Frames with the columns mean, low and high, all over the same index, whose order is kept.
+        DataFrames with the columns "mean", "low" and "high". All have the same index, whose order is kept from top to
+        bottom.
     ax : Axes, optional
-        Where to draw.
-    xlabel, title : str
-        Text of the axis and the title.
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis.
+    title : str
+        The title.
     line : float, optional
-        A value to compare with, such as chance level or zero: a vertical dashed line.
+        A value to compare with, such as the chance level: a vertical dashed line.
 
     Returns
     -------
     Axes
-        If some rows of a single frame are measures or families of models, these have their fixed colors and the other
-        rows are gray. Otherwise each frame has one color, the fixed one if it has one.
+        The axes with the intervals.
 
     Raises
     ------
+    TypeError
+        If `frames` is not a dict of DataFrames.
     ValueError
-        If there is no frame, a frame lacks a column, or the frames have different rows.
+        If there is no DataFrame, one lacks a column, or they have different rows.
+
+    Notes
+    -----
+    If there is one DataFrame, and some of its rows are measures or families of models, these rows have their fixed
+    colors and the others are gray. Otherwise each DataFrame has one color: the fixed one, if its name has one.
 
     Examples
     --------
@@ -126,34 +149,57 @@ def intervals(
     return draw(intervals_spec(frames, xlabel=xlabel, title=title, line=line), ax=ax)
 
 
-def scatter(frame: pd.DataFrame, x: str, y: str, *, ax: Axes | None = None, **options: Any) -> Axes:
-    """Draw one column of a frame against another, a point a row; `comparison.pairs` makes such frames.
+def scatter(  # noqa: PLR0913
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    ax: Axes | None = None,
+    color: str | None = None,
+    fit: object = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+) -> Axes:
+    """Draw one column of a DataFrame against another, one point for each row.
 
     Parameters
     ----------
     frame : DataFrame
+        One row for each point, such as `rs.comparison.pairs` returns.
     x, y : str
-        Columns of numbers. Points that are undefined in either are left out, and the title says how many.
+        The columns with the horizontal and the vertical positions. Rows without a number in one of them are left out,
+        and the title shows their number.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     color : str, optional
-        A column of up to 8 different values; categories and numbers are in their own order, others in order of
-        appearance. The legend says how many points each has; those without a value are gray.
-    fit : value, list of values or True, optional
-        The values of that column whose points get a least-squares line each. True is one line through all points; for a
-        column of true and false [True] is the value. The legend has the slope.
-    xlabel, ylabel, title : str, optional
-        Texts of the axes and the title. Without them the axes have the names of the columns.
+        The column with the group of each point, with at most 8 groups. The legend shows the number of points in each
+        group. Points without a group are gray.
+    fit : True, value or list of values, optional
+        The points that get a least-squares line: True for one line through all points, or one or several values of the
+        column `color` for one line through each of these groups ([True] for a column of bool). The legend shows the
+        slopes.
+    xlabel, ylabel : str
+        The labels of the axes; "" takes the names of the columns.
+    title : str
+        The title.
 
     Returns
     -------
     Axes
+        The axes with the points.
 
     Raises
     ------
+    TypeError
+        If `frame` is not a DataFrame.
     ValueError
-        For an unknown column or value, too many values, no point to draw, or fewer than 2 places along x to fit a line
-        to.
+        If a column or a value of `fit` is unknown, there are more than 8 groups, no row has both numbers, or a line has
+        fewer than 2 different horizontal positions.
+
+    Notes
+    -----
+    Groups that are numbers or pandas categories are sorted. Others are in order of appearance.
 
     Examples
     --------
@@ -162,31 +208,35 @@ def scatter(frame: pd.DataFrame, x: str, y: str, *, ax: Axes | None = None, **op
     >>> [text.get_text() for text in plots.scatter(frame, "CKA", "JSD", fit=True).get_legend().get_texts()]
     ['slope −0.750']
     """
-    return draw(scatter_spec(frame, x, y, **options), ax=ax)
+    shown = scatter_spec(frame, x, y, color=color, fit=fit, xlabel=xlabel, ylabel=ylabel, title=title)
+    return draw(shown, ax=ax)
 
 
 def null(test: Test | LineSpec, *, ax: Axes | None = None, xlabel: str = "", title: str = "") -> Axes:
-    """Draw the statistics under permutation, and where the observed statistic is.
+    """Draw the null distribution of a permutation test as a histogram, and the observed statistic as a line.
 
     Parameters
     ----------
     test : Test or LineSpec
-        A permutation test, such as `inference.anosim` returns.
+        A permutation test, such as `inference.anosim` or `inference.permutation_test` returns.
     ax : Axes, optional
-        Where to draw.
-    xlabel, title : str
-        What the statistic is; the line above the p-value.
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The name of the statistic, for the horizontal axis.
+    title : str
+        A line above the p-value.
 
     Returns
     -------
     Axes
+        The axes with the histogram. The title has the p-value, the alternative and the number of permutations.
 
     Raises
     ------
     TypeError
-        If `test` is no Test.
+        If `test` is not a Test.
     ValueError
-        If its p-value comes from a formula.
+        If the p-value comes from a formula, so that there is no null distribution.
 
     Examples
     --------
@@ -201,42 +251,54 @@ def null(test: Test | LineSpec, *, ax: Axes | None = None, xlabel: str = "", tit
 
 
 def to_final(
-    similarity: pd.DataFrame, dissimilarity: pd.DataFrame, *, figure: Figure | None = None, **options: Any
+    similarity: pd.DataFrame,
+    dissimilarity: pd.DataFrame,
+    *,
+    figure: Figure | None = None,
+    rho: pd.Series | None = None,
+    color: ByRun = None,
+    dash: ByRun = None,
+    names: tuple[str, str] = ("CKA", "JSD (nats)"),
+    xlabel: str = "",
 ) -> list[Axes]:
-    """Draw how runs of training come near their end, in three panels.
+    """Draw how training runs approach their final model, in three panels.
 
-    The panels have the similarity to the last step by step, the dissimilarity by step, and one against the other
-    without each run's last step, which would be compared with itself.
+    The first panel has the similarity of each step to the final model, the second the dissimilarity. The third has one
+    against the other, without the final step of each run, which is compared with itself.
 
     Parameters
     ----------
     similarity, dissimilarity : DataFrame (steps, runs)
-        What `trajectories.compare_to_final` returns. An axis of steps that are dense at first is linear there and
-        logarithmic after; steps with names are at equal distances.
+        What `trajectories.compare_to_final` returns for a similarity and for a dissimilarity.
     figure : Figure, optional
-        Where to draw.
-    rho : Series, optional
-        The rank correlation of the two for each run (`trajectories.correlate_runs(...)["statistic"]`): it is in the
-        legend, and its median and range above the third panel.
-    color, dash : {run: value} or Series, optional
-        What tells runs apart; without them each run has a color.
-    names : (str, str), optional
-        What the two are, for the axes.
-    xlabel : str, optional
-        What a step is, such as "epoch".
+        The figure to draw in; None creates one. Its size is set to fit the panels.
+    rho : Series (runs,), optional
+        The rank correlation of the two in each run, such as `trajectories.correlate_runs(...)["statistic"]`. It is in
+        the legend, and its median and range are above the third panel.
+    color, dash : {run: value} or Series (runs,), optional
+        The groups of runs that share a color or a dash pattern; None gives each run its own color.
+    names : (str, str)
+        The names of the similarity and of the dissimilarity, for the axes.
+    xlabel : str
+        What a step is, such as "epoch"; "" takes the name of the index.
 
     Returns
     -------
     list of Axes
+        The three panels, from left to right.
 
     Raises
     ------
+    TypeError
+        If one of the two is not a DataFrame.
     ValueError
-        If the frames have different runs or steps, a run has no value for color or dash, or there are too many values.
+        If the two have different runs or steps, a run has no color or dash, or there are more groups than colors or
+        dash patterns.
 
     Notes
     -----
-    The form is that of Yellapragada (2020), figure 3.5.
+    The figure has the form of figure 3.5 in Yellapragada (2020). If steps are dense at the beginning, their axis is
+    linear there and logarithmic after that. Steps with names are at equal distances.
 
     Examples
     --------
@@ -246,4 +308,5 @@ def to_final(
     >>> [ax.get_ylabel() for ax in plots.to_final(similarity, 1 - similarity)][:2]
     ['CKA to the final model', 'JSD (nats) to the final model']
     """
-    return draw_panels(to_final_spec(similarity, dissimilarity, **options), figure=figure)
+    shown = to_final_spec(similarity, dissimilarity, rho=rho, color=color, dash=dash, names=names, xlabel=xlabel)
+    return draw_panels(shown, figure=figure)

@@ -121,7 +121,7 @@ def _with_order(style: dict[str, Any], layer: Layer) -> dict[str, Any]:
 
 
 def _entry(layer: Layer) -> Line2D:
-    """What is only in the legend."""
+    """Return a line that stands only in the legend."""
     style = {"ls": ""} if layer.mark == "heading" else _line_style(layer)
     return Line2D([], [], label=layer.label, **style)
 
@@ -167,7 +167,7 @@ def _texts(ax: Axes, layer: Layer) -> None:
 
 
 def _flag(ax: Axes, layer: Layer) -> None:
-    """A text at the top, on the side of its x that has more room."""
+    """Write a text at the top, on the side of its x that has more room."""
     low, high = ax.get_xlim()
     for x, text in zip(_floats(layer.x), layer.texts, strict=True):
         left = x > (low + high) / 2

@@ -43,38 +43,48 @@ def embedding(
     labels: bool | str | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw a map of points, with how far to trust it below.
+    """Draw a map of representations: near points are similar.
+
+    The text below the map describes how well its distances match the dissimilarities.
 
     Parameters
     ----------
     result : Embedding or MapSpec
-        Points that were placed into the map have a ring.
+        The map, such as `rs.embedding.mds` returns. Points that were added to the map later have a ring.
     ax : Axes, optional
-        Where to draw.
-    color, shape : choice, optional
-        What the color and the marker of a point stand for: a field of the labels, {model: value}, a Series by model,
-        or one value a point. There are up to 12 groups with a color, up to 8 with a shape. Numbers with more than 8
-        different values are an amount, with a scale in place of a legend; classes 0, 1, ..., 11 are groups. Families
-        of models have fixed colors.
+        The axes to draw on; None creates a figure.
+    color, shape : str, dict, Series or sequence, optional
+        The group of each point, shown by its color or its marker: a field of the labels ("model"), {model: group}, a
+        Series by model, or one group for each point. There are at most 12 groups with a color and 8 with a shape.
     path : str, optional
-        A field of the labels. Points that share it are joined in the order of their step, or of the points if all have
-        one step, from an open mark to a filled one.
+        A field of the labels. Points with the same value are joined by a line, in the order of their steps. The first
+        point is open.
     until : float, optional
-        The last step that is shown. The frame stays.
+        The last step that is shown. The limits of the axes do not depend on it.
     labels : bool or str, optional
-        Write the label of each point, or only one field of it ("layer"). With a path, True writes the name of each path
-        at its end. None writes what fits: the names of paths that are not in the legend, the labels of at most 12
-        points.
+        Whether to write the label of each point, or the one field of it to write ("layer"). With a path, True writes
+        the name of each path at its end. None writes labels if there is room for them.
     title : str, optional
+        The title. None shows the measure, method, data and number of samples.
 
     Returns
     -------
     Axes
+        The axes with the map. Both axes have the same unit.
 
     Raises
     ------
+    TypeError
+        If `result` is not an Embedding.
     ValueError
-        For an unknown field, a model or point without a value, too many groups, or no point up to `until`.
+        If a field is unknown, a model or point has no group, there are too many groups, or no point is left up to
+        `until`.
+
+    Notes
+    -----
+    Numbers with more than 8 different values are drawn on a continuous color scale. Classes 0, 1, ..., 11 are groups.
+    Families of models have fixed colors. If all points have the same step, a path joins them in their own order. If
+    `labels` is None, the map has the names of paths that are not in the legend, or the labels of at most 12 points.
 
     Examples
     --------
@@ -98,30 +108,40 @@ def embeddings(
     figure: Figure | None = None,
     **options: Any,
 ) -> list[Axes]:
-    """Draw several maps with one legend: the same value has the same color and shape on all.
+    """Draw several maps with one legend.
 
-    One unit of dissimilarity is equally long on all maps of a measure. A t-SNE has no such unit, and its own scale.
+    Each group has the same color and shape on all maps.
 
     Parameters
     ----------
     results : sequence of Embedding
+        The maps, such as `rs.embedding.mds` returns.
     columns : int
-        How many maps are next to each other.
+        The number of maps in a row, at least 1.
     titles : sequence of str, optional
-        One for each map.
+        One title for each map. None shows the measure and method of each.
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the maps.
     **options
-        color, shape, path, until and labels, as for `embedding`. More than 8 paths are named only if `labels` says so.
+        `color`, `shape`, `path`, `until` and `labels` as for `embedding`. Names of more than 8 paths are written only
+        if `labels` is given.
 
     Returns
     -------
     list of Axes
+        One for each map.
 
     Raises
     ------
+    TypeError
+        If an item of `results` is not an Embedding.
     ValueError
-        If there is no map, or another number of titles.
+        If there is no map, there is not one title for each map, or an option is wrong; see `embedding`.
+
+    Notes
+    -----
+    Maps of one measure have the same scale: one unit of dissimilarity has the same length on all of them. A t-SNE map
+    has no unit, and its own scale.
 
     Examples
     --------
@@ -162,7 +182,7 @@ def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | No
 
 @without_markup
 def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
-    """A map, and its labels still to be spread: that takes a finished layout."""
+    """Draw a map and return its labels, which are spread when the layout is finished."""
     ax = new_axes(ax, *shown.size)
     written = _draw(ax, shown)
     lines = "\n".join([shown.title, shown.subtitle, shown.remark]).strip("\n").split("\n")
@@ -183,7 +203,7 @@ def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
 def _several(
     shown: Sequence[MapSpec], columns: int, *, figure: Figure | None
 ) -> tuple[list[Axes], list[list[Annotation]]]:
-    """Maps, and the labels of each still to be spread."""
+    """Draw maps and return the labels of each, which are spread when the layout is finished."""
     rows, columns = grid_shape(columns, len(shown))
     limits = _limits(shown)
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
@@ -207,9 +227,9 @@ def _several(
 
 
 def _limits(shown: Sequence[MapSpec]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Lower left and upper right corner of each map.
+    """Return the lower left and upper right corner of each map.
 
-    Maps of one unit have one scale, and none is much wider than high.
+    Maps with the same unit have the same scale, and no map is much wider than high.
     """
     boxes = [(np.min(one.points, axis=0), np.max(one.points, axis=0)) for one in shown]
     sizes = np.array([high - low for low, high in boxes])
@@ -225,7 +245,7 @@ def _limits(shown: Sequence[MapSpec]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
-    """Paths, points and rings -> the labels, still to be spread."""
+    """Draw paths, points and rings, and return the labels, which are spread later."""
     points, visible = np.array(shown.points), np.array(shown.shown)
     size = float(np.clip(62 * np.sqrt(30 / len(points)), 13, 62))
     colors = np.array(shown.colors)
@@ -285,7 +305,7 @@ def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
 
 
 def _join(ax: Axes, points: np.ndarray, rows: list[int], shown: MapSpec) -> None:
-    """The line of a path, and arrowheads on the way, so far apart that they can be seen."""
+    """Draw the line of a path, with arrowheads at distances that can be seen."""
     color = shown.colors[rows[0]] if len({shown.colors[i] for i in rows}) == 1 else "#9a9a9a"
     way = points[rows]
     ax.plot(*way.T, color=color, linewidth=1.2, alpha=0.75, zorder=2, solid_joinstyle="round")
@@ -318,7 +338,7 @@ def _join(ax: Axes, points: np.ndarray, rows: list[int], shown: MapSpec) -> None
 
 
 def _handles(shown: Sequence[MapSpec]) -> list[Line2D]:
-    """One legend: colors, then shapes, then the marks of a path and of placed points, each under its heading."""
+    """Return the entries of the legend: colors, shapes, marks of paths and of added points, each with a heading."""
     first, mark = shown[0], {"ls": "", "marker": "o", "markeredgecolor": "white"}
     parts: list[tuple[str, list[dict[str, Any]]]] = [
         (

@@ -1,15 +1,13 @@
-"""Pictures of tables: one painter, `draw_matrix`, and a function for each kind of table."""
+"""Pictures of tables: a function for each kind of table."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from repsim_nb.display.specs import MatrixSpec, spec
 from repsim_nb.display.specs.confusions import confusion_frame_spec
@@ -19,13 +17,9 @@ from repsim_nb.results.inference import NullTable
 from repsim_nb.results.probes import Probe
 from repsim_nb.support.labels import Choice
 
-from .axes import drop_none, expect, grid_shape, new_axes, new_figure, without_markup
+from .axes import drop_none, expect, grid_shape, new_figure
 from .drawing import draw
-from .wrapping import title_room, wrap_title
-
-_LEAST_GAP = 9.5  # points from one label of an axis to the next
-_LEAST_TEXT = 5.0  # points, of the smallest text that is written into a cell
-_MASKED = "#c8c8c8"
+from .matrix_painter import draw_matrix, draw_samples
 
 
 def heatmap(
@@ -37,31 +31,41 @@ def heatmap(
     marks: pd.DataFrame | None = None,
     marks_mean: str | None = None,
 ) -> Axes:
-    """Draw a comparison: rows down, columns across, in their order (layers in forward order).
+    r"""Draw a comparison as a heatmap: bright cells are similar, dark cells dissimilar.
+
+    Rows and columns keep the order of the table, which is the forward order of the layers after `rs.record`.
 
     Parameters
     ----------
     result : Comparison, NullTable or MatrixSpec
-        Cells without a value are hatched. Those of a NullTable that are above their null have a dot.
+        The table to draw. Undefined cells are hatched. In a NullTable, cells above their null distribution have a dot.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     annotate : bool, optional
-        Write the values into the cells; None does if there are at most 100.
+        Whether to write the values into the cells; None writes them if there are at most 100 cells.
     title : str, optional
-        In place of the measure, models, data and number of samples.
-    marks : DataFrame of bool, optional
-        With the labels of the table; a cell gets a dot if it is True.
+        The title. None shows the measure, models, data and number of samples.
+    marks : DataFrame of bool (rows, columns), optional
+        The cells that get a dot, with the labels of the table in the same order.
     marks_mean : str, optional
-        What a dot means, for the title.
+        What a dot means. It is added to the title.
 
     Returns
     -------
     Axes
+        The axes with the heatmap. The color bar belongs to the same figure.
 
     Raises
     ------
-    TypeError, ValueError
-        If `result` or `marks` is of another type, or `marks` has other labels.
+    TypeError
+        If `result` is not a table, or `marks` is not a DataFrame of bool.
+    ValueError
+        If `marks` has other labels than the table.
+
+    See Also
+    --------
+    heatmaps : Several comparisons in one figure.
+    grid : Any DataFrame of numbers.
 
     Examples
     --------
@@ -69,7 +73,7 @@ def heatmap(
     >>> import repsim_nb as rs
     >>> x = np.random.default_rng(0).normal(size=(20, 3))
     >>> rs.plots.heatmap(rs.compare("cka", {"a": x, "b": x**2})).get_title()
-    'cka\\nn = 20'
+    'cka\nn = 20'
     """
     if isinstance(result, Probe):
         raise TypeError("heatmap draws a Comparison or a NullTable; draw a probe with plots.confusion(probe).")
@@ -90,12 +94,13 @@ def heatmaps(
     Parameters
     ----------
     comparisons : sequence of Comparison, NullTable or MatrixSpec
+        The tables to draw, from left to right and from top to bottom.
     columns : int
-        How many are next to each other.
+        The number of heatmaps in a row, at least 1.
     annotate : bool, optional
-        Write the values into the cells; None does if there are at most 100.
+        Whether to write the values into the cells; None writes them if a table has at most 100 cells.
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the heatmaps.
 
     Returns
     -------
@@ -105,7 +110,7 @@ def heatmaps(
     Raises
     ------
     ValueError
-        If `comparisons` is a single comparison, or empty.
+        If `comparisons` is a single comparison or empty, or `columns` is below 1.
 
     Examples
     --------
@@ -136,26 +141,32 @@ def grid(
     low: float | None = None,
     high: float | None = None,
 ) -> Axes:
-    """Draw any frame of numbers as a matrix with its values written in; cells without a number are hatched.
+    """Draw a DataFrame of numbers as a matrix with its values in the cells.
 
     Parameters
     ----------
-    frame : DataFrame of numbers
+    frame : DataFrame (rows, columns) of float
+        The numbers to draw. Cells without a number are hatched.
     ax : Axes, optional
-        Where to draw.
-    label, title : str
-        What the numbers are, for the color bar; the title.
+        The axes to draw on; None creates a figure.
+    label : str
+        What the numbers are. It stands next to the color bar.
+    title : str
+        The title.
     low, high : float, optional
-        The values at the ends of the colors; None is the smallest and the largest number.
+        The values at the ends of the color bar; None takes the smallest and the largest number.
 
     Returns
     -------
     Axes
+        The axes with the matrix.
 
     Raises
     ------
+    TypeError
+        If `frame` is not a DataFrame.
     ValueError
-        If there is no number.
+        If the frame has no number.
 
     Examples
     --------
@@ -168,20 +179,36 @@ def grid(
 
 
 def answers(frame: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw the values of measures on a representation and its transforms; bright is alike.
+    """Draw what measures return for a representation and its transforms.
+
+    Bright cells are similar, dark cells dissimilar, for similarities and for dissimilarities.
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows are measures by short name, columns transforms. A missing value is hatched.
+    frame : DataFrame (measures, transforms) of float
+        One row for each measure, with its short name ("cka") as label, and one column for each transform. Missing
+        values are hatched.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     title : str
+        The title.
 
     Returns
     -------
     Axes
-        Colors of a similarity run from 1 to 0, those of a dissimilarity from 0 to the largest value of its row.
+        The axes with the matrix. Row labels have an arrow up for a similarity and an arrow down for a dissimilarity.
+
+    Raises
+    ------
+    TypeError
+        If `frame` is not a DataFrame.
+    ValueError
+        If a row is not the name of a measure.
+
+    Notes
+    -----
+    The colors of a similarity run from 0 (dark) to 1 (bright). The colors of a dissimilarity run from the largest value
+    in its row (dark) to 0 (bright).
 
     Examples
     --------
@@ -200,23 +227,32 @@ def samples(
     classes: Sequence[str] = (),
     figure: Figure | None = None,
 ) -> list[Axes]:
-    """Draw similarity matrices (samples, samples) next to each other, one a representation.
+    """Draw matrices of the similarity of samples next to each other, one for each representation.
 
-    Of more than 300 samples 300 are drawn, evenly taken.
+    At most 300 samples are drawn. If there are more, 300 of them are taken at equal distances.
 
     Parameters
     ----------
     matrices : {name: array (n, n)}
+        Correlations of n samples for each representation, from -1 to 1, such as `rs.measures.first_order` returns.
     targets : array (n,), optional
-        The class of each sample; samples are sorted by it.
+        The class of each sample. Samples are sorted by class; None keeps their order.
     classes : sequence of str
-        Names of the classes 0, 1, ....
+        The names of the classes 0, 1, ....
     figure : Figure, optional
-        Where to draw.
+        The figure to draw in; None creates one. Its size is set to fit the matrices.
 
     Returns
     -------
     list of Axes
+        One for each matrix.
+
+    Raises
+    ------
+    TypeError
+        If `matrices` is not a dict of matrices, or is empty.
+    ValueError
+        If there is not one target for each sample.
 
     Examples
     --------
@@ -235,28 +271,34 @@ def confusion(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw which class was predicted for which, as fractions of each row; bright is many.
+    """Draw a confusion matrix: the true class in rows, the predicted class in columns.
+
+    Values are fractions of their row. Bright cells are large fractions. Cells that round to 0.00 have no text.
 
     Parameters
     ----------
     result : Probe, DataFrame or MatrixSpec
-        What `probes.dataset_bias` or `probes.linear_probe` returns, or a frame of fractions (classes, classes) from
-        elsewhere, such as a published one. Cells that round to 0.00 have no text.
-    by : choice, optional
-        Group rows and columns, with lines between groups: a field of the labels ("dataset", "model"), {label: value},
-        or one value a class. None takes the field by which the result is ordered.
+        What `probes.dataset_bias` or `probes.linear_probe` returns, or a DataFrame (classes, classes) of fractions from
+        another source, such as a paper.
+    by : str, dict or sequence, optional
+        How to group rows and columns, with lines between groups: a field of the labels ("dataset" or "model"),
+        {label: group}, or one group for each class. None takes the field by which the result is ordered.
     ax : Axes, optional
-        Where to draw.
+        The axes to draw on; None creates a figure.
     title : str, optional
+        The title. None shows the balanced accuracy and its chance level.
 
     Returns
     -------
     Axes
+        The axes with the confusion matrix.
 
     Raises
     ------
+    TypeError
+        If `result` is neither a Probe nor a DataFrame.
     ValueError
-        If a frame does not hold fractions, or a field is unknown.
+        If a DataFrame has values outside of 0 to 1, its rows and columns differ, or a field is unknown.
 
     Examples
     --------
@@ -271,128 +313,3 @@ def confusion(
     )
     make = confusion_frame_spec if isinstance(result, pd.DataFrame) else spec
     return draw(make(result, **drop_none(by=by, title=title)), ax=ax)
-
-
-@draw.register
-@without_markup
-def draw_matrix(shown: MatrixSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw a matrix as its spec describes it, with a color bar."""
-    ax = new_axes(ax, *shown.size)
-    image = _paint(ax, shown)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03)  # first, since it takes its room from the axes
-    box = ax.get_window_extent()
-    _write_labels(ax, shown, box.width, box.height)
-    width, height = (
-        72 * length / ax.figure.dpi / count
-        for length, count in ((box.width, len(shown.values[0])), (box.height, len(shown.values)))
-    )
-    written = shown.annotate and _write_texts(ax, shown, image, width, height)
-    _write_marks(ax, shown, image, min(width, height))
-    _write_titles(ax, shown, box.width / ax.figure.dpi)
-    bare = f" (bare: below {shown.bare_below})" if written and shown.bare_below else ""
-    bar.set_label(shown.bar_label + bare, fontsize=9 if shown.ticks.all else 10)
-    if shown.bar_ticks:
-        places, names = zip(*shown.bar_ticks, strict=True)
-        bar.set_ticks(places, labels=names, fontsize=9)
-    return ax
-
-
-@without_markup
-def draw_samples(shown: Sequence[MatrixSpec], *, figure: Figure | None = None) -> list[Axes]:
-    """Draw several matrices of one color map in one row, with one color bar."""
-    figure = new_figure(figure, shown[0].size[0] * len(shown) + 0.6, shown[0].size[1])
-    axes = list(figure.subplots(1, len(shown), squeeze=False)[0])
-    for ax, one in zip(axes, shown, strict=True):
-        image, box = _paint(ax, one), ax.get_window_extent()
-        _write_labels(ax, one, box.width, box.height)
-        _write_titles(ax, one, one.size[0])
-    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).set_label(shown[0].bar_label, fontsize=9)
-    return axes
-
-
-def _paint(ax: Axes, shown: MatrixSpec) -> AxesImage:
-    """The cells, and lines between groups."""
-    ax.patch.set(facecolor=_MASKED, hatch="////", edgecolor="white")
-    image = ax.imshow(
-        np.ma.masked_invalid(np.array(shown.values, float)),
-        cmap=shown.color_map,
-        vmin=shown.low,
-        vmax=shown.high,
-        aspect="equal" if shown.square else "auto",
-        interpolation="nearest",
-    )
-    for place in shown.row_breaks:
-        ax.axhline(place - 0.5, color="white", linewidth=1.4)
-    for place in shown.column_breaks:
-        ax.axvline(place - 0.5, color="white", linewidth=1.4)
-    return image
-
-
-def _write_labels(ax: Axes, shown: MatrixSpec, width: float, height: float) -> None:
-    """Labels of rows and columns, as many as the spec asks for and as can be read; width, height: pixels."""
-    ticks, longest = shown.ticks, max(map(len, shown.column_labels), default=0)
-    slanted = longest >= ticks.slanted_from
-    upright = slanted and len(shown.column_labels) >= ticks.upright_from
-    ax.tick_params(axis="x", rotation=90 if upright else 45 if slanted else 0)
-    for axis, labels, length in ((ax.yaxis, shown.row_labels, height), (ax.xaxis, shown.column_labels, width)):
-        room = 72 * length / ax.figure.dpi / max(1, len(labels))  # points a label
-        step = 1 if ticks.all else max(1, int(np.ceil(_LEAST_GAP / room)))
-        places = _middles(labels) if ticks.by_run else range(0, len(labels), step)
-        axis.set_ticks(places, [labels[int(place)] for place in places])
-        size = min(9, max(ticks.smallest, 0.85 * room * step))
-        axis.set_tick_params(labelsize=size, length=0 if ticks.by_run or ticks.on_top else 2)
-    if slanted and not upright:
-        for label in ax.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
-    if ticks.on_top:
-        ax.xaxis.tick_top()
-
-
-def _middles(labels: Sequence[str]) -> list[float]:
-    """The middle of each run of equal labels."""
-    ends = np.cumsum([len(list(run)) for _, run in itertools.groupby(labels)])
-    return [float(first + last - 1) / 2 for first, last in itertools.pairwise([0, *ends])]
-
-
-def _write_texts(ax: Axes, shown: MatrixSpec, image: AxesImage, width: float, height: float) -> bool:
-    """Write texts into the cells, if they can be read; return whether they can."""
-    size = min(8, width / 2.5, height / 1.3)
-    if size < _LEAST_TEXT:
-        return False
-    for i, row in enumerate(shown.texts):
-        for j, text in enumerate(row):
-            if text:
-                color = _ink_on(image, shown.values[i][j])
-                ax.text(j, i, text, ha="center", va="center", fontsize=size, color=color)
-    return True
-
-
-def _write_marks(ax: Axes, shown: MatrixSpec, image: AxesImage, cell: float) -> None:
-    """A dot in the upper right corner of each marked cell; in the middle of a small cell."""
-    if shown.marks:
-        rows, columns = np.array(shown.marks).T
-        size, away = (min(0.17 * cell, 4.0), 0.34) if cell >= 14 else (0.3 * cell, 0.0)
-        inks = [_ink_on(image, shown.values[i][j]) for i, j in shown.marks]
-        ax.scatter(columns + away, rows - away, s=size**2, c=inks, linewidths=0, gid="marks")
-
-
-def _write_titles(ax: Axes, shown: MatrixSpec, width: float) -> None:
-    ax.set(ylabel=shown.row_title, xlabel=shown.column_title)
-    if shown.square or shown.ticks.on_top:
-        ax.xaxis.label.set_fontsize(9)
-    hatched = f", {len(shown.notes)} hatched cells undefined" if shown.subtitle and shown.notes else ""
-    lines = [shown.title, *([shown.subtitle + hatched] if shown.subtitle else [])]
-    if shown.wrap:
-        room = title_room(width, max(map(len, shown.row_labels)))
-        lines = [wrap_title(line, room) for line in lines]
-    if shown.marks and shown.mark_meaning:
-        lines.append(f"• {shown.mark_meaning}")
-    ax.set_title(
-        "\n".join(lines), fontsize=10 if shown.wrap or shown.square else 11, pad=12 if shown.ticks.on_top else 6
-    )
-
-
-def _ink_on(image: AxesImage, value: float | None) -> str:
-    """The color in which a text can be read on the color of a value."""
-    red, green, blue, _ = image.to_rgba(np.array([value], float))[0]
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"

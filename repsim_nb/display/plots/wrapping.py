@@ -6,7 +6,7 @@ import textwrap
 
 
 def title_room(width: float, longest: int) -> int:
-    """How many characters of a title fit above a matrix whose row labels have so many.
+    """Return the number of characters of a title that fit above a matrix; longest: that of its longest row label.
 
     The title stands above the middle of the cells, between the labels on the left and the color bar on the right.
     """
@@ -15,7 +15,7 @@ def title_room(width: float, longest: int) -> int:
 
 
 def wrap_title(line: str, room: int) -> str:
-    """A line broken after a semicolon or before a bracket; within a phrase only if that is not enough."""
+    """Break a line after semicolons and before brackets, and within a phrase only if that is not enough."""
     phrases = (
         line.replace(" ", "\N{NO-BREAK SPACE}")
         .replace(";\N{NO-BREAK SPACE}", "; ")
@@ -26,7 +26,7 @@ def wrap_title(line: str, room: int) -> str:
 
 
 def wrap_footer(text: str, width: int) -> str:
-    """Broken after a comma or semicolon, so that numbers stay with their words."""
+    """Break a text after commas and semicolons, so that numbers stay with their words."""
     lines = [""]
     for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):
         if lines[-1] and len(lines[-1]) + len(part) + 1 > width:

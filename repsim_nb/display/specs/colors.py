@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Colors that people with every kind of color vision can tell apart. [Okabe and Ito 2008]"""
 
-CLASS_COLORS = (*COLORS, "#8800FF", "#884422", "#AAEE99", "#BB55FF")
+CLASS_COLORS = (*COLORS, "#8800FF", "#884422", "#AAEE99", "#AA0077")
 """Twelve colors. The last four differ from all others at least as much as the first eight from each other."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -22,7 +22,7 @@ DASHES = ("-", "--", ":", "-.", "6 1 1 1 1 1")  # the last one in lengths of das
 MISSING = "#bdbdbd"  # of points without a value
 NEUTRAL = "#666666"  # of marks whose color has no meaning
 
-_BLUE, _ORANGE, _GREEN, _PINK, _SKY, _RED, _YELLOW, _BLACK, _PURPLE, _BROWN, _PALE, _LILAC = CLASS_COLORS
+_BLUE, _ORANGE, _GREEN, _PINK, _SKY, _RED, _YELLOW, _BLACK, _PURPLE, _BROWN, _PALE, _BERRY = CLASS_COLORS
 
 MEASURE_COLORS: Mapping[str, str] = {
     "cka": _BLUE,
@@ -33,7 +33,7 @@ MEASURE_COLORS: Mapping[str, str] = {
     "neighbours": _SKY,
     "distance_correlation": _PURPLE,
     "linear_predictivity": _BROWN,
-    "matching": _LILAC,
+    "matching": _BERRY,
     "jsd": _BLACK,
 }
 """The color of each family of measures."""
@@ -47,7 +47,7 @@ MODEL_COLORS: Mapping[str, str] = {
     "transformer": _SKY,
     "convnext": _PURPLE,
     "efficientnet": _BROWN,
-    "regnet": _LILAC,
+    "regnet": _BERRY,
     "inception": _YELLOW,
     "mobilenet": _PALE,
     "plain": _BLACK,

@@ -164,7 +164,7 @@ def comparison_spec(
         _axis_title(axis, its, other)
         for axis, its, other in zip((result.values.index, result.values.columns), fixed, fixed[::-1], strict=True)
     )
-    unlike, alike = ("unlike", "alike") if result.kind == "similarity" else ("alike", "unlike")
+    low_end, high_end = ("dissimilar", "similar") if result.kind == "similarity" else ("similar", "dissimilar")
     reasons = {
         (i, j): result.undefined.get((result.values.index[i], result.values.columns[j]), "")
         for i, j in np.argwhere(~np.isfinite(values)).tolist()
@@ -177,7 +177,7 @@ def comparison_spec(
         column_title=column_title,
         title=first if title is None else title,
         subtitle=second if title is None else "",
-        bar_label=f"{unlike}  ←  {result.name}  →  {alike}",
+        bar_label=f"{low_end}  ←  {result.name}  →  {high_end}",
         low=low,
         high=high,
         color_map="viridis" if result.kind == "similarity" else "viridis_r",  # bright is alike
@@ -309,7 +309,7 @@ def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
         column_title="↑ larger is more alike    ↓ larger is less alike    hatched: no value",
         title=title,
         texts=tuple(texts_of(row[None], 0.0, float(most))[0] for row, most in zip(values, largest, strict=True)),
-        bar_ticks=((0.0, "unlike"), (1.0, "alike")),
+        bar_ticks=((0.0, "dissimilar"), (1.0, "similar")),
         ticks=Ticks(all=True, smallest=9, slanted_from=99, on_top=True),
         size=(2.4 + 0.86 * frame.shape[1], 1.5 + 0.33 * len(frame)),
     )

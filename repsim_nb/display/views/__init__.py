@@ -1,4 +1,4 @@
-"""Views: pictures that answer the mouse. They show a spec and know nothing of models or measures."""
+"""Views: widgets that show a spec and react to the mouse. They do not depend on models or measures."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ _RING = ["ring", [["placed into the map", "#000000", "ring"]]]
 
 
 def _script(name: str) -> str:
-    """A view's script after what all views share: one text, since a widget's module can import none of ours."""
+    """Return the script of a view after the code that all views share, as one text: a widget cannot import files."""
     return (_FOLDER / "common.js").read_text(encoding="utf-8") + (_FOLDER / name).read_text(encoding="utf-8")
 
 
 class View(anywidget.AnyWidget):
-    """A spec as a picture that can be clicked.
+    """A picture of a spec that can be clicked.
 
-    chosen: what the last click chose; presses counts clicks, so that the same can be chosen twice.  picture: a number
-    that changes with every picture; seen: that of the picture that was clicked, which may be the one before if a new
-    one was on its way; 0 if it was no mouse.
+    Attributes
+    ----------
+    title, subtitle : str
+        The lines above the picture.
+    chosen : list of int
+        What the last click chose.
+    presses : int
+        The number of clicks. It changes even if the same is chosen twice.
+    picture : int
+        The number of the current picture. It changes with every picture.
+    seen : int
+        The number of the picture that was clicked, which may be an earlier one; 0 if the choice came from Python.
     """
 
     title = traitlets.Unicode("").tag(sync=True)
@@ -35,22 +44,30 @@ class View(anywidget.AnyWidget):
     seen = traitlets.Int(0).tag(sync=True)
 
     def press(self, chosen: list[int]) -> None:
-        """Choose as a click does, from Python."""
+        """Choose from Python what a click would choose."""
         self.chosen, self.seen = chosen, 0
         self.presses += 1
 
     @property
     def is_late(self) -> bool:
-        """Whether the last answer is about a picture that is gone."""
+        """Whether the last click was on an earlier picture."""
         return self.seen not in (0, self.picture)
 
 
 class MatrixView(View):
     """A table as colored cells with labels and a color bar.
 
-    Hover for the value, click (or arrow keys and Enter) to choose a cell. The traits are those of `MatrixSpec`;
-    notes: {"row,column": why a cell has no value}.  colors: hexadecimal, from low to high.  chosen: [row, column] of
-    the last click.
+    Hover over a cell for its value. Click a cell (or use the arrow keys and Enter) to choose it. The attributes are
+    those of `MatrixSpec`, except for these.
+
+    Attributes
+    ----------
+    notes : dict of str to str
+        Why a cell has no value, by "row,column".
+    colors : list of str
+        The color map as hexadecimal colors, from low to high.
+    chosen : list of int
+        The row and the column of the last click.
     """
 
     _esm = _script("matrix.js")
@@ -71,7 +88,7 @@ class MatrixView(View):
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 
     def show(self, shown: MatrixSpec) -> None:
-        """Show a matrix; nothing of it is chosen."""
+        """Show a matrix, without a chosen cell."""
         undefined = f", {len(shown.notes)} cells undefined (point at one to see why)" if shown.notes else ""
         with self.hold_sync():
             for name in ("row_title", "column_title", "title", "low", "high", "bar_label"):
@@ -85,11 +102,17 @@ class MatrixView(View):
 
 
 class ScatterView(View):
-    """Points on a map whose axes have one unit.
+    """Points on a map with the same unit on both axes.
 
-    Hover for a point's name and notes, click (or arrow keys and Enter) to choose, drag around points to select. The
-    traits are those of `MapSpec`.  chosen: the points of the last one or two clicks.  selected: the points in the
-    lasso.
+    Hover over a point for its name and notes. Click a point (or use the arrow keys and Enter) to choose it. Drag around
+    points to select them. The attributes are those of `MapSpec`, and these.
+
+    Attributes
+    ----------
+    chosen : list of int
+        The points of the last one or two clicks.
+    selected : list of int
+        The points inside the lasso.
     """
 
     _esm = _script("scatter.js")
@@ -109,7 +132,7 @@ class ScatterView(View):
     ringed = traitlets.List(traitlets.Int(), []).tag(sync=True)
 
     def show(self, shown: MapSpec) -> None:
-        """Show a map; what was chosen stays chosen if the points are the same."""
+        """Show a map; chosen points stay chosen if all points are the same."""
         points = [list(point) for point in shown.points]
         same = self.points == points and self.labels == list(shown.labels)
         with self.hold_sync():

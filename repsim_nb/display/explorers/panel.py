@@ -1,0 +1,113 @@
+"""The widgets of an explorer: its controls, the place of the picture, buttons, progress and code."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from repsim_nb.display.specs import MapSpec, MatrixSpec
+from repsim_nb.display.views import MatrixView, ScatterView
+
+
+class Panel(widgets.VBox):
+    """The widgets of an explorer, without what they do.
+
+    Attributes
+    ----------
+    controls : dict of str to Widget
+        The controls by name.
+    view : DOMWidget
+        The widget that shows the picture.
+    """
+
+    children: Any  # of ipywidgets, which has no types
+
+    def __init__(self, controls: Mapping[str, widgets.Widget]) -> None:
+        self.controls = dict(controls)
+        self._last_report = 0.0
+        # a message lies over the picture, whose place stays open: the page never jumps
+        on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}
+        self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
+        self._picture = widgets.Image(format="png", layout=on_one_spot)
+        self._views: dict[Any, Any] = {MatrixSpec: self._matrix, MapSpec: self._scatter}
+        self.view: widgets.DOMWidget = self._picture
+        self._message = widgets.HTML(layout=on_one_spot)
+        columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}
+        self._stage = widgets.GridBox(layout={**columns, "justify_items": "flex-start", "align_items": "flex-start"})
+        self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
+        self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
+        self._stop = _button("Stop", "stop", "Stop the computation", "90px", disabled=True)
+        self._keep = _button("Keep picture", "camera", "Put this picture into the saved notebook", "130px")
+        self._show_code = widgets.ToggleButton(
+            description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
+        )
+        self._listing = widgets.HTML(layout={"display": "none"})
+        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px")
+        super().__init__(
+            [
+                widgets.Box(list(self.controls.values()), layout=row),
+                self._stage,
+                widgets.Box([self._keep, self._show_code, self._stop, self._bar, self._status], layout=row),
+                self._listing,
+            ]
+        )
+
+    @property
+    def message(self) -> str:
+        """HTML in place of the picture, such as an error; "" if there is a picture."""
+        return self._message.value if self._message in self._stage.children else ""
+
+    @property
+    def status(self) -> str:
+        """What is being computed, or was done last."""
+        return self._status.value
+
+    @property
+    def progress(self) -> float | None:
+        """The fraction that is done, from 0 to 1; None if it is not known."""
+        return None if self._bar.layout.display == "none" else self._bar.value
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being computed that `stop` would end."""
+        return not self._stop.disabled
+
+    def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
+        """Show a picture, or a message over the place of the picture before."""
+        before = [w for w in self._stage.children if w is not self._message]
+        for widget in before:
+            widget.layout.visibility = "hidden"
+        if picture is None:
+            self._message.value = message
+            self._stage.children = [*before, self._message]
+        else:
+            picture.layout.visibility = None
+            self._stage.children = [picture]
+
+    def _busy(self, busy: bool, status: str) -> None:
+        """Show that work begins or ends."""
+        self._stop.disabled, self._status.value = not busy, status
+        self._last_report = 0.0  # the first report of new work is always shown
+        if not busy:
+            self._bar.layout.display, self._bar.value = "none", 0
+
+    def _report(self, done: int, total: int, text: str) -> None:
+        """Show progress, at most ten times a second."""
+        now = time.monotonic()
+        if now - self._last_report > 0.1:
+            self._last_report = now
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(text)
+
+    def _write_listing(self, code: str) -> None:
+        """Show code below the picture; "" hides the place."""
+        self._listing.value = f"<pre style='margin:4px 0;user-select:all'>{html.escape(code)}</pre>" if code else ""
+        self._listing.layout.display = "" if code else "none"
+
+
+def _button(text: str, icon: str, tooltip: str, width: str, *, disabled: bool = False) -> widgets.Button:
+    """Return a button of the panel."""
+    return widgets.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": width}, disabled=disabled)
