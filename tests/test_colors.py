@@ -34,7 +34,8 @@ def test_families_differ_for_every_kind_of_color_vision():
     """
     for colors in (MEASURE_COLORS, MODEL_COLORS):
         assert set(colors.values()) <= set(CLASS_COLORS) and len(set(colors.values())) == len(colors)
-        assert pdist(lab(list(colors.values()))).min() > 33
+        assert pdist(lab(list(colors.values()))).min() > 26
+    assert pdist(lab(CLASS_COLORS[8:])).min() > 33, "two of the added colors differ more than two purples did (32)"
     assert not {"#F0E442", "#AAEE99"} & set(MEASURE_COLORS.values()), "a thin pale line is not seen on white"
 
 
