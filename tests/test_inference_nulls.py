@@ -486,7 +486,7 @@ def test_a_heat_map_marks_what_stands_above_its_null():
 
 def test_marks_have_the_labels_of_the_table():
     comparison = rs.compare("cka", some())
-    with pytest.raises(ValueError, match="marks have the labels of the table"):
+    with pytest.raises(ValueError, match="marks must have the labels of the table"):
         rs.plots.heatmap(comparison, marks=(comparison.values > 0.5).iloc[:3])
     with pytest.raises(ValueError, match="with other labels"):
         rs.plots.heatmap(comparison, marks=pd.DataFrame(np.ones((6, 6), bool)))

@@ -120,7 +120,29 @@ def test_trained_and_untrained_are_compared_in_the_direction_of_the_measure():
     )
     assert swapped["verdict"].tolist() == ["less alike"]
     few = reports.compare_with_untrained("cka_debiased", x, y, dict.fromkeys("abc", "fc"), most=2)
-    assert list(few.index) == [("a", "b"), found.index[-1]] or few.index[0] == ("a", "b")
+    assert len(few) == 2 and few.index[0] == ("a", "b")
+    one = reports.compare_with_untrained("cka_debiased", x, y, dict.fromkeys("abc", "fc"), most=1)
+    assert list(one.index) == [("a", "b")], "one pair, not one and then all"
+
+
+def test_what_cannot_be_compared_with_untrained_models_is_refused():
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    x = rs.from_arrays({"a/fc": values, "b/fc": values**2})
+
+    def call(layers, xs=x, **options):
+        return reports.compare_with_untrained("cka_debiased", xs, x, layers, **options)
+
+    with pytest.raises(ValueError, match="at least 2 models to compare; got 1"):
+        call({"a": "fc"})
+    with pytest.raises(ValueError, match="unknown model 'bb'. Did you mean 'b'"):
+        call({"a": "fc", "bb": "fc"})
+    with pytest.raises(ValueError, match="unknown layer 'fc2'"):
+        call({"a": "fc", "b": "fc2"})
+    with pytest.raises(ValueError, match="most must be an integer >= 1"):
+        call({"a": "fc", "b": "fc"}, most=0)
+    steps = rs.from_arrays({rs.Key("a", "fc", step=k): values for k in range(2)} | {rs.Key("b", "fc"): values})
+    with pytest.raises(ValueError, match="one recording for each model and layer"):
+        call({"a": "fc", "b": "fc"}, steps)
 
 
 def test_names_in_text_stay_code_and_pictures_in_text_are_embedded(tmp_path):
@@ -138,8 +160,8 @@ def test_names_in_text_stay_code_and_pictures_in_text_are_embedded(tmp_path):
     "parameters, error, words",
     [
         ({"model": ["a"]}, ValueError, "unknown parameter of report_comparison.ipynb 'model'. Did you mean 'models'"),
-        ({"models": [object()]}, TypeError, "'models' holds object"),
-        ({"models": {"a": {1, 2}}}, TypeError, "'models' holds set"),
+        ({"models": [object()]}, TypeError, "got object in 'models'"),
+        ({"models": {"a": {1, 2}}}, TypeError, "got set in 'models'"),
     ],
 )
 def test_parameters_are_checked_before_anything_runs(tmp_path, parameters, error, words):
@@ -172,7 +194,7 @@ def test_a_report_never_overwrites_its_notebook_nor_leaves_an_older_page(tmp_pat
     own = tmp_path / "mine.ipynb"
     own.write_bytes((ROOT / "notebooks/report_comparison.ipynb").read_bytes())
     before = own.read_bytes()
-    with pytest.raises(ValueError, match="would overwrite the notebook itself"):
+    with pytest.raises(ValueError, match="would overwrite mine.ipynb itself"):
         rs.reports.run(own, tmp_path)
     assert own.read_bytes() == before
     (tmp_path / "out").mkdir()
@@ -213,7 +235,7 @@ def test_words_of_the_command_line_become_data():
         "one": ["a"],
     }
     for wrong in ("fast", "=3", "a b=3"):
-        with pytest.raises(ValueError, match="written name=value"):
+        with pytest.raises(ValueError, match="must be written name=value"):
             parse_parameters([wrong])
 
 

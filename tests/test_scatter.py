@@ -154,10 +154,13 @@ def test_it_draws_what_pairs_makes(recorded):
         ({"x": "ckaa"}, "unknown column for x 'ckaa'. Did you mean 'cka'"),
         ({"y": "JSD"}, "unknown column for y 'JSD'. Did you mean 'jsd'"),
         ({"color": "kinds"}, "unknown column for color 'kinds'. Did you mean 'kind'"),
-        ({"x": "kind"}, "points stand at numbers, and the column 'kind' holds something else"),
-        ({"fit": "trained"}, "there is no color; got fit='trained'. For one line through all points: fit=True"),
+        ({"x": "kind"}, "scatter places points by numbers; the column 'kind' has other values"),
+        (
+            {"fit": "trained"},
+            "given as color; got fit='trained' without a color. For one line through all points use fit=True",
+        ),
         ({"color": "kind", "fit": "train"}, "unknown value of 'kind' for fit 'train'. Did you mean 'trained'"),
-        ({"color": "kind", "fit": "no kind"}, "at 2 or more places along x; 'no kind' has 1 point$"),
+        ({"color": "kind", "fit": "no kind"}, "at 2 or more different x; 'no kind' has 1 point.$"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(frame, options, sentence):
@@ -168,13 +171,13 @@ def test_what_cannot_be_drawn_is_said(frame, options, sentence):
 
 def test_too_many_values_or_too_few_points(frame):
     many = pd.DataFrame({"x": range(9), "y": range(9), "of": list("abcdefghi")})
-    with pytest.raises(ValueError, match="color can tell 8 groups of points apart; 'of' has 9 values: 'a', 'b'"):
+    with pytest.raises(ValueError, match="color can distinguish 8 groups of points; 'of' has 9 values: 'a', 'b'"):
         plots.scatter(many, "x", "y", color="of")
     assert len(plots.scatter(many.iloc[:8], "x", "y", color="of").collections) == 8
-    with pytest.raises(ValueError, match=r"'all' has 3 points, all at 2$"):
+    with pytest.raises(ValueError, match=r"'all' has 3 points, all at 2\.$"):
         plots.scatter(pd.DataFrame({"x": [2.0, 2, 2], "y": [1.0, 2, 3]}), "x", "y", fit=True)
     for nothing in (frame.iloc[:0], frame.assign(jsd=np.nan)):
         with pytest.raises(
-            ValueError, match=f"no point to draw: of {len(nothing)} rows none has a number in both 'cka' and 'jsd'"
+            ValueError, match=f"numbers in both 'cka' and 'jsd'; got {len(nothing)} rows, and none has both"
         ):
             plots.scatter(nothing, "cka", "jsd")

@@ -133,7 +133,7 @@ def test_any_spec_comes_back_from_json(data):
 
 def test_what_is_no_spec_is_refused(results):
     text = rs.spec(results["comparison"]).to_json()
-    with pytest.raises(ValueError, match="holds a MatrixSpec, not a MapSpec"):
+    with pytest.raises(ValueError, match="reads a MapSpec; got a MatrixSpec"):
         specs.MapSpec.from_json(text)
     for wrong in ("[1]", "3", '{"spec": "MapSpec"}', '{"title": "x"}', json.dumps({**json.loads(text), "colour": 1})):
         with pytest.raises(ValueError):

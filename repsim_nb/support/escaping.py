@@ -13,5 +13,24 @@ def without_formulas(body: str) -> str:
 
 
 def literal(text: object) -> str:
-    """Return a name as code for Markdown, shown character by character, whatever it means in Markdown or HTML."""
+    """Return a name as code for Markdown, shown character by character.
+
+    Notebooks use it to write the names of models, layers and data sets into their text.
+
+    Parameters
+    ----------
+    text : object
+        The name; characters with a meaning in Markdown, HTML or formulas are escaped.
+
+    Returns
+    -------
+    str
+        Markdown with the name in a ``<code>`` element.
+
+    Examples
+    --------
+    >>> from repsim_nb import reports
+    >>> reports.literal("my_model*")
+    '<code>my&#95;model&#42;</code>'
+    """
     return f"<code>{_MARKDOWN.sub(lambda found: f'&#{ord(found[0])};', str(text))}</code>"

@@ -1,4 +1,4 @@
-"""Trained models against untrained models of the same architectures: what the notebook report_comparison computes."""
+"""Compare trained models with untrained models of the same architectures: the headline of report_comparison."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results import inference
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.escaping import literal
+from repsim_nb.support.validation import check_integer
 
 if TYPE_CHECKING:
     from repsim_nb.inputs.store import Activations
@@ -29,29 +30,40 @@ def compare_with_untrained(
     most: int = 12,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare each pair of models at one layer, and their untrained twins at the same layers, with intervals.
+    """Compare pairs of models with the same pairs of untrained models, with confidence intervals.
+
+    Two untrained models of the same architectures are often similar, too: their value is the baseline for a pair.
 
     Parameters
     ----------
     measure : str or Measure
+        A short name such as "cka_debiased", or a measure.
     xs : Activations
-        Recordings of the models on the same samples.
+        Recordings of the models on the same samples, one for each model and layer.
     untrained : Activations
-        Recordings of their twins, `models.untrained_twin(model)`, on these samples. Models without a twin get no
-        baseline.
+        Recordings of their untrained twins on the same samples: models named "untrained-" and the name of the model,
+        as `models.untrained_twin` names them. Pairs with a model without a twin have no baseline.
     layers : {model: layer}
-        The models to be compared and a layer of each.
+        The models to compare, at least two, and a layer of each.
     most : int
-        At most so many pairs: the most and the least alike.
+        The largest number of pairs: half of them the most similar ones, the others the least similar ones.
     seed : int
         Seed of the intervals.
 
     Returns
     -------
     DataFrame, index (model, other model)
-        The most alike pair first: value, low, high (95 % interval over samples), untrained, untrained_low,
-        untrained_high, and verdict: "more alike", "less alike" or "no clear difference" (the intervals overlap), each
-        against the untrained twins; "" if there is nothing to compare with. Undefined numbers are NaN.
+        One row for each pair, the most similar one first. Columns: "value" of the measure, its 95 % confidence interval
+        over samples "low" to "high"; the same of the untrained twins, "untrained", "untrained_low", "untrained_high";
+        and "verdict". The verdict is "more alike" or "less alike" if the two intervals do not overlap and the models
+        are more or less similar than their twins, "no clear difference" if they overlap, and "" if an interval is
+        missing. Undefined numbers are NaN.
+
+    Raises
+    ------
+    ValueError
+        If the measure, a model or a layer is unknown, there are fewer than two models, `most` is below 1, or a model
+        has several recordings of the layer.
 
     Examples
     --------
@@ -63,12 +75,17 @@ def compare_with_untrained(
     >>> reports.compare_with_untrained("cka_debiased", x, y, {"a": "fc", "b": "fc"})["verdict"].tolist()
     ['more alike']
     """
-    chosen = measures.get(measure)
+    chosen, most = measures.get(measure), check_integer(most, "most", minimum=1)
+    if len(layers) < 2:
+        raise ValueError(f"layers must have at least 2 models to compare; got {len(layers)}.")
+    recorded = list(dict.fromkeys(key.model for key in xs))
+    for model in layers:
+        check_name("model", model, recorded)
     pairs = list(itertools.combinations(layers, 2))
     values = pd.Series([_value_of(chosen, xs, pair, layers) for pair in pairs], index=pd.MultiIndex.from_tuples(pairs))
     order = chosen.dissimilarity(values).sort_values(kind="stable").index
     if len(order) > most:
-        order = order[: most - most // 2].append(order[-(most // 2) :])
+        order = order[: most - most // 2].append(order[len(order) - most // 2 :])
     rows = []
     for pair in order:
         row = {"value": values[pair]} | _interval_of(chosen, xs, pair, layers, seed, "")
@@ -81,20 +98,22 @@ def compare_with_untrained(
 
 
 def headline(found: pd.DataFrame, name: str, layers: Mapping[str, str]) -> str:
-    """Write what `compare_with_untrained` found as Markdown: the most and the least alike pair.
+    """Describe the result of `compare_with_untrained` in sentences: the most and the least similar pair.
 
     Parameters
     ----------
     found : DataFrame
         What `compare_with_untrained` returns.
     name : str
-        The measure.
+        The name of the measure in the text.
     layers : {model: layer}
         As for `compare_with_untrained`.
 
     Returns
     -------
     str
+        Markdown: one sentence for one pair; otherwise a list with the most and the least similar pair, and the number
+        of pairs with each verdict.
 
     Examples
     --------
@@ -123,6 +142,8 @@ def headline(found: pd.DataFrame, name: str, layers: Mapping[str, str]) -> str:
 
 
 def _sentence(pair: tuple[str, str], row: pd.Series, name: str, layers: Mapping[str, str]) -> str:
+    """Describe one pair in a sentence."""
+
     def number(of: str, low: str, high: str) -> str:
         interval = f" ({row[low]:.2f} to {row[high]:.2f})" if pd.notna(row[low]) else ""
         return f"**{row[of]:.2f}**{interval}"
@@ -140,11 +161,19 @@ def _sentence(pair: tuple[str, str], row: pd.Series, name: str, layers: Mapping[
 
 
 def _sides(xs: Activations, pair: tuple[str, str], layers: Mapping[str, str]) -> list[np.ndarray]:
+    """Return the representations of the models of a pair that were recorded."""
     found = [xs.where(model=model, layer=layers[model]) for model in pair if any(key.model == model for key in xs)]
+    for one in found:
+        if len(one) > 1:
+            raise ValueError(
+                f"compare_with_untrained needs one recording for each model and layer; got {join_names(one, 4)}. Select"
+                " one with .where()."
+            )
     return [next(iter(one.values())) for one in found]
 
 
 def _value_of(measure: Measure, xs: Activations, pair: tuple[str, str], layers: Mapping[str, str]) -> float:
+    """Return the value of a pair; NaN if it is undefined or a model was not recorded."""
     sides = _sides(xs, pair, layers)
     try:
         return measure(*sides) if len(sides) == 2 else math.nan
@@ -155,6 +184,7 @@ def _value_of(measure: Measure, xs: Activations, pair: tuple[str, str], layers: 
 def _interval_of(
     measure: Measure, xs: Activations, pair: tuple[str, str], layers: Mapping[str, str], seed: int, prefix: str
 ) -> dict[str, float]:
+    """Return the ends of the interval of a pair; NaN if there is none."""
     sides = _sides(xs, pair, layers)
     try:
         found = inference.interval(measure, *sides, seed=seed) if len(sides) == 2 else None
@@ -165,6 +195,7 @@ def _interval_of(
 
 
 def _judge_ends(row: Mapping[str, float], kind: str) -> str:
+    """Return the verdict from the ends of both intervals."""
     ends = [row[name] for name in ("low", "high", "untrained_low", "untrained_high")]
     if not np.isfinite(ends).all():
         return ""

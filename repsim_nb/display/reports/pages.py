@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML file that loads nothing."""
+"""Write an executed notebook as one HTML file that loads nothing from the internet."""
 
 from __future__ import annotations
 
@@ -63,20 +63,28 @@ def import_library(library: str) -> ModuleType:
 
 
 def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
-    """Write an executed notebook as one HTML file next to it, which fetches nothing.
+    """Write an executed notebook as one HTML file next to it, which loads nothing from the internet.
 
-    Pictures are inside; static pictures are in place of widgets.
+    The file contains the pictures; widgets are replaced by their static pictures.
 
     Parameters
     ----------
     notebook : str or Path
+        The path of an executed notebook.
     code : bool, optional
-        Show the code of cells; None hides it in notebooks whose names begin with ``report_``.
+        Show the code of cells. None hides it in notebooks whose names begin with ``report_``.
 
     Returns
     -------
     Path
-        Of the HTML file.
+        The path of the HTML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModuleNotFoundError
+        If nbconvert is not installed; the message names the extra.
 
     Examples
     --------
@@ -131,7 +139,7 @@ def _has_pictures(content: Any) -> bool:
 
 
 def _title(content: Any, fallback: str) -> str:
-    """The first heading of the notebook, for the browser's tab."""
+    """Return the first heading of the notebook, for the tab of the browser."""
     for cell in content.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
             return cell.source.splitlines()[0][2:]
@@ -139,7 +147,7 @@ def _title(content: Any, fallback: str) -> str:
 
 
 def _without_widgets(content: Any) -> Any:
-    """A copy whose outputs fall back to their static pictures; what a widget alone could show (a progress bar) goes."""
+    """Return a copy with static pictures in place of widgets, and without outputs that only a widget can show."""
     view = "application/vnd.jupyter.widget-view+json"
     content = copy.deepcopy(content)
     content.metadata.pop("widgets", None)

@@ -13,7 +13,29 @@ from .pages import import_library, to_html
 
 
 def notebook_path(notebook: str | Path) -> Path:
-    """Return the path of a notebook; of one that ships, by its name ("report_comparison")."""
+    """Return the path of a notebook; a notebook that ships is found by its name.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        The path of an ``.ipynb`` file, or the name of a notebook that ships, such as "report_comparison".
+
+    Returns
+    -------
+    Path
+        The path of the file. Copy a notebook that ships before you change it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file or name; the message names the nearest one.
+
+    Examples
+    --------
+    >>> from repsim_nb import reports
+    >>> reports.notebook_path("report_comparison").name
+    'report_comparison.ipynb'
+    """
     path = Path(notebook).expanduser()
     if path.suffix == ".ipynb" and path.is_file():
         return path
@@ -24,35 +46,39 @@ def notebook_path(notebook: str | Path) -> Path:
 
 
 def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **parameters: Any) -> Path:
-    """Run a notebook with these parameters, and write its report as HTML.
+    """Run a notebook with parameters, and write it as one HTML file.
 
-    The executed notebook is next to the report. A notebook that declares `out_dir` gets the folder, for tables and
-    pictures of its own.
+    The executed notebook is written next to the HTML file. If the notebook declares the parameter `out_dir`, it is set
+    to `out`, so that tables and pictures are there as well.
 
     Parameters
     ----------
     notebook : str or Path
         A path, or the name of a notebook that ships, such as "report_comparison".
     out : str or Path
-        The folder of the report.
+        The folder of the report; it is created if needed.
     progress : bool
-        Show a bar of the cells.
+        Show a progress bar over cells.
     **parameters
-        Plain data (text, numbers, True and False, None, lists and dicts of them); never code.
+        Values for the parameters of the notebook, which its cell with the tag ``parameters`` declares: text, numbers,
+        True, False, None, lists and dicts of them; never code.
 
     Returns
     -------
     Path
-        Of the HTML file.
+        The path of the HTML file.
 
     Raises
     ------
     TypeError
-        Before anything runs: if a value is not plain data.
+        If a value is not plain data. Nothing is run.
     ValueError
-        Before anything runs: if the notebook does not declare a parameter, or `out` is the folder of the notebook.
+        If the notebook is unknown or does not declare a parameter, or `out` is the folder of the notebook. Nothing is
+        run.
     RuntimeError
-        With the message of the cell that failed.
+        If a cell fails; with its message.
+    ModuleNotFoundError
+        If papermill is not installed; the message names the extra.
 
     Examples
     --------
@@ -73,16 +99,13 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     out = Path(out).expanduser().resolve()
     if source.resolve().parent == out:
         raise ValueError(
-            f"the report of {source} would overwrite the notebook itself: choose another folder than {out}"
+            f"out must not be the folder of the notebook: the report would overwrite {source.name} itself; got {out}."
         )
     out.mkdir(parents=True, exist_ok=True)
     if "out_dir" in declared:
         parameters.setdefault("out_dir", str(out))
     executed = out / f"{source.stem}.ipynb"
-    for earlier in (
-        executed,
-        executed.with_suffix(".html"),
-    ):  # a failed run must not leave an older report to be read as its own
+    for earlier in (executed, executed.with_suffix(".html")):  # a failed run must not leave an older report behind
         earlier.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
@@ -96,19 +119,20 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
         )
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(
-            f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue.rstrip('.')}. What it did"
-            f" so far is in {executed}"
+            f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue.rstrip('.')}. The cells"
+            f" that were run are in {executed}."
         ) from error
     return to_html(executed)
 
 
 def _declared_parameters(source: Path) -> dict[str, Any]:
-    """The parameters that a notebook declares in its cell tagged `parameters`."""
+    """Return the parameters that a notebook declares in its cell with the tag `parameters`."""
     papermill = import_library("papermill")
     return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
 
 
 def _check_plain(name: str, value: Any) -> None:
+    """Raise TypeError unless a parameter is plain data."""
     if isinstance(value, (list, tuple)):
         for item in value:
             _check_plain(name, item)
@@ -118,28 +142,29 @@ def _check_plain(name: str, value: Any) -> None:
             _check_plain(name, item)
     elif value is not None and not isinstance(value, (str, bool, int, float)):
         raise TypeError(
-            f"a report's parameters are data: text, numbers, True, False, None, lists and dicts of them; '{name}' holds"
-            f" {type(value).__name__}"
+            "Parameters of a report must be text, numbers, True, False, None, or lists and dicts of them; got"
+            f" {type(value).__name__} in '{name}'."
         )
 
 
 def parse_parameters(words: list[str]) -> dict[str, Any]:
-    """Read parameters: ["n=500", "models=a,b"] -> {"n": 500, "models": ["a", "b"]}.
+    """Read the parameters of the command line: ["n=500", "models=a,b"] -> {"n": 500, "models": ["a", "b"]}.
 
-    Numbers, True, False, None and lists with commas are read as such; all else is text.
+    Numbers, True, False, None and lists with commas are converted; all else is text.
     """
     parameters = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier():
-            raise ValueError(f"a parameter is written name=value; got '{word}'")
+            raise ValueError(f"A parameter must be written name=value; got '{word}'.")
         if text[:1] in ("[", "(", "{"):
-            raise ValueError(f"a list is written with commas alone, {name}=a,b; got '{word}'")
+            raise ValueError(f"A list must be written with commas alone, {name}=a,b; got '{word}'.")
         parameters[name] = [_value(part) for part in text.split(",") if part] if "," in text else _value(text)
     return parameters
 
 
 def _value(text: str) -> Any:
+    """Return a word of the command line as a number, True, False, None or text."""
     known = {"true": True, "false": False, "none": None}
     if text.lower() in known:
         return known[text.lower()]
@@ -152,7 +177,7 @@ def _value(text: str) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m repsim_nb report NOTEBOOK OUT [name=value ...]`."""
+    """Run `python -m repsim_nb report NOTEBOOK OUT [name=value ...]`, and return the exit status."""
     if len(arguments) < 2:
         print(
             "usage: python -m repsim_nb report NOTEBOOK OUT [name=value ...]\nnotebooks:"

@@ -19,7 +19,7 @@ _SCALINGS = {"pooled": "pooled scaling", "per_set": "each set scaled by itself",
 
 @spec.register
 def probe_spec(result: Probe, *, by: Choice | None = None, title: str | None = None) -> MatrixSpec:
-    """Decide what the figure of a probe's confusion matrix shows; options as for `plots.confusion`."""
+    """Return the spec of the confusion matrix of a probe; options as for `plots.confusion`."""
     bias = isinstance(result, DatasetProbe)
     one = _NOUNS.get(str(result.confusion.index.name), "set") if bias else "class"
     index = result.confusion.index
@@ -41,17 +41,17 @@ def probe_spec(result: Probe, *, by: Choice | None = None, title: str | None = N
 
 
 def confusion_frame_spec(frame: pd.DataFrame, *, by: Choice | None = None, title: str | None = None) -> MatrixSpec:
-    """Decide what the figure of a frame of fractions (classes, classes) shows; options as for `plots.confusion`."""
+    """Return the spec of a frame of fractions (classes, classes); options as for `plots.confusion`."""
     if list(frame.index) != list(frame.columns) or not len(frame):
         raise ValueError(
-            "A confusion matrix has the same classes in its rows and columns, in one order; this frame has"
+            "A confusion matrix must have the same classes in its rows and columns, in the same order; got"
             f" {len(frame)} rows {list(frame.index)[:3]} … and {frame.shape[1]} columns {list(frame.columns)[:3]} …"
         )
     values = frame.to_numpy(float)
     wrong = values[~((values >= 0) & (values <= 1))]
     if wrong.size:
         raise ValueError(
-            f"A confusion matrix holds fractions of each row, from 0 to 1; got {wrong[0]:g}. Convert counts with"
+            f"A confusion matrix must have fractions of each row, from 0 to 1; got {wrong[0]:g}. Convert counts with"
             " frame.div(frame.sum(axis=1), axis=0)."
         )
     accuracy = f"balanced accuracy {np.diag(values).mean():.3f} (chance {1 / len(frame):.3f})"
@@ -98,7 +98,7 @@ def _number_of(one: str, many: int) -> str:
 
 
 def _row_counts(result: Probe, one: str) -> str:
-    """How many rows there were, per class if all have the same number."""
+    """Return the number of rows in words, per class if all classes have the same number."""
     held, fitted = (rows["true"].value_counts(sort=False) for rows in (result.predictions, result.fitted))
     if held.nunique() == fitted.nunique() == 1:
         return f"n = {held.iloc[0] + fitted.iloc[0]} a {one}, {held.iloc[0]} of them held out"

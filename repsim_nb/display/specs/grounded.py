@@ -27,7 +27,7 @@ def benchmark_spec(
     title: str = "Which measures see what models can do",
     limits: tuple[float, float] | None = None,
 ) -> LineSpec:
-    """Decide what the figure of a benchmark shows; options as for `plots.benchmark`."""
+    """Return the spec of a benchmark; options as for `plots.benchmark`."""
     table, y = result.table, numbers(range(len(result.table)))
     _check_limits(table, limits)
     unit = "models" if result.units in (0, result.models) else f"{result.units} units"
@@ -61,20 +61,21 @@ def benchmark_spec(
 
 
 def _check_limits(table: pd.DataFrame, limits: tuple[float, float] | None) -> None:
+    """Raise an error if a value would be outside the limits of the axis."""
     if limits is None:
         return
     shown = table[["low", "high", "spearman", "kendall"]]
     least, most = float(shown.min(axis=None)), float(shown.max(axis=None))
     if not (isinstance(limits, (tuple, list)) and len(limits) == 2 and limits[0] <= least and most <= limits[1]):  # type: ignore[redundant-expr]
         raise ValueError(
-            f"limits are the ends of the axis, (low, high), and all that is drawn is between {least:.2f} and"
-            f" {most:.2f}; got {limits!r}"
+            f"limits must be the ends of the axis, (low, high), and include all values, {least:.2f} to {most:.2f}; got"
+            f" {limits!r}."
         )
 
 
 @spec.register
 def specificity_spec(result: Specificity, *, title: str | None = None) -> LineSpec:
-    """Decide what the figure of a specificity shows; options as for `plots.specificity`."""
+    """Return the spec of a specificity; options as for `plots.specificity`."""
     table, away = result.by_layer, result.by_steps
     top = max(float(np.nanmax(away.to_numpy())), float(table["across_models"].max()))
     names, places = [str(layer) for layer in table.index], range(len(table))
@@ -122,7 +123,7 @@ def specificity_spec(result: Specificity, *, title: str | None = None) -> LineSp
 
 @spec.register
 def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> PanelsSpec:
-    """Decide what the figure of a sensitivity shows; options as for `plots.sensitivity`."""
+    """Return the spec of a sensitivity; options as for `plots.sensitivity`."""
     amounts, parts = result.curves.index.to_numpy(float), result.damage.parts is not None
     x = numbers(1 - amounts if parts else range(len(amounts)))
     scaled = result.curves / result.table["threshold"].reindex(result.curves.columns)
@@ -168,7 +169,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
 
 
 def find_offsets(curves: pd.DataFrame) -> list[float]:
-    """By how many points each curve is moved up: 4 for each curve before it that it is on all along."""
+    """Return by how many points each curve is moved up: 4 for each earlier curve that has the same values."""
     groups: list[list[str]] = []
     for name in curves:
         for group in groups:

@@ -17,47 +17,61 @@ from .base import FigureSpec, Spec, check_frame, finite, spec
 from .colors import COLORS, DASHES, LINE_COLORS, MARKERS, OTHER, fixed_color, line_colors
 
 Numbers = tuple[float | None, ...]
-Ticks = tuple[tuple[float, str], ...]
+Places = tuple[tuple[float, str], ...]
 Limits = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
 class Layer(Spec):
-    """Marks of one kind in a LineSpec.
+    """Marks of one kind in a LineSpec, such as one line or one set of points.
 
-    Attributes
+    Parameters
     ----------
     mark : str
-        "line" joins places, "points" marks them, "ranges" are horizontal from low to high, "area" is between low and
-        high, "bars" stand on 0, "texts" are centered, "flag" is a text at the top next to an x. "vertical" and
-        "horizontal" are lines through the whole figure.
+        "line" joins the places, "points" marks them, "ranges" are horizontal lines from low to high, "area" fills the
+        space between low and high, "bars" rise from 0, "texts" are centered at the places, "flag" is a text at the top
+        of the figure next to an x. "vertical" and "horizontal" are lines across the whole figure. "heading" is a
+        heading in the legend.
     x, y : tuple of float or None
-        Places. If there are none, the layer is only an entry of the legend; with mark "heading" the heading of those
-        after it.
+        Places; None leaves a gap. A layer without places is only an entry of the legend.
     low, high : tuple of float or None
-        The ends of ranges or areas.
+        The ends of ranges (along x) or of areas (along y).
     label : str
-        The entry in the legend, if there is one.
+        The entry in the legend; "" has none.
     colors : tuple of str
-        One for all, or one for each place.
-    dash, marker : str
-        "-", "--", ":", "-." or the lengths of dashes and gaps, "" for none; a marker of matplotlib.
-    size, width : float
-        Of markers and of lines, in points; of texts, the font; of bars, the width on the axis.
+        One color for all places, or one for each place.
+    dash : str
+        "-", "--", ":", "-." or the lengths of dashes and gaps ("6 1 1 1"); "" draws no line.
+    marker : str
+        A marker of matplotlib; "" draws none.
+    size : float
+        Size of markers or of the font of texts, in points.
+    width : float
+        Width of lines in points; of bars, in units of the x axis.
     rim : float or None
-        The width of the white rim of markers and bars; None is their own color.
+        Width in points of the white rim of markers and bars; None draws the rim in their own color.
     open : bool
-        Markers are outlines.
+        Draw only the outlines of markers.
     opacity : float
+        From 0 (invisible) to 1 (opaque).
     halo : bool
-        A white line is below each line.
+        Draw a white line below each line.
     texts : tuple of str
+        One text for each place, for the marks "texts" and "flag".
     bold : bool
-        Of texts.
+        Write texts in bold.
     raised : float
-        Points by which the layer is moved up, so that curves on each other can be seen.
+        Points by which the layer is moved up, so that curves with the same values can be seen.
     order : float or None
-        What is higher covers what is lower.
+        A layer with a larger number covers those with a smaller one.
+
+    Examples
+    --------
+    >>> from repsim_nb import specs
+    >>> line = specs.Layer("line", (0.0, 1.0, 2.0), (0.5, None, 0.7), label="cka")
+    >>> bound = specs.Layer("horizontal", y=(0.6,), dash="--")
+    >>> [layer.mark for layer in specs.LineSpec((line, bound)).layers]
+    ['line', 'horizontal']
     """
 
     mark: str
@@ -83,28 +97,36 @@ class Layer(Spec):
 
 @dataclass(frozen=True)
 class LineSpec(FigureSpec):
-    """Layers over two axes.
+    """Lines, points, ranges and bars over two axes.
 
-    Attributes
+    Parameters
     ----------
     layers : tuple of Layer
-        Those with a label are in the legend.
-    title, x_title, y_title, legend_title : str
+        What is drawn; layers with a label are in the legend.
+    title : str
+        The heading of the figure.
+    x_title, y_title : str
+        The titles of the axes.
+    legend_title : str
+        The heading of the legend.
     x_ticks, y_ticks : tuple of (place, text)
-        Empty for numbers that matplotlib chooses.
+        The ticks of the axes; empty for numbers that matplotlib chooses.
     slanted : bool
-        Whether the texts along x are slanted.
+        Slant the texts along x.
     x_limits, y_limits : (float or None, float or None)
-        The ends of the axes; None is where the layers end. A first one that is larger turns the axis around.
+        The ends of the axes; None is where the layers end. If the first is larger, the axis is reversed.
     x_scale : "linear", "log" or "symlog"
-        "symlog" is linear up to `bend` and logarithmic after.
+        "symlog" is linear up to `bend` and logarithmic after it.
     bend : float
+        Where a "symlog" axis becomes logarithmic.
     legend_below : bool
-        Whether the legend is below the figure, in two columns.
+        Write the legend below the figure, in two columns.
     grid : "both", "x", "y" or ""
-        Which places have a thin line.
+        The axes whose ticks have grid lines.
     framed : bool
-        Whether there are lines on all four sides.
+        Draw lines on all four sides of the axes.
+    size : (float, float)
+        Width and height of the figure in inches.
 
     Examples
     --------
@@ -119,8 +141,8 @@ class LineSpec(FigureSpec):
     x_title: str = ""
     y_title: str = ""
     legend_title: str = ""
-    x_ticks: Ticks = ()
-    y_ticks: Ticks = ()
+    x_ticks: Places = ()
+    y_ticks: Places = ()
     slanted: bool = False
     x_limits: Limits = (None, None)
     y_limits: Limits = (None, None)
@@ -135,12 +157,23 @@ class LineSpec(FigureSpec):
 class PanelsSpec(FigureSpec):
     """Several LineSpecs in one figure, next to each other or, if they share x, below each other.
 
-    Attributes
+    Parameters
     ----------
     panels : tuple of LineSpec
+        The panels, from left to right or from top to bottom.
     legend : tuple of Layer
-        Entries of a legend for all panels.
+        Entries of one legend for all panels.
     shared_x : bool
+        Place the panels below each other, with one x axis.
+    size : (float, float)
+        Width and height of the figure in inches.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots, specs
+    >>> one, two = (specs.LineSpec((specs.Layer("line", (0.0, 1.0), y),)) for y in ((0.2, 0.4), (0.9, 0.8)))
+    >>> len(plots.draw(specs.PanelsSpec((one, two))).figure.axes)
+    2
     """
 
     panels: tuple[LineSpec, ...]
@@ -149,12 +182,12 @@ class PanelsSpec(FigureSpec):
 
 
 def numbers(values: Iterable[float]) -> Numbers:
-    """Return numbers as a spec holds them."""
+    """Return numbers as a tuple, with None for those that are undefined."""
     return tuple(finite(float(value)) for value in values)
 
 
 def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
-    """Return an empty line for each name; colors and markers differ, and dashes if a color comes again.
+    """Return an empty line for each name; colors and markers differ, and dashes if a color is used again.
 
     Measures and families of models have their fixed colors.
     """
@@ -174,8 +207,8 @@ def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
     ]
 
 
-def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
-    """Where the values of an index are, with texts: numbers at their size without texts, names evenly.
+def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Places]:
+    """Return the places of the values of an index, and texts for them: names are evenly spaced, numbers have no texts.
 
     Raises
     ------
@@ -195,7 +228,7 @@ def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
 
 @spec.register
 def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = "") -> LineSpec:
-    """Decide what the figure of a line a column shows; options as for `plots.curves`."""
+    """Return the spec of one line for each column; options as for `plots.curves`."""
     check_frame(frame, "curves", "a line for each column: pd.DataFrame({'cka': values}, index=steps)")
     x, ticks = along([frame.index])
     styles = line_styles(frame, len(frame))
@@ -210,7 +243,7 @@ def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", titl
 
 
 def band_spec(frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", ylabel: str = "", title: str = "") -> LineSpec:
-    """Decide what the figure of lines with their intervals shows; options as for `plots.band`."""
+    """Return the spec of lines with their intervals; options as for `plots.band`."""
     _check_intervals(frames)
     indexes = [frame.index for frame in frames.values()]
     places, ticks = along(indexes)
@@ -234,7 +267,7 @@ def band_spec(frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", ylabel: s
 def intervals_spec(
     frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", title: str = "", line: float | None = None
 ) -> LineSpec:
-    """Decide what the figure of values with their intervals shows, one row each; options as for `plots.intervals`."""
+    """Return the spec of values with their intervals, one row each; options as for `plots.intervals`."""
     _check_intervals(frames)
     index = next(iter(frames.values())).index
     for name, frame in frames.items():
@@ -274,6 +307,7 @@ def intervals_spec(
 
 
 def _check_intervals(frames: Mapping[str, pd.DataFrame]) -> None:
+    """Raise an error unless every frame has the columns of an interval."""
     hint = "{name: DataFrame with the columns mean, low and high}"
     if not isinstance(frames, Mapping):
         raise TypeError(f"Intervals are drawn from {hint}; got {type(frames).__name__}.")
@@ -284,13 +318,13 @@ def _check_intervals(frames: Mapping[str, pd.DataFrame]) -> None:
         lacking = [column for column in ("mean", "low", "high") if column not in frame]
         if lacking:
             raise ValueError(
-                f"Intervals have the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}."
+                f"Intervals need the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}."
             )
 
 
 @spec.register
 def permutation_test_spec(result: Test, *, xlabel: str = "statistic", title: str = "") -> LineSpec:
-    """Decide what the figure of a permutation test shows; options as for `plots.null`."""
+    """Return the spec of a permutation test; options as for `plots.null`."""
     if result.null is None:
         raise ValueError(
             "This p-value comes from a formula, so there is no null distribution to draw. Use a permutation test,"

@@ -1,4 +1,4 @@
-"""MapSpec: points whose distances stand for dissimilarities, with the colors, shapes and paths that tell them apart."""
+"""MapSpec: points whose distances stand for dissimilarities, with their colors, shapes and paths."""
 
 from __future__ import annotations
 
@@ -26,34 +26,45 @@ Scale = tuple[str, float, float, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class MapSpec(FigureSpec):
-    """Points on a map whose axes have one unit.
+    """Points on a map whose two axes have the same unit.
 
-    Attributes
+    Parameters
     ----------
     points : tuple of (x, y)
-    labels, notes : tuple of str
-        A name, and lines of text, for each point. `notes` may be empty.
-    colors, shapes : tuple of str
-        A hexadecimal color and a marker of matplotlib (o s ^ D v P X *, or "." for no value) for each point.
+        The positions.
+    labels : tuple of str
+        A name for each point.
+    colors : tuple of str
+        A hexadecimal color for each point.
+    shapes : tuple of str
+        A marker of matplotlib for each point: o s ^ D v P X *, or "." for no value.
     shown : tuple of bool
-        False leaves a point out and keeps its room.
-    names : tuple of (point, text)
-        What a picture writes next to points.
+        False hides a point; the axes still include it.
+    notes : tuple of str
+        Lines of text for each point, which a view shows under the pointer; may be empty.
+    names : tuple of (int, str)
+        Texts that a picture writes next to points: (number of the point, text).
     runs : tuple of tuple of int
-        Points that a path joins, in order.
+        The numbers of the points that a path joins, in order.
     path : str
-        What a path is of, such as "model".
+        The field that has one path for each value, such as "model"; "" without paths.
     ringed : tuple of int
-        Points that were placed into the map.
+        The numbers of points that were added to the map by `add_points`; they have a ring.
     legend : tuple of (heading, tuple of (label, color, marker))
+        The headings and entries of the legend.
     scale : (heading, low, high, colors from low to high) or None
-        If color stands for an amount.
+        The color bar, if color stands for an amount.
     title, subtitle, remark : str
         Lines above the map.
-    meaning, footer : str
-        Lines below: what near means, and how far to trust the map.
-    unit : str
-        Maps of the same unit can share a scale; "" has no unit of its own.
+    meaning : str
+        A line below the map: what a small distance means.
+    footer : str
+        A line below the map: how far to trust it.
+    unit : str or None
+        The measure, so that `plots.embeddings` draws maps of one measure to one scale; None for t-SNE, whose distances
+        have no unit.
+    size : (float, float)
+        Width and height of the figure in inches.
 
     Examples
     --------
@@ -96,7 +107,7 @@ class _Styles:
 
 @spec.register
 def embedding_spec(result: Embedding, *, title: str | None = None, **options: Any) -> MapSpec:
-    """Decide what the figure of a map shows; options as for `plots.embedding`."""
+    """Return the spec of a map; options as for `plots.embedding`."""
     titles = None if title is None else [title]
     return embedding_specs([result], titles=titles, most_paths=_MOST_PATHS, **options)[0]
 
@@ -112,7 +123,7 @@ def embedding_specs(
     titles: Sequence[str] | None = None,
     most_paths: int = 8,
 ) -> list[MapSpec]:
-    """Decide what figures of maps show that share one legend and one scale: the same value looks the same on all."""
+    """Return the specs of maps that share one legend and one scale; options as for `plots.embeddings`."""
     for role, name in (("path", path), ("labels", labels if isinstance(labels, str) else None)):
         for result in results:
             if name is not None and name not in result.points.index.names:
@@ -173,7 +184,7 @@ def _names(
     legend: Legend,
     most_paths: int,
 ) -> tuple[tuple[int, str], ...]:
-    """(point, text) of the labels to be written."""
+    """Return (number of the point, text) of the labels to write."""
     visible = [i for i, seen in enumerate(shown) if seen]
     if labels is False:
         return ()
@@ -215,9 +226,9 @@ def _style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | 
 
 
 def is_amount(values: pd.Series) -> bool:
-    """Return whether values are an amount, with a continuous color, and no names of groups.
+    """Return whether values are amounts, which get a continuous color, or names of groups.
 
-    An amount has numbers, more than 8 different, and not classes 0, 1, ... up to 11.
+    Amounts are more than 8 different numbers other than the classes 0, 1, ..., up to 11.
     """
     if (
         not pd.api.types.is_numeric_dtype(values)
@@ -255,9 +266,9 @@ def _group_signs(
         groups.sort()
     if len(groups) > len(palette):
         raise ValueError(
-            f"{role} can tell {len(palette)} groups apart; there are {len(groups)} of '{values.name}':"
-            f" {join_names(groups, 8)}. Take an attribute with fewer"
-            f" values{', or numbers, which get a continuous color' if role == 'color' else ''}"
+            f"{role} can distinguish {len(palette)} groups; '{values.name}' has {len(groups)}: {join_names(groups, 8)}."
+            " Choose a field with fewer"
+            f" values{', or numbers, which get a continuous color' if role == 'color' else ''}."
         )
     signs = dict(zip(groups, group_colors(groups, palette) if role == "color" else palette, strict=False))
     entries = [(f"{group:g}" if isinstance(group, float) else str(group), sign) for group, sign in signs.items()]
@@ -271,18 +282,18 @@ def _find_visible(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]
         return (True,) * len(points)
     if "step" not in points.index.names:
         raise ValueError(
-            "until takes the last step that is shown, and points have no field 'step', only"
-            f" {join_names(points.index.names)}"
+            "until is the last step to show, and these points have no field 'step'; they have"
+            f" {join_names(points.index.names)}."
         )
     steps = points.index.get_level_values("step")
     names = [step for step in steps if isinstance(step, str)]
     if names or isinstance(until, str):
         raise ValueError(
-            f"until takes the last step that is shown, a number among steps that are numbers; got {until!r}, and steps"
-            f" are {join_names(dict.fromkeys(steps), 5)}"
+            f"until is the last step to show, and both it and the steps must be numbers; got {until!r}, and the steps"
+            f" are {join_names(dict.fromkeys(steps), 5)}."
         )
     if steps.min() > until:
-        raise ValueError(f"nothing is left to show: until is {until}, and the first step is {steps.min()}")
+        raise ValueError(f"until must be at least the first step, {steps.min()}; got {until}.")
     return tuple(bool(step <= until) for step in steps)
 
 
@@ -304,7 +315,7 @@ def _runs(points: pd.DataFrame, path: str | None) -> tuple[tuple[int, ...], ...]
 
 
 def _heading(result: Embedding) -> tuple[str, str]:
-    """Two lines: the method, the points and the measure; what is the same for all points, and the number of samples."""
+    """Return the method, points and measure; and what all points have in common, with the number of samples."""
     fixed = constant_fields(result.points.index)
     title = (
         f"{result.method} of {len(result.points)} points"
@@ -316,7 +327,7 @@ def _heading(result: Embedding) -> tuple[str, str]:
 
 
 def _trust(result: Embedding) -> str:
-    """How far to trust a map, in words and numbers."""
+    """Describe in words and numbers how far to trust a map."""
     trust = result.trustworthiness
     word = rate_map(result.kind, result.stress, trust)
     if result.kind == "tsne":

@@ -25,20 +25,29 @@ _MOST_SAMPLES = 300  # in a matrix of samples by samples
 
 @dataclass(frozen=True)
 class Ticks(Spec):
-    """How labels stand along the axes of a matrix.
+    """How the labels of rows and columns of a MatrixSpec are written.
 
-    Attributes
+    Parameters
     ----------
     all : bool
         Write every label; otherwise as many as can be read.
     by_run : bool
         Write equal labels that follow one another once, in the middle.
     smallest : float
-        Points, of the smallest font.
-    slanted_from, upright_from : int
-        Columns are slanted if a label has so many characters, and upright if there are also so many columns.
+        The smallest font size, in points.
+    slanted_from : int
+        Slant the labels of columns if one has at least this many characters.
+    upright_from : int
+        Write slanted labels upright if there are at least this many columns.
     on_top : bool
-        Write labels of columns above the matrix.
+        Write the labels of columns above the matrix.
+
+    Examples
+    --------
+    >>> from repsim_nb import specs
+    >>> shown = specs.MatrixSpec(((0.0, 1.0),), ("a",), ("b", "c"), ticks=specs.Ticks(all=True, on_top=True))
+    >>> shown.ticks.on_top
+    True
     """
 
     all: bool = False
@@ -53,22 +62,28 @@ class Ticks(Spec):
 class MatrixSpec(FigureSpec):
     """A table as colored cells.
 
-    Attributes
+    Parameters
     ----------
     values : tuple of rows of float or None
-        None is a hatched cell.
+        The numbers that colors stand for; None is a hatched cell.
     row_labels, column_labels : tuple of str
-    row_title, column_title, title, subtitle, bar_label : str
-        Texts of the axes, the heading and the color bar.
+        A label for each row and column.
+    row_title, column_title : str
+        The titles of the axes.
+    title, subtitle : str
+        The two lines of the heading.
+    bar_label : str
+        The title of the color bar.
     low, high : float
         The values at the ends of the color map.
     color_map : "viridis" or "viridis_r"
+        The colors from low to high; "viridis_r" reverses them, so that bright is similar for dissimilarities, too.
     texts : tuple of rows of str
-        What is written into the cells if there is room; "" is nothing.
+        The text of each cell, written if there is room; "" is no text.
     annotate : bool
-        Whether a picture writes the texts. A view writes them if cells are large enough.
+        Write the texts in a picture. A view writes them if cells are large enough.
     bare_below : float
-        Cells with a smaller value have no text.
+        The value below which cells have no text, which the color bar then states; 0 for no such limit.
     notes : tuple of (row, column, text)
         Why cells are undefined.
     marks : tuple of (row, column)
@@ -76,14 +91,17 @@ class MatrixSpec(FigureSpec):
     mark_meaning : str
         What a dot means.
     row_breaks, column_breaks : tuple of int
-        Before which rows and columns a line is drawn.
+        The rows and columns in front of which a line is drawn.
     bar_ticks : tuple of (value, text)
-        Of the color bar; empty for numbers.
+        The ticks of the color bar; empty for numbers that matplotlib chooses.
     ticks : Ticks
+        How the labels of rows and columns are written.
     square : bool
-        Whether cells are squares, whatever the room.
+        Draw cells as squares.
     wrap : bool
-        Whether a picture breaks the lines of the heading.
+        Break long lines of the heading in a picture.
+    size : (float, float)
+        Width and height of the figure in inches.
 
     Examples
     --------
@@ -124,15 +142,17 @@ class MatrixSpec(FigureSpec):
 
 
 def decimals(low: float, high: float) -> int:
-    """Return how many decimals values between these need: two, and more if all of them are small."""
+    """Return the number of decimals for values in a range: two, or more if the range is small."""
     return max(2, 1 + int(np.ceil(-np.log10(high - low)))) if high > low else 2
 
 
 def cells(values: np.ndarray) -> Cells:
+    """Return a matrix as a tuple of rows, with None for undefined numbers."""
     return tuple(tuple(map(finite, row)) for row in values.tolist())
 
 
 def texts_of(values: np.ndarray, low: float, high: float) -> tuple[Labels, ...]:
+    """Return the texts of cells, with as many decimals as their range needs; "" for undefined numbers."""
     places = decimals(low, high)
     return tuple(tuple(f"{value:z.{places}f}" if np.isfinite(value) else "" for value in row) for row in values)
 
@@ -156,7 +176,7 @@ def comparison_spec(
     marks: pd.DataFrame | None = None,
     marks_mean: str | None = None,
 ) -> MatrixSpec:
-    """Decide what the figure of a comparison shows; options as for `plots.heatmap`."""
+    """Return the spec of a comparison; options as for `plots.heatmap`."""
     values, (rows, columns), fixed = result.values.to_numpy(float), result.labels(), result.constants()
     low, high = _limits(values, result.measure.range)
     first, second = _heading(result.name, result.n, fixed, values.size)
@@ -194,16 +214,16 @@ def comparison_spec(
 def null_table_spec(
     result: NullTable, *, marks: pd.DataFrame | None = None, marks_mean: str | None = None, **options: Any
 ) -> MatrixSpec:
-    """Decide what the figure of a table with null distributions shows: the cells above their null have a dot."""
+    """Return the spec of a table with null distributions: cells above their null have a dot."""
     if marks is None:
         marks, marks_mean = result.above(), marks_mean or "above its null, false discovery rate 5 %"
     return comparison_spec(result.comparison, marks=marks, marks_mean=marks_mean, **options)
 
 
 def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, float]:
-    """The measure's range, so that pictures can be compared.
+    """Return the range of the measure, so that pictures can be compared.
 
-    A similarity with a sign starts at 0 unless values are below. No end is infinite.
+    The range of a signed similarity starts at 0 unless a value is negative. No end is infinite.
     """
     defined = values[np.isfinite(values)]
     low, high = possible
@@ -215,7 +235,7 @@ def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, f
 
 
 def _axis_title(axis: pd.Index, fixed: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """The field that varies along an axis, the model if there is one, and in what the other axis differs."""
+    """Return the field that varies along an axis, the model if there is one, and what the other axis does not have."""
     what = "/".join(map(str, varying_fields(axis))) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
     title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
     differing = [
@@ -229,7 +249,7 @@ def _axis_title(axis: pd.Index, fixed: Mapping[str, Any], other: Mapping[str, An
 
 
 def _heading(name: str, n: int, fixed: tuple[dict[str, Any], dict[str, Any]], size: int) -> tuple[str, str]:
-    """Two lines: the measure and the models; the data and the number of samples."""
+    """Return two lines: the measure and the models; the data and the number of samples."""
     rows, columns = fixed
     models = dict.fromkeys(str(side["model"]) for side in fixed if "model" in side)
     data = dict.fromkeys(str(side["dataset"]) for side in fixed if "dataset" in side)
@@ -241,17 +261,17 @@ def _heading(name: str, n: int, fixed: tuple[dict[str, Any], dict[str, Any]], si
 
 
 def _find_marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, int], ...]:
-    """The cells that get a mark."""
+    """Return the cells that get a mark; undefined cells get none."""
     if not isinstance(marks, pd.DataFrame) or not all(pd.api.types.is_bool_dtype(kind) for kind in marks.dtypes):
         raise TypeError(
-            "marks are a frame of True and False with the labels of the table, such as null_table(...).above(); got"
-            f" {type(marks).__name__}"
+            "marks must be a DataFrame of True and False with the labels of the table, such as null_table(...).above();"
+            f" got {type(marks).__name__}{' with other values' if isinstance(marks, pd.DataFrame) else ''}."
         )
     if not (marks.index.equals(table.index) and marks.columns.equals(table.columns)):
         raise ValueError(
-            f"marks have the labels of the table, in its order; the table has {' × '.join(map(str, table.shape))}"
-            f" cells, marks have {' × '.join(map(str, marks.shape))}"
-            f"{' with other labels' if marks.shape == table.shape else ''}"
+            f"marks must have the labels of the table in the same order; the table has"
+            f" {' × '.join(map(str, table.shape))} cells, marks have {' × '.join(map(str, marks.shape))}"
+            f"{' with other labels' if marks.shape == table.shape else ''}."
         )
     shown = marks.to_numpy() & np.isfinite(table.to_numpy(float))
     return tuple((i, j) for i, j in np.argwhere(shown).tolist())
@@ -263,7 +283,7 @@ def _find_marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, i
 def grid_spec(
     frame: pd.DataFrame, *, label: str = "", title: str = "", low: float | None = None, high: float | None = None
 ) -> MatrixSpec:
-    """Decide what the figure of a frame of numbers shows; options as for `plots.grid`."""
+    """Return the spec of a frame of numbers; options as for `plots.grid`."""
     check_frame(frame, "grid", "a cell for each number")
     values = frame.to_numpy(float)
     defined = values[np.isfinite(values)]
@@ -291,7 +311,7 @@ def grid_spec(
 
 
 def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
-    """Decide what the figure of measures (rows) on transformed data (columns) shows; options as for `plots.answers`."""
+    """Return the spec of measures (rows) on transformed data (columns); options as for `plots.answers`."""
     check_frame(frame, "answers", "rows are measures, columns transforms")
     kinds, values = [measures.get(name).kind for name in frame.index], frame.to_numpy(float)
     arrows = ["↑" if kind == "similarity" else "↓" for kind in kinds]
@@ -318,7 +338,7 @@ def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
 def samples_specs(
     matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> tuple[MatrixSpec, ...]:
-    """Decide what figures of samples by samples show, one a representation; options as for `plots.samples`."""
+    """Return the specs of samples by samples, one for each representation; options as for `plots.samples`."""
     if not isinstance(matrices, Mapping) or not matrices:  # type: ignore[redundant-expr]
         raise TypeError(f"samples takes {{name: matrix (n, n)}}; got {type(matrices).__name__}.")
     matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}

@@ -28,7 +28,7 @@ def scatter_spec(
     ylabel: str = "",
     title: str = "",
 ) -> LineSpec:
-    """Decide what the figure of one column against another shows; options as for `plots.scatter`."""
+    """Return the spec of one column against another; options as for `plots.scatter`."""
     check_frame(frame, "scatter", "a point for each row")
     for role, name in (("x", x), ("y", y), *([] if color is None else [("color", color)])):
         if name not in frame.columns:
@@ -36,7 +36,9 @@ def scatter_spec(
     places = np.column_stack([_numbers(frame, x), _numbers(frame, y)])
     drawn = np.isfinite(places).all(axis=1)
     if not drawn.any():
-        raise ValueError(f"no point to draw: of {len(frame)} rows none has a number in both '{x}' and '{y}'")
+        raise ValueError(
+            f"scatter needs a row with numbers in both '{x}' and '{y}'; got {len(frame)} rows, and none has both."
+        )
     groups = _groups(frame, color, drawn)
     size = float(np.clip(3600 / drawn.sum(), 9, 36)) ** 0.5
     points = Layer("points", marker="o", size=size, rim=0.4, opacity=0.75)
@@ -75,11 +77,13 @@ def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     try:
         return frame[name].to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"points stand at numbers, and the column '{name}' holds something else ({error})") from error
+        raise ValueError(
+            f"scatter places points by numbers; the column '{name}' has other values ({error})."
+        ) from error
 
 
 def _groups(frame: pd.DataFrame, color: str | None, drawn: np.ndarray) -> Groups:
-    """The points of each value, those without a value last; none without a column."""
+    """Return the points and the color of each value, those without a value last; {} without a column."""
     if color is None:
         return {}
     values = frame[color]
@@ -90,8 +94,8 @@ def _groups(frame: pd.DataFrame, color: str | None, drawn: np.ndarray) -> Groups
         different = sorted(different)
     if len(different) > len(COLORS):
         raise ValueError(
-            f"color can tell {len(COLORS)} groups of points apart; '{color}' has {len(different)} values:"
-            f" {join_names(different, 8)}"
+            f"color can distinguish {len(COLORS)} groups of points; '{color}' has {len(different)} values:"
+            f" {join_names(different, 8)}."
         )
     found: Groups = {
         value: ((values == value).to_numpy(bool, na_value=False) & drawn, shade)
@@ -106,15 +110,15 @@ def _text(value: object) -> str:
 
 
 def _to_fit(groups: Groups, fit: object, color: str | None, drawn: np.ndarray) -> list[tuple[object, np.ndarray, str]]:
-    """-> [(what the line is of, its points, its color)]"""
+    """Return (name, points, color) of each line to fit."""
     if fit is None or fit is False:
         return []
     if fit is True:
         return [("all", drawn, "0.15")]
     if color is None:
         raise ValueError(
-            f"fit names values of the column that colors the points, and there is no color; got fit={fit!r}. For one"
-            " line through all points: fit=True"
+            f"fit must be True, or values of the column given as color; got fit={fit!r} without a color. For one line"
+            " through all points use fit=True."
         )
     wanted = list(fit) if isinstance(fit, (list, tuple, set, np.ndarray, pd.Series, pd.Index)) else [fit]
     for value in wanted:
@@ -124,11 +128,11 @@ def _to_fit(groups: Groups, fit: object, color: str | None, drawn: np.ndarray) -
 
 
 def _least_squares(places: np.ndarray, value: object) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
-    """-> (slope, the line's ends as (x, y))"""
+    """Return the slope of a fitted line, and its ends as (x, y)."""
     x, y = places.T
     if len(x) < 2 or x.min() == x.max():
         many = f"{len(x)} point{'s' * (len(x) != 1)}" + (f", all at {x[0]:.4g}" if len(x) > 1 else "")
-        raise ValueError(f"a line is fitted to points at 2 or more places along x; '{value}' has {many}")
+        raise ValueError(f"fit needs points at 2 or more different x; '{value}' has {many}.")
     middle = x.mean()
     slope = float((x - middle) @ (y - y.mean()) / ((x - middle) @ (x - middle)))
     ends = np.array([x.min(), x.max()])

@@ -1,4 +1,4 @@
-"""PanelsSpec of training runs that come near their end."""
+"""PanelsSpec of training runs that approach their final model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def to_final_spec(
     names: tuple[str, str] = ("CKA", "JSD (nats)"),
     xlabel: str = "",
 ) -> PanelsSpec:
-    """Decide what the figure of runs that come near their end shows; options as for `plots.to_final`."""
+    """Return the spec of runs that approach their final model; options as for `plots.to_final`."""
     _check_frames(similarity, dissimilarity)
     runs = list(similarity.columns)
     groups = [_groups(runs, color, LINE_COLORS, "color"), _groups(runs, dash, DASHES, "dash")]
@@ -76,6 +76,7 @@ def to_final_spec(
 
 
 def _check_frames(similarity: pd.DataFrame, dissimilarity: pd.DataFrame) -> None:
+    """Raise an error unless both frames have the same runs and steps."""
     for frame in (similarity, dissimilarity):
         check_frame(frame, "to_final", "what trajectories.compare_to_final returns")
     if list(similarity.columns) != list(dissimilarity.columns) or not similarity.index.equals(dissimilarity.index):
@@ -92,14 +93,14 @@ def _check_frames(similarity: pd.DataFrame, dissimilarity: pd.DataFrame) -> None
 
 
 def _before_last(similarity: pd.Series, dissimilarity: pd.Series) -> np.ndarray:
-    """The steps of a run without its own last one, which is compared with itself."""
+    """Return the positions of the steps of a run without its last one, which is compared with itself."""
     return np.flatnonzero((similarity.notna() & dissimilarity.notna()).to_numpy())[:-1]
 
 
 def _dense_first(steps: pd.Index, title: str) -> LineSpec:
     """Return the axis of steps.
 
-    If they begin evenly and grow sparse (0, 1, ..., 10, 15, ..., 100), it is even at first and logarithmic after.
+    If the steps begin evenly and become sparse (0, 1, ..., 10, 15, ..., 100), it is linear, then logarithmic.
     """
     even = LineSpec((), x_title=title)
     if len(steps) < 6:
@@ -123,7 +124,7 @@ def _dense_first(steps: pd.Index, title: str) -> LineSpec:
 def _groups(
     runs: list[str], choice: ByRun, palette: tuple[str, ...], role: str
 ) -> tuple[str, dict[str, str], dict[object, str]]:
-    """-> (heading, {run: sign}, {value: sign} for the legend), both empty without a choice."""
+    """Return (heading, {run: sign}, {value: sign} for the legend), both empty without a choice."""
     if choice is None:
         return role, {}, {}
     values = check_one_value(choice, role, "run")
