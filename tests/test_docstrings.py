@@ -37,9 +37,8 @@ def test_a_docstring_is_complete(name):
     value = PUBLIC[name]
     doc = parse(value)
     lines = inspect.cleandoc(value.__doc__).splitlines()
-    assert (lines[0].endswith((".", "?")) and len(lines) == 1) or not lines[1], (
-        "the summary is one line, then a blank one"
-    )
+    assert lines[0].endswith((".", "?")), "the summary ends with a full stop"
+    assert len(lines) == 1 or not lines[1], "the summary is one line, then a blank one"
     if isinstance(value, PROPERTY):
         return
     missing = [one for one in arguments(value) if one not in documented(doc)]
