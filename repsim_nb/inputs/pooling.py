@@ -51,7 +51,7 @@ def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None and not mask.all():
         raise ValueError(
             f"has a row for every token, {tuple(x.shape)}, and texts of different length contain padding, which is no"
-            f" activation. Use pool='mean', 'first' or 'last', or pool='{TOKENS}' for each token as a row"
+            f" activation. Use pool='mean', 'first' or 'last', or pool='{TOKENS}' for each token as a row."
         )
     return x.flatten(1) if x.ndim > 1 else x[:, None]
 

@@ -216,7 +216,7 @@ def _load_found(name: str, paths: Files) -> list[Model] | None:
     try:
         return [load_model(path) for path in paths.values()]
     except ValueError as error:
-        warn_user(f"{error}. '{name}' is trained again")
+        warn_user(f"{str(error).rstrip('.')}. '{name}' is trained again.")
         return None
 
 

@@ -206,7 +206,9 @@ def to_axis(labels: Mapping[Any, Any]) -> pd.Index:
         return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
-        raise ValueError(f"labels must differ as text; '{next(n for n in names if names.count(n) > 1)}' is there twice")
+        raise ValueError(
+            f"labels must differ as text; '{next(n for n in names if names.count(n) > 1)}' is there twice."
+        )
     return pd.Index(names, name="label")
 
 

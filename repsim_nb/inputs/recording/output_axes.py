@@ -230,7 +230,7 @@ def _check_added(
         raise ValueError(
             f"has {shape[at]} places where its input has {tokens} tokens: the model adds others by {how} ({added} for"
             " one sample alone). Use a pool function of your own, which leaves them out, or inputs of a length to"
-            " which nothing is added"
+            " which nothing is added."
         )
 
 

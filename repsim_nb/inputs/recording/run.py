@@ -272,7 +272,7 @@ class Run(Preparation):
         if tuple(values.shape) != expected:
             raise ValueError(
                 f"has rows of the shape {tuple(values.shape)}; expected {expected}. If inputs differ in length or size,"
-                " use pool='mean'"
+                " use pool='mean'."
             )
         floating = values.is_floating_point() or values.is_complex()
         if floating and not values.sum().isfinite() and not (good := values.isfinite()).all():

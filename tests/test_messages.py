@@ -1,0 +1,201 @@
+"""Exceptions and warnings have one style: complete sentences with a verb, without phrases that say little."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "repsim_nb"
+HOLE = "{}"  # a value, or a reason in words of its own
+ENDS = (".", "?", ")", "}", HOLE)  # the last may be code
+EMBEDDED = ("UndefinedError", "NotImplementedError")  # other sentences quote them, so they have no full stop
+VERBS = [
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "been",
+    "must",
+    "need",
+    "needs",
+    "take",
+    "takes",
+    "has",
+    "have",
+    "had",
+    "cannot",
+    "can",
+    "could",
+    "got",
+    "give",
+    "gives",
+    "gave",
+    "expect",
+    "expects",
+    "does",
+    "do",
+    "did",
+    "will",
+    "lacks",
+    "contain",
+    "contains",
+    "belong",
+    "belongs",
+    "depend",
+    "depends",
+    "return",
+    "returns",
+    "refuses",
+    "read",
+    "reads",
+    "allow",
+    "allows",
+    "start",
+    "starts",
+    "end",
+    "ends",
+    "come",
+    "comes",
+    "came",
+    "go",
+    "goes",
+    "went",
+    "show",
+    "shows",
+    "fail",
+    "fails",
+    "failed",
+    "ran",
+    "run",
+    "runs",
+    "find",
+    "finds",
+    "found",
+    "make",
+    "makes",
+    "made",
+    "name",
+    "names",
+    "use",
+    "uses",
+    "used",
+    "differ",
+    "differs",
+    "disagree",
+    "agree",
+    "agrees",
+    "reach",
+    "reaches",
+    "may",
+    "should",
+    "match",
+    "matches",
+    "compare",
+    "compares",
+    "change",
+    "changes",
+    "exist",
+    "exists",
+    "mean",
+    "means",
+    "leave",
+    "leaves",
+    "left",
+    "ask",
+    "asks",
+    "keep",
+    "keeps",
+    "repeat",
+    "repeats",
+    "record",
+    "records",
+    "load",
+    "loads",
+    "loaded",
+    "write",
+    "written",
+    "draw",
+    "draws",
+    "choose",
+    "select",
+    "define",
+    "defines",
+    "grow",
+    "grows",
+    "overwrite",
+    "reported",
+    "expected",
+    "installed",
+    "trained",
+    "fits",
+]
+REFUSED = (
+    r"(?<!\.)\.\.(?!\.)",
+    r"whole number",
+    r"\binvalid\b",
+    r"\billegal\b",
+    r"\bbad\b",
+    r"\bplease\b",
+    r"\boops\b",
+    r"  ",
+)
+
+
+def text(node: ast.expr) -> str | None:
+    """The text of an expression, with HOLE for what is filled in; None if it has none."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = [text(side) for side in (node.left, node.right)]
+        return "".join(side or HOLE for side in sides) if any(sides) else None
+    return None
+
+
+def messages() -> Iterator[tuple[str, str, str]]:
+    """Yield (place, kind, message) for each exception that is raised and each warning."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            call = node.exc if isinstance(node, ast.Raise) else node
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            kind = ast.unparse(call.func).rpartition(".")[2]
+            if isinstance(node, ast.Raise) or kind in ("warn", "warn_user"):
+                sentence = text(call.args[0])
+                if sentence and " " in sentence and kind != "unknown_name":  # that one gets a noun
+                    yield f"{path.relative_to(PACKAGE)}:{call.lineno}", kind, sentence
+
+
+MESSAGES = list(messages())
+
+
+def test_there_are_messages():
+    assert len(MESSAGES) > 500
+
+
+@pytest.mark.parametrize("pattern", REFUSED)
+def test_no_message_has(pattern):
+    found = [f"{place}: {message}" for place, _, message in MESSAGES if re.search(pattern, message, re.IGNORECASE)]
+    assert not found, "\n".join(found)
+
+
+def test_a_message_is_a_sentence_with_a_verb():
+    verb = re.compile(rf"\b({'|'.join(VERBS)})\b", re.IGNORECASE)
+    found = [
+        f"{place}: {message}" for place, _, message in MESSAGES if not verb.search(message) and HOLE not in message
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_a_message_of_two_sentences_ends_with_a_full_stop():
+    two = re.compile(r"[.;?] [A-Z`']")
+    found = [
+        f"{place}: {message}"
+        for place, kind, message in MESSAGES
+        if two.search(message) and not message.endswith(ENDS) and kind not in EMBEDDED
+    ]
+    assert not found, "\n".join(found)
