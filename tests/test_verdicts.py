@@ -397,7 +397,7 @@ def test_statements_that_one_hears_hold_or_do_not():
         "holds from ±"
     )
     assert (
-        "what one hears" in claims._repr_html_()
+        "what is claimed" in claims._repr_html_()
         and "source: nobody" in claims._repr_html_()
         and "reproduced" not in claims._repr_html_()
     )

@@ -1,4 +1,4 @@
-"""Functional measures: how similar are the outputs (n, classes) of two models?
+"""Functional measures compare the outputs (n, classes) of two models.
 
 Each column is one class, in the same order on both sides.
 """

@@ -1,4 +1,4 @@
-"""Measures of neighbourhoods: are the nearest neighbours of a sample the same in two representations?
+"""Measures of neighbourhoods compare the nearest neighbours of each sample in two representations.
 
 Samples that are tied at the k-th place are neighbours with the weight (k - number closer) / number tied. It is the
 probability of being a neighbour if chance chooses among the tied, independently on each side.

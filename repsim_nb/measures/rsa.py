@@ -200,7 +200,7 @@ class RSA(Cosine):
         return matrix + matrix.T
 
     def _samples(self, a: Array) -> int:
-        """The number of samples n, from the length of a prepared vector: n², n (n - 1) or n (n - 1) / 2."""
+        """Return the number of samples n, from the length of a prepared vector: n², n (n - 1) or n (n - 1) / 2."""
         once = not self.diagonal and not self.second.startswith("row")
         return math.isqrt(2 * a.shape[0] if once else a.shape[0]) + (not self.diagonal)
 

@@ -80,7 +80,7 @@ class Claims:
         self._rows.append((claim, published, here, verdict))
 
     def frame(self) -> pd.DataFrame:
-        """A row a claim, all of it text: `COLUMNS`."""
+        """Return a table of text with one row a claim and the columns `COLUMNS`."""
         words = WORDS[self.kind]
         return pd.DataFrame(
             [
@@ -110,11 +110,9 @@ class Claims:
         return self.frame().to_string(index=False)
 
     def _repr_html_(self) -> str:
-        """Three columns, so that the table fits a phone; colors are those of the page, so that it is readable in a dark
-        theme.
-        """
+        """Return three columns, which fit a phone, in the colors of the page, which may be dark."""
         heard = self.kind == "heard"
-        columns = {"what one hears" if heard else "claim": 36, "here": 36, "verdict": 28}
+        columns = {"what is claimed" if heard else "claim": 36, "here": 36, "verdict": 28}
         head = "".join(f"<th scope='col' width='{width}%' {_CELL}>{name}</th>" for name, width in columns.items())
         body = ""
         for row, (*_, verdict) in zip(self.frame().to_dict("records"), self._rows, strict=True):
@@ -147,7 +145,7 @@ def _block(text: str, *details: tuple[str, str]) -> str:
 
 
 def _level(verdict: Verdict) -> str:
-    """The level of all intervals of a verdict; nothing if one has another level, or none that is known."""
+    """Return the level of all intervals of a verdict in words; empty if they differ or one is unknown."""
     levels = {part.level for part in verdict.parts or (verdict,) if part.low is not None}
     level = levels.pop() if len(levels) == 1 else None
     return "" if level is None else f" ({100 * level:.4g}%)"

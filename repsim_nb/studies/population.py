@@ -55,8 +55,9 @@ def _recipe(
 
 
 def _varied(architecture: str) -> dict[str, Recipe]:
-    """Two seeds, 0 and 1, of everything but the base: each begins with the weights of the base model of its seed
-    where the shapes are the same.
+    """Return the variants, with the seeds 0 and 1.
+
+    Each begins with the weights of the base model of its seed if the shapes are the same.
     """
     widths = _WIDTHS[architecture]
     changes: dict[str, tuple[str, Recipe]] = {

@@ -55,7 +55,7 @@ _MARK = "repsim_nb.prose: "  # begins the line that an added cell prints
 
 
 def find_unannotated(cell: Mapping[str, Any]) -> list[Number]:
-    """The numbers of a Markdown cell that no annotation covers."""
+    """Return the numbers of a Markdown cell that no annotation covers."""
     text = source_of(cell)
     covered = [
         (match.start(), match.end())
@@ -71,12 +71,12 @@ def find_unannotated(cell: Mapping[str, Any]) -> list[Number]:
 
 
 def _signs(number: Number) -> int:
-    """A sign may stand before the annotated text, as in "from -.10"."""
+    """Return the number of signs before a number: the annotated text may begin after them, as in "from -.10"."""
     return len(number.text) - len(number.text.lstrip("-+−–±"))
 
 
 def find_faults(cell: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the annotations of a cell, in words."""
+    """Return what is wrong with the annotations of a cell, in words."""
     text, found = source_of(cell), []
     for check in _read_checks(cell):
         if not isinstance(check, dict) or not isinstance(check.get("text"), str):
@@ -113,7 +113,7 @@ def find_faults(cell: Mapping[str, Any]) -> list[str]:
 
 
 def numbers_in(check: Mapping[str, Any], text: str) -> list[Number]:
-    """The numbers of the annotated part of a cell, as they stand in the whole of it."""
+    """Return the numbers of the annotated part of a cell, as they are in the whole cell."""
     start = text.find(check["text"])
     if start < 0:
         return []
@@ -145,8 +145,9 @@ def _faults_of(expression: str, inside: Sequence[Number]) -> list[str]:
 
 
 def _compared_constants(tree: ast.AST) -> Iterator[float]:
-    """The numbers that are compared with a name of the notebook, or given to a function together with one, as in
-    s.between(.2, .3).
+    """Yield the numbers that are compared with a name of the notebook.
+
+    Numbers in a call together with such a name count too, as in s.between(.2, .3).
     """
     for node in ast.walk(tree):
         inside = list(ast.walk(node)) if isinstance(node, (ast.Compare, ast.Call)) else []
@@ -210,7 +211,7 @@ def _read_checks(cell: Mapping[str, Any]) -> list[Any]:
 
 
 def markdown_of(notebook: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The Markdown cells with their places."""
+    """Return the Markdown cells with their places."""
     return ((place, cell) for place, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "markdown")
 
 
@@ -231,8 +232,9 @@ def _context(text: str, number: Number) -> str:
 
 
 def add_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, Any]:
-    """Copy a notebook with a cell after each Markdown cell that has annotations, which evaluates them, and one at the
-    end.
+    """Copy a notebook, and add a cell after each Markdown cell with annotations, which evaluates them.
+
+    One more cell at the end evaluates those that need the end of the run.
 
     The added cells are tagged ``prose``.
     """
@@ -330,7 +332,7 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 if there is something to mend."""
+    """Run the command line; return 1 if there is something to mend."""
     parser = argparse.ArgumentParser(
         prog="python -m repsim_nb.studies.prose",
         description="List the numbers in the text of a notebook that nothing accounts for.",

@@ -64,7 +64,7 @@ class Number:
 
 
 def numbers(text: str) -> list[Number]:
-    """The numbers in a Markdown text that are not free (see the module), in order."""
+    """Return the numbers in a Markdown text that are not free (see the module), in order."""
     free = [match.span() for pattern in _FREE for match in pattern.finditer(text)]
     found = []
     for match in _NUMBER.finditer(text):

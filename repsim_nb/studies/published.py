@@ -166,7 +166,7 @@ _FAMILIES = {
 
 
 def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.DataFrame:
-    """Published distances between 37 torchvision models that were trained on ImageNet.
+    """Return published distances between 37 torchvision models that were trained on ImageNet.
 
     Parameters
     ----------

@@ -20,8 +20,9 @@ FEWEST_GROUPS = 6  # to leave one out
 def residual_factor(
     points: pd.DataFrame, x: str, y: str, groups: Mapping[Any, Any] | pd.Series, *, level: float = 0.95
 ) -> Interval:
-    """Compute the typical factor between the value y of a pair and the value that x predicts, with an interval over
-    groups of models.
+    """Compute the typical factor between the value y of a pair and its prediction from x.
+
+    The interval is over groups of models.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def load_shifted(test: str) -> Dataset:
 
 
 def _load_rest(models: str) -> Dataset:
-    """The rows of the training split that these models were not trained on."""
+    """Return the rows of the training split that these models were not trained on."""
     whole, first = load_dataset("mnist", "train"), TRAINING_ROWS[models]
     return whole.take(range(first, len(whole)), f"mnist/from{first}")
 
@@ -186,7 +186,7 @@ def load(
     folder: str | Path | None = None,
     progress: bool | Tick = True,
 ) -> Loaded:
-    """The representations of a subtask, the functionality F of each, and the error of F.
+    """Return the representations of a subtask, the functionality F of each, and the error of F.
 
     Representations are mean tokens of six blocks. In "deletion" the field `step` of a key is the number of principal
     components that are kept, the width where nothing is deleted; they are those of the test images, also for what the
@@ -215,7 +215,7 @@ def load(
 def load_models(
     name: str, *, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True
 ) -> list[Model]:
-    """The models of a subtask, trained or found again."""
+    """Return the models of a subtask; train those that are not in the cache."""
     if name not in SUBTASKS:
         raise unknown_name("subtask", name, SUBTASKS)
     recipes = _shorten(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
@@ -270,8 +270,9 @@ def _probe(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
 
 
 def _project_on_leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Both sides by how many principal components of `after` are kept, all of them first; in their own coordinates,
-    float64.
+    """Return both sides for each number of principal components of `after` that is kept, all of them first.
+
+    Values are in their own coordinates, float64.
     """
     before, after = before.astype(float), after.astype(float)
     components = PrincipalComponents(after)

@@ -23,7 +23,7 @@ SIMULATED = 200  # draws of the errors of F, for the ceiling
 def binomial_sd(
     accuracy: pd.Series | Mapping[Any, float] | Sequence[float] | float, images: int
 ) -> pd.Series | np.ndarray | float:
-    """Standard deviation of an accuracy because its test images are a sample: sqrt(a (1 - a) / images).
+    """Return the standard deviation of an accuracy because its test images are a sample: sqrt(a (1 - a) / images).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def binomial_sd(
 
 
 def paired_sd(correct: Any) -> float:
-    """Standard deviation of the error of accuracies that were measured on the same images.
+    """Return the standard deviation of the error of accuracies that were measured on the same images.
 
     Parameters
     ----------
