@@ -213,19 +213,16 @@ def test_titles_fit_whatever_labels_are_long(name):
     [
         (
             pd.DataFrame([[30, 2], [1, 31]]),
-            r"shares of each row, from 0 to 1; this one holds 30. Of counts: frame.div\(frame.sum\(axis=1\), axis=0\)",
+            r"fractions of each row, from 0 to 1; got 30. Convert counts with frame.div\(frame.sum\(axis=1\), axis=0\)",
         ),
-        (pd.DataFrame([[1.0, -0.1], [0, 1]]), "this one holds -0.1"),
-        (pd.DataFrame([[1.0, np.nan], [0, 1]]), "this one holds nan"),
+        (pd.DataFrame([[1.0, -0.1], [0, 1]]), "from 0 to 1; got -0.1"),
+        (pd.DataFrame([[1.0, np.nan], [0, 1]]), "from 0 to 1; got nan"),
         (
             pd.DataFrame([[1.0, 0]], index=["a"], columns=["a", "b"]),
             "the same classes in its rows and columns.* 1 rows .* and 2 columns",
         ),
-        (
-            pd.DataFrame(np.eye(2), index=["a", "b"], columns=["b", "a"]),
-            r"in one order; this frame has 2 rows \['a', 'b'\]",
-        ),
-        (pd.DataFrame(), "this frame has 0 rows"),
+        (pd.DataFrame(np.eye(2), index=["a", "b"], columns=["b", "a"]), r"in the same order; got 2 rows \['a', 'b'\]"),
+        (pd.DataFrame(), "got 0 rows"),
     ],
 )
 def test_frames_that_hold_no_shares(frame, sentence):
