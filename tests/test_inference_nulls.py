@@ -491,7 +491,7 @@ def test_marks_have_the_labels_of_the_table():
     with pytest.raises(ValueError, match="with other labels"):
         rs.plots.heatmap(comparison, marks=pd.DataFrame(np.ones((6, 6), bool)))
     for wrong in (comparison.values, comparison.values.to_numpy() > 0.5):
-        with pytest.raises(TypeError, match="a frame of True and False"):
+        with pytest.raises(TypeError, match="a DataFrame of True and False"):
             rs.plots.heatmap(comparison, marks=wrong)
 
 
