@@ -393,7 +393,7 @@ def test_paths_follow_the_steps_and_until_hides_the_later_ones(trained):
     assert drawn.shown == tuple(step <= 2 for step in steps) and rs.spec(trained).runs == ()
     with pytest.raises(ValueError, match="until must be at least the first step, 0; got -1"):
         rs.spec(trained, until=-1)
-    with pytest.raises(ValueError, match="no field 'step', only 'label'"):
+    with pytest.raises(ValueError, match="no field 'step'; they have 'label'"):
         rs.spec(map_of(pd.Index(list("abc"), name="label"))[0], until=3)
 
 
