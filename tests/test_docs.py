@@ -16,6 +16,7 @@ import nbformat
 import pytest
 
 import repsim_nb as rs
+from repsim_nb.support.summaries import linked_to
 
 pytest.importorskip("myst_nb", reason="builds the site: pip install .[docs]")
 ROOT = Path(__file__).parents[1]
@@ -44,10 +45,13 @@ def executed_tour(tools):
     x = rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=50), progress=False)
     bundle = rs.explorers.comparison(x).wait().bundle()
     cell = next(cell for cell in notebook.cells if "explorers." in cell.source and cell.cell_type == "code")
+    with linked_to(".."):
+        linked = rs.inference.Interval(0.1, 0.3, 0.95)._repr_html_()
     stand_in = "<div class='rs-saved' role='img'></div><style>.rs-saved { display: none; }</style>"
     cell.outputs = [
         nbformat.v4.new_output("display_data", bundle),
         nbformat.v4.new_output("display_data", {"text/html": stand_in, "text/plain": ""}),
+        nbformat.v4.new_output("display_data", {"text/html": linked, "text/plain": ""}),
         nbformat.v4.new_output("stream", name="stderr", text="a progress bar"),
     ]
     state = {"state": {"a": {"model_name": "VBoxModel", "model_module": "@jupyter-widgets/controls", "state": {}}}}
@@ -97,9 +101,10 @@ def test_a_function_lists_the_lessons_that_use_it(pages):
 
 
 def test_links_lead_to_pages_and_places_that_exist(site, pages):
+    assert "href='../api/inference/Interval_class.html'" in pages["lessons/00_tour.html"], "as in a notebook"
     places = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
     for name, text in pages.items():
-        for link in re.findall(r'<a\b[^>]*?\bhref="([^"]+)"', text):
+        for _, link in re.findall(r"""<a\b[^>]*?\bhref=(["'])(.+?)\1""", text):
             if re.match(r"[a-z]+:", link):
                 continue
             target, _, place = link.partition("#")

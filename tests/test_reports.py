@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from repsim_nb import reports
 from repsim_nb.display.reports.running import parse_parameters
 
 ROOT = Path(__file__).parents[1]
+TWINS = {model: f"untrained-{model}" for model in "abc"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_trained_and_untrained_are_compared_in_the_direction_of_the_measure():
     x = rs.from_arrays({"a/fc": a, "b/fc": a + 0.2 * noise[0], "c/fc": noise[3]})
     y = rs.from_arrays({"untrained-a/fc": noise[1], "untrained-b/fc": noise[2]})
     for measure in ("cka_debiased", "procrustes"):
-        found = reports.compare_with_untrained(measure, x, y, dict.fromkeys("abc", "fc"))
+        found = reports.compare_with_untrained(measure, x, y, dict.fromkeys("abc", "fc"), twins=TWINS)
         assert found.index[0] == ("a", "b") and found["verdict"].tolist() == ["more alike", "", ""], measure
         assert found["untrained"].notna().tolist() == [True, False, False]
     swapped = reports.compare_with_untrained(
@@ -117,12 +119,9 @@ def test_trained_and_untrained_are_compared_in_the_direction_of_the_measure():
         rs.from_arrays({"a/fc": noise[1], "b/fc": noise[2]}),
         rs.from_arrays({"untrained-a/fc": a, "untrained-b/fc": a + 0.2 * noise[0]}),
         dict.fromkeys("ab", "fc"),
+        twins=TWINS,
     )
     assert swapped["verdict"].tolist() == ["less alike"]
-    few = reports.compare_with_untrained("cka_debiased", x, y, dict.fromkeys("abc", "fc"), most=2)
-    assert len(few) == 2 and few.index[0] == ("a", "b")
-    one = reports.compare_with_untrained("cka_debiased", x, y, dict.fromkeys("abc", "fc"), most=1)
-    assert list(one.index) == [("a", "b")], "one pair, not one and then all"
 
 
 def test_what_cannot_be_compared_with_untrained_models_is_refused():
@@ -130,7 +129,7 @@ def test_what_cannot_be_compared_with_untrained_models_is_refused():
     x = rs.from_arrays({"a/fc": values, "b/fc": values**2})
 
     def call(layers, xs=x, **options):
-        return reports.compare_with_untrained("cka_debiased", xs, x, layers, **options)
+        return reports.compare_with_untrained("cka_debiased", xs, x, layers, twins={}, **options)
 
     with pytest.raises(ValueError, match="at least 2 models to compare; got 1"):
         call({"a": "fc"})
@@ -143,6 +142,69 @@ def test_what_cannot_be_compared_with_untrained_models_is_refused():
     steps = rs.from_arrays({rs.Key("a", "fc", step=k): values for k in range(2)} | {rs.Key("b", "fc"): values})
     with pytest.raises(ValueError, match="one recording for each model and layer"):
         call({"a": "fc", "b": "fc"}, steps)
+
+
+@pytest.fixture(scope="module")
+def five():
+    """Five models, of which the fifth is constant, and untrained twins of two of them under names of their own."""
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(40, 3)), rng.normal(size=(5, 40, 3))
+    trained = {f"{model}/fc": a + 0.3 * k * noise[k] for k, model in enumerate("abcd")} | {"e/fc": np.ones((40, 3))}
+    return rs.from_arrays(trained), rs.from_arrays({"ta/fc": noise[3], "tb/fc": noise[4], "tb/out": noise[4]})
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 6, 20])
+def test_the_most_and_the_least_alike_pairs_are_chosen_among_those_with_a_value(five, most):
+    layers = dict.fromkeys("abcde", "fc")
+    every = reports.compare_with_untrained("procrustes", *five, layers, twins={}, most=99)["value"]
+    assert len(every) == 10 and every.index[0] == ("a", "b") and every.isna().tolist() == [False] * 6 + [True] * 4
+    found = reports.compare_with_untrained("procrustes", *five, layers, twins={}, most=most)["value"]
+    if most == 20:
+        assert found.equals(every)
+    else:
+        defined = every.dropna()
+        rows = [*range(most - most // 2), *range(6 - most // 2, 6)]
+        assert found.equals(defined.iloc[rows])
+
+
+def test_a_twin_is_found_by_its_name_and_may_lack_the_layer(five):
+    xs, untrained = five
+    layers = dict.fromkeys("ab", "fc")
+    named = reports.compare_with_untrained("cka", xs, untrained, layers, twins={"a": "ta", "b": "tb"})
+    assert named["untrained"].item() == pytest.approx(rs.measures.get("cka")(untrained["ta/fc"], untrained["tb/fc"]))
+    lacking = untrained.where(model="tb", layer="out") | untrained.where(model="ta")
+    for given, twins in ((lacking, {"a": "ta", "b": "tb"}), (untrained, {"a": "ta"}), (rs.store.Activations({}), {})):
+        (row,) = reports.compare_with_untrained("cka", xs, given, layers, twins=twins).to_dict("records")
+        assert np.isnan(row["untrained"]) and row["verdict"] == "" and row["low"] < row["high"]
+
+
+def test_a_missing_interval_has_a_reason_and_no_verdict(five):
+    xs, untrained = five
+    layers, twins = dict.fromkeys("ab", "fc"), {"a": "ta", "b": "tb"}
+    for name in ("mutual_knn", "jaccard_knn", "cknna", "linear_predictivity"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            (row,) = reports.compare_with_untrained(name, xs, untrained, layers, twins=twins).to_dict("records")
+        assert np.isnan([row["low"], row["untrained_low"]]).all() and row["verdict"] == "", name
+        assert np.isfinite([row["value"], row["untrained"]]).all()
+        assert row["note"].startswith(f"{name} has no reliable interval: ")
+    few = [rs.from_arrays({str(key): x[:12] for key, x in side.items()}) for side in five]
+    (row,) = reports.compare_with_untrained("cka", *few, layers, twins=twins).to_dict("records")
+    assert row["note"] == "An interval needs at least 20 samples; there are 12." and row["verdict"] == ""
+    same = rs.from_arrays({"a/fc": xs["a/fc"], "b/fc": xs["a/fc"]})
+    (row,) = reports.compare_with_untrained("cka", same, untrained, layers, twins=twins).to_dict("records")
+    assert row["note"].startswith("cka has no interval: ") and np.isnan(row["low"]) and row["untrained_low"] < 1
+
+
+def test_an_error_that_is_no_missing_interval_is_shown(five):
+    def odd(x, y):
+        if len(x) < 40:
+            raise ValueError("odd")
+        return 1.0
+
+    measure = rs.measures.from_function(odd, kind="similarity", symmetric=True)
+    with pytest.raises(ValueError, match="odd"):
+        reports.compare_with_untrained(measure, *five, dict.fromkeys("ab", "fc"), twins={})
 
 
 def test_names_in_text_stay_code_and_pictures_in_text_are_embedded(tmp_path):

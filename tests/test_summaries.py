@@ -1,57 +1,128 @@
 """How a notebook shows results, models and data: one form, readable in every theme, that loads nothing by itself."""
 
+import inspect
+import os
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from public import public
 
 import repsim_nb as rs
 from repsim_nb.support import summaries
 
 
-@pytest.fixture
-def shown():
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """One object of each public class that notebooks show as HTML, by its public name."""
     rng = np.random.default_rng(0)
     x = rs.from_arrays({f"{m}/fc": rng.normal(size=(40, 5)) for m in "abcdef"})
     table = rs.compare("cka_debiased", x)
+    layers = dict(zip(("in", "out"), rng.normal(size=(2, 50, 4)), strict=True))
+    seeds = rs.from_arrays({f"{m}/{k}": a + 0.5 * rng.normal(size=a.shape) for m in "abc" for k, a in layers.items()})
+    near = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
+    noisy = {name: near + 0.1 * rng.normal(size=near.shape) for name in "abc"}
+    accuracy = {m: k / 10 for k, m in enumerate("abcdef")}
+    pairs = pd.MultiIndex.from_tuples([(a, b) for a in range(8) for b in range(a)])
+    targets = np.arange(90) % 3
+    sets = {rs.Key(m, "fc", "u"): rng.normal(3 * (m == "b"), 1, (40, 2)) for m in ("a", "b")}
+    store = rs.Store(tmp_path_factory.mktemp("store"))
+    rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=20), into=store, progress=False)
     return {
         "Comparison": table,
         "Activations": x,
+        "Store": store,
         "measures.CKA": rs.measures.get("cka_debiased"),
+        "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),
         "Model": rs.load_model("zoo:mnist-cnn-0"),
         "Dataset": rs.load_dataset("mnist", n=20),
         "inference.Interval": rs.inference.Interval(0.1, 0.3, 0.95, 0.2),
         "inference.Test": rs.inference.Test(0.4, 0.01, n_permutations=99),
         "inference.GroupTest": rs.inference.anosim(table, [0, 0, 0, 1, 1, 1]),
+        "inference.SpreadTest": rs.inference.dispersion_test(table, [0, 0, 0, 1, 1, 1]),
         "inference.Moments": rs.inference.null_moments("cka", x["a/fc"], x["b/fc"]),
         "inference.NullTable": rs.inference.null_table("cka", x),
-        "embedding.Embedding": rs.embedding.mds(table),
+        "inference.SampleSize": rs.inference.sample_size("cka_debiased", near, noisy["a"], within=0.1, sizes=[25, 50]),
         "inference.Verdict": rs.inference.judge((0.67, 0.61, 0.72), above=0.5, unit="models"),
+        "embedding.Embedding": rs.embedding.mds(table),
+        "probes.Probe": rs.probes.linear_probe(rng.normal(size=(90, 2)), targets, n_permutations=99),
+        "probes.DatasetProbe": rs.probes.dataset_bias(sets, n_permutations=99),
+        "reliability.Diagnosis": rs.reliability.diagnose(near),
+        "grounding.Benchmark": rs.grounding.benchmark(x, accuracy, measures=["cka"], pairs="all"),
+        "grounding.PairMeans": rs.grounding.pair_means(pd.DataFrame({"cka": rng.uniform(0.2, 0.4, 28)}, index=pairs)),
+        "grounding.Sensitivity": rs.grounding.sensitivity(noisy, measures=["cka"], damage="noise", amounts=[0.3, 0.4]),
+        "grounding.Specificity": rs.grounding.specificity(seeds, "cka"),
     }
 
 
-def test_every_kind_is_shown_in_one_form(shown, monkeypatch):
+@pytest.fixture(scope="module")
+def pages():
+    """The pages of the API reference, as the site builds them."""
+    tools = str(Path(__file__).parents[1] / "docs/_tools")
+    sys.path.insert(0, tools)
+    try:
+        import api
+    finally:
+        sys.path.remove(tools)
+    return [name.page for name in api.collect().values() if name.page]
+
+
+def test_every_class_with_a_summary_is_among_these(shown):
+    kinds = {kind for kind in public().values() if inspect.isclass(kind) and hasattr(kind, "_repr_html_")}
+    kinds -= {kind for kind in kinds if issubclass(kind, rs.measures.Measure)}
+    assert kinds <= {type(thing) for thing in shown.values()}
+
+
+def test_every_kind_is_shown_in_one_form(shown, pages, monkeypatch):
     monkeypatch.setenv("REPSIM_NB_DOCS", "https://example.org/docs/")
-    for page, thing in shown.items():
+    for name, thing in shown.items():
         text = thing._repr_html_()
-        kind = "Measure" if page.startswith("measures") else page.rpartition(".")[2]
-        address = page.replace(".", "/") if "." in page else f"top/{page}"
-        assert f"<b>{kind}</b>" in text and f"href='https://example.org/docs/api/{address}.html'" in text, page
+        kind = "Measure" if name.startswith("measures") else name.rpartition(".")[2]
+        assert f"<b>{kind}</b>" in text, name
+        (page,) = re.findall("href='https://example.org/docs/(.*?).html'", text)
+        assert page.removesuffix("_class") == f"api/{name.replace('.', '/') if '.' in name else f'top/{name}'}"
+        assert page in pages, f"{name} links to {page}"
         assert not re.search(r"\bsrc=|<script|<link|<img|@import|url\(", text), "nothing is loaded by itself"
-        assert not re.search(r"(?<!-)color:|background|#[0-9a-f]{3}", text), "colors are those of the page"
-        assert len(text) < 6000, f"{page} is compact"
+        assert not re.search(r"(?<!-)color:|background|[:=]\s*['\"]?#[0-9a-f]{3}", text), "colors are those of the page"
+        assert len(text) < 6000, f"{name} is compact"
 
 
-def test_a_link_leads_only_to_a_page_that_is_there(monkeypatch, tmp_path):
+def test_every_measure_links_to_its_page(pages, monkeypatch):
+    monkeypatch.setenv("REPSIM_NB_DOCS", "..")
+    for name in rs.measures.ALL:
+        (page,) = re.findall("href='../(.*?).html'", rs.measures.get(name)._repr_html_())
+        assert page in pages, name
+
+
+def test_files_of_pages_differ_in_more_than_case(pages):
+    folded = [page.casefold() for page in pages]
+    assert [page for page in pages if folded.count(page.casefold()) > 1] == [], "add the class to _FUNCTION_TWINS"
+
+
+def test_a_link_needs_an_address_and_only_lessons_have_one(monkeypatch, tmp_path):
+    import nbformat
+
     monkeypatch.delenv("REPSIM_NB_DOCS", raising=False)
-    monkeypatch.setattr(summaries, "_BUILT", tmp_path / "html")
-    monkeypatch.chdir(tmp_path)
     interval = rs.inference.Interval(0.1, 0.3, 0.95)
     assert "<a " not in interval._repr_html_()
-    (tmp_path / "html/api/inference").mkdir(parents=True)
-    (tmp_path / "html/api/inference/Interval.html").touch()
-    assert "href='html/api/inference/Interval.html'" in interval._repr_html_()
+    with summaries.linked_to(".."):
+        assert "href='../api/inference/Interval_class.html'" in interval._repr_html_()
+    assert "REPSIM_NB_DOCS" not in os.environ
+    code = "import os\nprint('address:', os.environ.get('REPSIM_NB_DOCS'))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell(code)])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs/_tools"))
+    import lessons
+
+    lessons.execute(tmp_path / "a.ipynb", tmp_path / "lesson.ipynb")
+    assert "address: ..\n" in str((tmp_path / "lesson.ipynb").read_text()).encode().decode("unicode_escape")
+    monkeypatch.setenv("REPSIM_NB_DOCS", "../elsewhere")
+    page = rs.reports.run(tmp_path / "a.ipynb", tmp_path / "out").read_text()
+    assert "address: " in page and "elsewhere" not in page
+    assert os.environ["REPSIM_NB_DOCS"] == "../elsewhere"
 
 
 def test_what_counts_is_on_the_first_two_lines(shown):
@@ -69,4 +140,6 @@ def test_what_counts_is_on_the_first_two_lines(shown):
 
 def test_long_tables_are_cut_and_scroll():
     page = summaries.summarize("Kind", table=pd.DataFrame(np.zeros((100, 40))))
-    assert (page.count("<tr") < 25 and "overflow-x:auto" in page and "…" in page) or "..." in page
+    assert page.count("<tr") == 1 + 20 + 1, "the header, 20 rows, and a row of dots"
+    assert page.count("<th>") == (1 + 12 + 1) + 21, "the header with a column of dots, and a label for each row"
+    assert "overflow-x:auto" in page and page.count("...") == 1 + 1 + 20 + 13

@@ -15,6 +15,7 @@ from typing import Any
 import lessons
 
 import repsim_nb as rs
+from repsim_nb.support.summaries import documentation_page
 
 PACKAGE = "repsim_nb"
 ORDER = (
@@ -75,11 +76,7 @@ def collect() -> dict[str, Name]:
     for name in names.values():
         if id(name.value) in pages and name.kind != "data":
             continue
-        module_name, _, member = name.path.rpartition(".")
-        twin = any(
-            other != name.path and other.casefold() == name.path.casefold() for other in names
-        )  # on some disks the names of their files would be one
-        name.page = f"api/{module_name or 'top'}/{member}{'_class' if twin and name.kind == 'class' else ''}"
+        name.page = documentation_page(name.path)
         pages[id(name.value)] = name.page
     return names
 

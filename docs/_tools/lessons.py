@@ -88,13 +88,15 @@ def find_copy(path: Path) -> tuple[Path | None, bool]:
 def execute(path: Path, target: Path) -> list[str]:
     """Run a lesson as it stands and write the copy; return what its text states otherwise than the run."""
     from repsim_nb.studies import prose
+    from repsim_nb.support.summaries import linked_to
 
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(HOOK, metadata={"tags": ["hook"]}))
     with tempfile.TemporaryDirectory() as work:
         given, out = Path(work) / path.name, Path(work) / "out.ipynb"
         nbformat.write(notebook, given)
-        failed = prose.run(given, out)
+        with linked_to(".."):  # the API reference as seen from the folder of the lessons' pages
+            failed = prose.run(given, out)
         done = nbformat.read(out, as_version=4)
         done.cells = done.cells[1:]
         done.metadata.pop("widgets", None)  # pages show the pictures

@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 
 from .escaping import without_formulas
 
-DOCUMENTATION = "REPSIM_NB_DOCS"  # environment variable: the address of the documentation, if it is published somewhere
-_BUILT = Path(__file__).parents[2] / "docs" / "_build" / "html"  # what `make docs` writes into a checkout
+DOCUMENTATION = "REPSIM_NB_DOCS"  # environment variable: the address of the documentation
+# classes with a function of the same name but for case: on some disks the files of both pages would be one
+_FUNCTION_TWINS = frozenset(
+    {
+        "measures.Deconfounded",
+        "inference.Interval",
+        "grounding.Benchmark",
+        "grounding.Sensitivity",
+        "grounding.Specificity",
+    }
+)
+
+
+def documentation_page(name: str) -> str:
+    """Return the page of a public name below the documentation, without its suffix: "api/inference/interval"."""
+    module, _, member = name.rpartition(".")
+    return f"api/{module or 'top'}/{member}{'_class' if name in _FUNCTION_TWINS else ''}"
 
 
 def documentation_link(name: str) -> str:
-    """Return the address of the page of a public name, such as "inference.Interval"; "" if there is no such page.
+    """Return the address of the page of a public name, such as "inference.Interval"; "" if no address is known.
 
-    The pages are those of the address in the environment variable REPSIM_NB_DOCS, or else those that were built in this
-    checkout, relative to the working folder (a notebook's own). Nothing is loaded until somebody follows the link.
+    The environment variable REPSIM_NB_DOCS has the address of the documentation. Nothing is loaded until somebody
+    follows the link.
     """
-    module, _, member = name.rpartition(".")
-    page = f"api/{module or 'top'}/{member}.html"
-    if base := os.environ.get(DOCUMENTATION):
-        return f"{base.rstrip('/')}/{page}"
-    return Path(os.path.relpath(_BUILT / page)).as_posix() if (_BUILT / page).is_file() else ""
+    base = os.environ.get(DOCUMENTATION)
+    return f"{base.rstrip('/')}/{documentation_page(name)}.html" if base else ""
+
+
+@contextmanager
+def linked_to(address: str) -> Iterator[None]:
+    """Link to the documentation at this address, also in kernels that start within the block; "" for no links."""
+    before = os.environ.get(DOCUMENTATION)
+    os.environ[DOCUMENTATION] = address
+    try:
+        yield
+    finally:
+        del os.environ[DOCUMENTATION]
+        if before is not None:
+            os.environ[DOCUMENTATION] = before
 
 
 def summarize(
@@ -54,7 +79,7 @@ def summarize(
     notes : iterable of str
         A list below the table.
     page : str
-        The public name whose page of the documentation is linked.
+        The public name whose page of the documentation is linked, if REPSIM_NB_DOCS is set.
     **options
         Of `DataFrame.to_html`. Numbers have three decimals, at most 20 rows and 12 columns are shown, and undefined
         cells are dashes, unless these say otherwise.

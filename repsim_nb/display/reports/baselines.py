@@ -13,12 +13,15 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results import inference
+from repsim_nb.results.inference.intervals import FEWEST_SAMPLES, UNRELIABLE
 from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.escaping import literal
 from repsim_nb.support.validation import check_integer
 
 if TYPE_CHECKING:
     from repsim_nb.inputs.store import Activations
+
+_COLUMNS = ["value", "low", "high", "untrained", "untrained_low", "untrained_high", "verdict", "note"]
 
 
 def compare_with_untrained(
@@ -27,6 +30,7 @@ def compare_with_untrained(
     untrained: Activations,
     layers: Mapping[str, str],
     *,
+    twins: Mapping[str, str],
     most: int = 12,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -41,29 +45,37 @@ def compare_with_untrained(
     xs : Activations
         Recordings of the models on the same samples, one for each model and layer.
     untrained : Activations
-        Recordings of their untrained twins on the same samples: models named "untrained-" and the name of the model,
-        as `models.untrained_twin` names them. Pairs with a model without a twin have no baseline.
+        Recordings of their untrained twins, `models.untrained_twin(model)`, on the same samples.
     layers : {model: layer}
         The models to compare, at least two, and a layer of each.
+    twins : {model: twin}
+        The name of the twin of each model. Models without a twin, or whose twin has no recording of the layer, have no
+        baseline.
     most : int
-        The largest number of pairs: half of them the most similar ones, the others the least similar ones.
+        The largest number of pairs. If there are more, half of them are the most similar pairs with a value, and the
+        others the least similar ones.
     seed : int
         Seed of the intervals.
 
     Returns
     -------
     DataFrame, index (model, other model)
-        One row for each pair, the most similar one first. Columns: "value" of the measure, its 95 % confidence interval
-        over samples "low" to "high"; the same of the untrained twins, "untrained", "untrained_low", "untrained_high";
-        and "verdict". The verdict is "more alike" or "less alike" if the two intervals do not overlap and the models
-        are more or less similar than their twins, "no clear difference" if they overlap, and "" if an interval is
-        missing. Undefined numbers are NaN.
+        One row for each pair, the most similar one first, pairs without a value last. Columns: "value" of the measure,
+        its 95 % confidence interval over samples "low" to "high"; the same of the untrained twins, "untrained",
+        "untrained_low", "untrained_high"; "verdict"; and "note", the reason for a missing interval. The verdict is
+        "more alike" or "less alike" if the two intervals do not overlap and the models are more or less similar than
+        their twins, "no clear difference" if they overlap, and "" if an interval is missing. Undefined numbers are NaN.
 
     Raises
     ------
     ValueError
         If the measure, a model or a layer is unknown, there are fewer than two models, `most` is below 1, or a model
         has several recordings of the layer.
+
+    Notes
+    -----
+    Measures whose intervals are not calibrated (`mutual_knn`, `jaccard_knn`, `cknna`, `linear_predictivity`) have
+    neither intervals nor verdicts here.
 
     Examples
     --------
@@ -72,7 +84,9 @@ def compare_with_untrained(
     >>> a, noise = rng.normal(size=(60, 4)), rng.normal(size=(3, 60, 4))
     >>> x = rs.from_arrays({"a/fc": a, "b/fc": a + 0.3 * noise[0]})
     >>> y = rs.from_arrays({"untrained-a/fc": noise[1], "untrained-b/fc": noise[2]})
-    >>> reports.compare_with_untrained("cka_debiased", x, y, {"a": "fc", "b": "fc"})["verdict"].tolist()
+    >>> twins = {"a": "untrained-a", "b": "untrained-b"}
+    >>> found = reports.compare_with_untrained("cka_debiased", x, y, {"a": "fc", "b": "fc"}, twins=twins)
+    >>> found["verdict"].tolist()
     ['more alike']
     """
     chosen, most = measures.get(measure), check_integer(most, "most", minimum=1)
@@ -81,20 +95,29 @@ def compare_with_untrained(
     recorded = list(dict.fromkeys(key.model for key in xs))
     for model in layers:
         check_name("model", model, recorded)
+    trained = {model: _recording_of(xs, model, layer) for model, layer in layers.items()}
+    there = {(key.model, key.layer) for key in untrained}
+    baselines = {
+        model: _recording_of(untrained, twins[model], layer) if (twins.get(model), layer) in there else None
+        for model, layer in layers.items()
+    }
     pairs = list(itertools.combinations(layers, 2))
-    values = pd.Series([_value_of(chosen, xs, pair, layers) for pair in pairs], index=pd.MultiIndex.from_tuples(pairs))
+    values = pd.Series(
+        [_value_of(chosen, trained[a], trained[b]) for a, b in pairs], index=pd.MultiIndex.from_tuples(pairs)
+    )
     order = chosen.dissimilarity(values).sort_values(kind="stable").index
+    if len(order) > most:
+        order = order[: values.count()]
     if len(order) > most:
         order = order[: most - most // 2].append(order[len(order) - most // 2 :])
     rows = []
-    for pair in order:
-        row = {"value": values[pair]} | _interval_of(chosen, xs, pair, layers, seed, "")
-        twins = f"untrained-{pair[0]}", f"untrained-{pair[1]}"
-        at = dict(zip(twins, (layers[model] for model in pair), strict=True))
-        row |= {"untrained": _value_of(chosen, untrained, twins, at)}
-        row |= _interval_of(chosen, untrained, twins, at, seed, "untrained_")
-        rows.append(row | {"verdict": _judge_ends(row, chosen.kind)})
-    return pd.DataFrame(rows, index=order.set_names(["model", "other model"]))
+    for a, b in order:
+        low, high, note = _interval_of(chosen, trained[a], trained[b], seed)
+        row = {"value": values[a, b], "low": low, "high": high}
+        row["untrained"] = _value_of(chosen, baselines[a], baselines[b])
+        row["untrained_low"], row["untrained_high"], other = _interval_of(chosen, baselines[a], baselines[b], seed)
+        rows.append(row | {"verdict": _judge_ends(row, chosen.kind), "note": note or other})
+    return pd.DataFrame(rows, index=order.set_names(["model", "other model"]), columns=_COLUMNS)
 
 
 def headline(found: pd.DataFrame, name: str, layers: Mapping[str, str]) -> str:
@@ -160,38 +183,42 @@ def _sentence(pair: tuple[str, str], row: pd.Series, name: str, layers: Mapping[
     return f"{sides}, and untrained models of the same architectures: {against}."
 
 
-def _sides(xs: Activations, pair: tuple[str, str], layers: Mapping[str, str]) -> list[np.ndarray]:
-    """Return the representations of the models of a pair that were recorded."""
-    found = [xs.where(model=model, layer=layers[model]) for model in pair if any(key.model == model for key in xs)]
-    for one in found:
-        if len(one) > 1:
-            raise ValueError(
-                f"compare_with_untrained needs one recording for each model and layer; got {join_names(one, 4)}. Select"
-                " one with .where()."
-            )
-    return [next(iter(one.values())) for one in found]
+def _recording_of(xs: Activations, model: str, layer: str) -> np.ndarray:
+    """Return the only recording of a model at a layer."""
+    found = xs.where(model=model, layer=layer)
+    if len(found) > 1:
+        raise ValueError(
+            f"compare_with_untrained needs one recording for each model and layer; got {join_names(found, 4)}. Select"
+            " one with .where()."
+        )
+    return next(iter(found.values()))
 
 
-def _value_of(measure: Measure, xs: Activations, pair: tuple[str, str], layers: Mapping[str, str]) -> float:
-    """Return the value of a pair; NaN if it is undefined or a model was not recorded."""
-    sides = _sides(xs, pair, layers)
+def _value_of(measure: Measure, x: np.ndarray | None, y: np.ndarray | None) -> float:
+    """Return the value of a pair; NaN if it is undefined or a twin was not recorded."""
+    if x is None or y is None:
+        return math.nan
     try:
-        return measure(*sides) if len(sides) == 2 else math.nan
+        return measure(x, y)
     except UndefinedError:
         return math.nan
 
 
-def _interval_of(
-    measure: Measure, xs: Activations, pair: tuple[str, str], layers: Mapping[str, str], seed: int, prefix: str
-) -> dict[str, float]:
-    """Return the ends of the interval of a pair; NaN if there is none."""
-    sides = _sides(xs, pair, layers)
+def _interval_of(measure: Measure, x: np.ndarray | None, y: np.ndarray | None, seed: int) -> tuple[float, float, str]:
+    """Return both ends of the interval of a pair; NaN and the reason if there is none that can be trusted."""
+    if x is None or y is None:
+        return math.nan, math.nan, ""
+    base, name = getattr(measure, "base", measure), measures.short_name(measure)
+    for kinds, why in UNRELIABLE.items():
+        if isinstance(base, kinds):
+            return math.nan, math.nan, f"{name} has no reliable interval: {why}"
+    if len(x) < FEWEST_SAMPLES:
+        return math.nan, math.nan, f"An interval needs at least {FEWEST_SAMPLES} samples; there are {len(x)}."
     try:
-        found = inference.interval(measure, *sides, seed=seed) if len(sides) == 2 else None
-    except ValueError:  # too few samples, or no value without some of them
-        found = None
-    ends = (math.nan, math.nan) if found is None else (found.low, found.high)
-    return {f"{prefix}low": ends[0], f"{prefix}high": ends[1]}
+        found = inference.interval(measure, x, y, seed=seed)
+    except UndefinedError as error:
+        return math.nan, math.nan, f"{name} has no interval: {error}"
+    return found.low, found.high, ""
 
 
 def _judge_ends(row: Mapping[str, float], kind: str) -> str:

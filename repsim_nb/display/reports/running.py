@@ -8,6 +8,7 @@ from typing import Any
 
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.files import shipped_folder
+from repsim_nb.support.summaries import linked_to
 
 from .pages import import_library, to_html
 
@@ -108,15 +109,16 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     for earlier in (executed, executed.with_suffix(".html")):  # a failed run must not leave an older report behind
         earlier.unlink(missing_ok=True)
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(executed),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=progress,
-            cwd=str(out),
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
+        with linked_to(""):  # a report is read where the documentation may not be
+            papermill.execute_notebook(
+                str(source),
+                str(executed),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=progress,
+                cwd=str(out),
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(
             f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue.rstrip('.')}. The cells"
