@@ -180,9 +180,39 @@ def test_recordings_of_two_data_sets_are_compared_once_they_are_aligned():
 def test_recordings_of_two_data_sets_that_were_not_aligned_together_are_refused():
     x, y = on_two_data_sets()
     one, two = rs.align(x, y)
-    for left, right in ((one, y), (x, two), (one, rs.align(y, y)[0]), (one, rs.align(x, y)[1]), (one, dict(two))):
+    for left, right in ((one, y), (x, two), (one, rs.align(two, two)[1]), (one, dict(two))):
         with pytest.raises(ValueError, match="needs the same samples"):
             rs.compare("cka", left, right)
+
+
+def test_two_calls_of_align_with_the_same_samples_can_be_compared():
+    x, y = on_two_data_sets()
+    one, two = rs.align(x, y)
+    again, _ = rs.align(x | rs.from_arrays({("c", "fc", "photos"): B}, ids=NAMES), y)
+    assert one.aligned[next(iter(one))] == next(iter(rs.align(x, y)[0].aligned.values()))
+    assert (
+        rs.compare("cka", again.where(model="a"), two).values.iloc[0, 0]
+        == rs.compare("cka", one, two).values.iloc[0, 0]
+    )
+    fewer, _ = rs.align(x, rs.from_arrays({("b", "fc", "drawings"): B[:9]}, ids=NAMES[:9]))
+    with pytest.raises(ValueError, match="needs the same samples"):
+        rs.compare("cka", fewer, two)
+
+
+def test_positions_that_are_equal_in_two_data_sets_were_not_aligned():
+    photos = rs.from_arrays({("a", "fc", "photos"): A, ("b", "fc", "photos"): B}, ids=range(30))
+    drawings = rs.from_arrays({("a", "fc", "drawings"): A, ("b", "fc", "drawings"): B}, ids=range(30))
+    with pytest.raises(ValueError, match="needs the same samples"):
+        rs.compare("cka", rs.align(photos), rs.align(drawings))
+
+
+def test_aligned_recordings_keep_their_labels_through_only_where_and_join():
+    x, y = on_two_data_sets()
+    one, two = rs.align(x, y)
+    both = {"c/fc": B[:25]} | one | two
+    assert [key.model for key in both] == ["c", "a", "b"]
+    assert both.aligned == {**one.aligned, **two.aligned} and both.ids.keys() == {*one, *two}
+    assert both.where(model="b").aligned == two.aligned
 
 
 def test_align_of_tensors():
@@ -221,6 +251,18 @@ def test_what_cannot_be_aligned_is_named(given, sentence):
 
 
 # -- names of arrays
+
+
+def test_arrays_are_joined_with_recordings_from_both_sides():
+    x, arrays = rs.from_arrays({"a/fc": A}, ids=NAMES), {"b/fc": frame(B)}
+    assert [str(key) for key in arrays | x] == ["b/fc", "a/fc"]
+    assert [str(key) for key in x | arrays] == ["a/fc", "b/fc"]
+    assert (arrays | x).ids.keys() == (x | arrays).ids.keys() == set(x | arrays)
+    assert list({} | x) == list(x)
+    with pytest.raises(ValueError, match="with different arrays"):
+        {"a/fc": B} | x
+    with pytest.raises(TypeError):
+        [A] | x
 
 
 def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():

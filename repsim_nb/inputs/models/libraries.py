@@ -193,9 +193,12 @@ def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any
     return {**known, **({"seed": seed} if weights == "random" else {}), **more}
 
 
-def _wrap(spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: int) -> Model:
+def _wrap(
+    spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: int, options: Mapping[str, Any]
+) -> Model:
     """Create the Model of a library's module that takes pictures of one size."""
-    card = make_card(spec, module, weights, seed, input_shape=(*(prepare.size or ()), prepare.channels))
+    more = {"options": dict(options)} if options else {}
+    card = make_card(spec, module, weights, seed, input_shape=(*(prepare.size or ()), prepare.channels), **more)
     name = name_model(spec.partition(":")[2], weights, seed)
     return Model(name, module.eval(), prepare, default_layers(module), card)
 
@@ -234,7 +237,7 @@ def load_timm(
         mode,
         (height, width) if config["crop_mode"] == "squash" else min(height, width),
     )
-    return _wrap(spec, module, prepare, weights, seed)
+    return _wrap(spec, module, prepare, weights, seed, options)
 
 
 def load_torchvision(
@@ -298,4 +301,4 @@ def load_torchvision(
         mode,
         first,
     )
-    return _wrap(spec, module, prepare, weights, seed)
+    return _wrap(spec, module, prepare, weights, seed, options)

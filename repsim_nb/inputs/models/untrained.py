@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_integer
 
 from .architectures import ARCHITECTURES
-from .libraries import seeded
+from .libraries import first_line, seeded
 from .model import Model
 from .sources import SOURCES, build, load_model
 
@@ -42,8 +48,9 @@ def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0)
 
     Notes
     -----
-    Weights are drawn as they are before training: by the library that the model comes from ("timm:resnet18"), by the
-    class of an architecture of the zoo, and otherwise by `reset_parameters` of each layer.
+    Weights are drawn as they are before training: by the library that the model comes from ("timm:resnet18", a model of
+    transformers), or by the class of an architecture of the zoo. For other modules, and for a model that was changed
+    after it was loaded, they are drawn by `reset_parameters` of each layer, inner layers first.
 
     Examples
     --------
@@ -53,35 +60,100 @@ def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0)
     ('untrained-mnist-cnn-0', 0, 47130)
     """
     check_integer(seed, "seed", minimum=0)
-    model = load_model(spec)
-    source = spec.partition(":")[0] if isinstance(spec, str) else ""
-    architecture, options = model.card.get("architecture"), dict(model.card.get("options") or {})
-    if source in SOURCES and "weights" in inspect.signature(SOURCES[source]).parameters:
-        module = load_model(spec, weights="random", seed=seed).module
-    elif architecture in ARCHITECTURES:
-        with seeded(seed):
-            module = build(architecture, **options)
+    source, _, rest = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+    if rest and _takes_weights(source):
+        model = _load_random(spec, seed)
+        named = re.fullmatch(rf"untrained-(.+)-{seed}", model.name)  # the name of `load_model(spec, weights="random")`
+        model, module = replace(model, name=named[1] if named else model.name), model.module
     else:
-        module = _reset(model, seed)
-    known = {"architecture": architecture or type(module).__name__, **({"options": options} if options else {})}
+        model = load_model(spec)
+        drawn = _draw_by_card(model, seed)
+        module = _reset(model, seed) if drawn is None else drawn
+    known = {"architecture": type(module).__name__}
+    known |= {field: model.card[field] for field in ("architecture", "source", "options") if model.card.get(field)}
     card = {**known, "epochs": 0, "seed": seed, "parameters": sum(p.numel() for p in module.parameters())}
     return replace(model, name=f"untrained-{model.name}", module=module.eval(), card=card)
 
 
+def _takes_weights(source: str) -> bool:
+    """Return whether a source of `load_model` can create untrained models, by weights="random"."""
+    return source in SOURCES and "weights" in inspect.signature(SOURCES[source]).parameters
+
+
+def _load_random(spec: str, seed: int, **options: Any) -> Model:
+    """Load a spec with random weights; a source of the user's need not take a seed."""
+    if "seed" in inspect.signature(SOURCES[spec.partition(":")[0]]).parameters:
+        options["seed"] = seed
+    with seeded(seed):
+        return load_model(spec, weights="random", **options)
+
+
+def _draw_by_card(model: Model, seed: int) -> nn.Module | None:
+    """Create the untrained model that the card describes; None if it describes none, or a module of other weights."""
+    source, architecture, options = (model.card.get(field) for field in ("source", "architecture", "options"))
+    module = None
+    if source == "transformers":  # `_reset` creates it by its configuration, which the card lacks
+        return None
+    if source and _takes_weights(source):
+        with suppress(ValueError):  # the library is not installed, or lacks the model
+            given = {"options": dict(options)} if options else {}
+            module = _load_random(f"{source}:{architecture}", seed, **given).module
+    elif architecture in ARCHITECTURES:
+        with seeded(seed):
+            module = build(architecture, **options or {})
+    return module if module is not None and _shapes(module) == _shapes(model.module) else None
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
 def _reset(model: Model, seed: int) -> nn.Module:
     """Return a copy of the module with all weights drawn again."""
-    module = copy.deepcopy(model.module)
-    left = {name for name, _ in module.named_parameters()}
-    with seeded(seed):
-        for prefix, layer in module.named_modules():
+    try:
+        module = copy.deepcopy(model.module)
+    except Exception as error:  # the weight_norm of torch.nn.utils
+        raise ValueError(
+            f"untrained_twin draws the weights in a copy of '{model.name}', and {type(model.module).__name__} cannot be"
+            f" copied ({first_line(error)}). Make the module again with random weights and load it:"
+            " load_model(module, name=...)."
+        ) from error
+    with seeded(seed), torch.no_grad():
+        for value in filter(_is_drawable, module.parameters()):
+            value.fill_(torch.nan)  # NaN that is left shows a weight that was not drawn
+        done: set[nn.Module] = set()
+        for part in module.modules():
+            if part not in done and _is_of_transformers(part):
+                drawn = type(part)(part.config).state_dict()
+                part.load_state_dict({name: drawn[name] for name in part.state_dict() if name in drawn}, strict=False)
+                done.update(part.modules())
+        for layer in _inner_first(module):
             reset = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
-            if callable(reset):
+            if layer not in done and callable(reset):
                 reset()
-                left -= {f"{prefix}.{name}".lstrip(".") for name, _ in layer.named_parameters(recurse=False)}
+    left = [name for name, value in module.named_parameters() if not _is_drawable(value) or bool(value.isnan().any())]
     if left:
         raise ValueError(
             f"untrained_twin draws the weights of '{model.name}' again layer by layer, and these have no"
             f" reset_parameters: {join_names(sorted(left), 4)}. Make the module again with random weights and load it:"
-            " load_model(module, name=...)"
+            " load_model(module, name=...)."
         )
     return module
+
+
+def _is_drawable(weight: torch.Tensor) -> bool:
+    """Return whether a weight can be drawn: it has a shape already, and is no integer."""
+    return not is_lazy(weight) and (weight.is_floating_point() or weight.is_complex())
+
+
+def _is_of_transformers(module: nn.Module) -> bool:
+    """Return whether it is a whole model of transformers, which draws its weights by its configuration."""
+    library = sys.modules.get("transformers")
+    return library is not None and isinstance(module, library.PreTrainedModel)
+
+
+def _inner_first(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the layers of a module, each after the layers inside it, as they draw their weights when they are made."""
+    for layer in module.children():
+        yield from _inner_first(layer)
+    yield module

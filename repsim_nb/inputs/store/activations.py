@@ -18,6 +18,7 @@ from repsim_nb.support.summaries import summarize
 
 from .arrayfile import ArrayFile
 from .entries import check_each, count_recordings, is_same, join_labels, make_group_check, merge_facts
+from .named_arrays import read_named_arrays
 
 
 class Activations(Mapping[Key, Any]):
@@ -87,6 +88,23 @@ class Activations(Mapping[Key, Any]):
         self._ids = check_each(self._arrays, of_samples, check_ids)
         self._groups = check_each(self._arrays, groups or {}, make_group_check())
         self._no_logits = {key: why for key, why in (no_logits or {}).items() if why}
+
+    @staticmethod
+    def _from_checked(
+        arrays: Mapping[Key, Any],
+        facts: Mapping[str, Mapping[str, Any]],
+        *,
+        ids: Mapping[Key, np.ndarray],
+        groups: Mapping[Key, np.ndarray],
+        no_logits: Mapping[Key, str],
+        aligned: Mapping[Key, str],
+    ) -> Activations:
+        """Make Activations from ids and groups that were checked before; labels of other keys are left out."""
+        made = Activations(arrays, facts, no_logits={key: no_logits[key] for key in arrays if key in no_logits})
+        made._ids = {key: ids[key] for key in arrays if key in ids}
+        made._groups = {key: groups[key] for key in arrays if key in groups}
+        made._aligned = {key: aligned[key] for key in arrays if key in aligned}
+        return made
 
     def _entries(self) -> dict[Key, Any]:
         """{key: array, or ArrayFile that is not opened yet}."""
@@ -179,10 +197,11 @@ class Activations(Mapping[Key, Any]):
 
     @property
     def aligned(self) -> dict[Key, str]:
-        """The call of `rs.align` that chose the samples, {key: its label}, for each recording that comes from one.
+        """The samples that `rs.align` chose, {key: label}, for each recording that it returned.
 
-        Recordings with the same label have the same samples in the same order, so `rs.compare` takes them together
-        although they were recorded on different data sets.
+        The label has the names of all data sets that were aligned with each other, and a hash of the common ids in
+        their order. Recordings with the same label have the same samples in the same order, so `rs.compare` takes them
+        together although they were recorded on different data sets.
         """
         return dict(self._aligned)
 
@@ -250,13 +269,9 @@ class Activations(Mapping[Key, Any]):
         entries = self._entries()
         chosen = {key: entries[key] for key in (resolve(key, entries) for key in keys)}
         facts = {model: known for model, known in self.facts.items() if any(key.model == model for key in chosen)}
-        selected = Activations(
-            chosen, facts, no_logits={key: why for key, why in self._no_logits.items() if key in chosen}
+        return Activations._from_checked(
+            chosen, facts, ids=self._ids, groups=self._groups, no_logits=self._no_logits, aligned=self._aligned
         )
-        selected._ids = {key: self._ids[key] for key in chosen if key in self._ids}  # they were checked before
-        selected._groups = {key: self._groups[key] for key in chosen if key in self._groups}
-        selected._aligned = {key: self._aligned[key] for key in chosen if key in self._aligned}
-        return selected
 
     def table(self) -> pd.DataFrame:
         """List the recordings in a table.
@@ -331,9 +346,18 @@ class Activations(Mapping[Key, Any]):
             shared = join_labels(key, "groups", self._groups_of(key, ours[key]), its._groups_of(key, more[key]))
             groups |= {} if shared is None else {key: shared}
         facts = merge_facts([*self.facts.items(), *its.facts.items()])
-        both = Activations({**ours, **more}, facts, no_logits={**its._no_logits, **self._no_logits})
-        both._ids, both._groups, both._aligned = ids, groups, {**its._aligned, **self._aligned}
-        return both
+        return Activations._from_checked(
+            {**ours, **more},
+            facts,
+            ids=ids,
+            groups=groups,
+            no_logits={**its._no_logits, **self._no_logits},
+            aligned={**its._aligned, **self._aligned},
+        )
+
+    def __ror__(self, other: Mapping[Any, Any]) -> Activations:
+        """Join {name: array} and recordings; the arrays come first."""
+        return _name_arrays(other) | self if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:
         """Show the number of recordings and the models."""
@@ -355,6 +379,7 @@ class Activations(Mapping[Key, Any]):
 
 def _name_arrays(arrays: Mapping[Any, Any]) -> Activations:
     """Arrays under keys or names as Activations."""
-    from .arrays import from_arrays  # not at the top: arrays.py imports this file
-
-    return from_arrays(arrays) if arrays else Activations({})
+    if not arrays:
+        return Activations({})
+    found, ids, groups = read_named_arrays(arrays)
+    return Activations(found, ids=ids, groups=groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,10 +11,11 @@ import pandas as pd
 from repsim_nb.support.containers import array_type, type_name
 from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.ids import Names, check_unique_ids, names_of
+from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, names_of
 from repsim_nb.support.labels import Key
 
 from .activations import Activations
+from .entries import check_each, make_group_check
 
 _HOW = (
     "Ids are the index of a DataFrame, pd.DataFrame(x, index=ids), a coordinate of an xarray DataArray along the"
@@ -61,7 +61,8 @@ def align(xs: Any, ys: Any = None) -> Any:
     -----
     Recordings of different data sets keep their keys, and `rs.compare` takes them together after `align`, since their
     ids show which samples are the same. Ids must therefore name samples, not positions: the numbers 0, 1, 2, ... of
-    two unrelated data sets match each other too.
+    two unrelated data sets match each other too. Results of two calls can be compared if both calls aligned the same
+    data sets and chose the same samples.
 
     Examples
     --------
@@ -93,7 +94,9 @@ def align(xs: Any, ys: Any = None) -> Any:
     opened = [_entries(side, name) for side, name in zip(sides, ("xs", "ys"), strict=False)]
     entries = [entry for side in opened for entry in side]
     _check_counts(entries)
-    common, label = _find_common(entries), secrets.token_hex(8)
+    common = _find_common(entries)
+    datasets = {key.dataset for side in sides if isinstance(side, Activations) for key in side if key.dataset}
+    label = f"{', '.join(sorted(datasets))}: {ids_fingerprint(common)}"
     aligned = [_choose_samples(side, mine, common, label) for side, mine in zip(sides, opened, strict=True)]
     return aligned[0] if ys is None else tuple(aligned)
 
@@ -188,19 +191,23 @@ def _find_rows(names: np.ndarray, common: np.ndarray) -> np.ndarray:
 
 
 def _choose_samples(side: Any, entries: list[_Entry], common: np.ndarray, label: str) -> Any:
-    """One side with the common samples only. label: of this call, for recordings."""
+    """One side with the common samples only. label: of these samples, for recordings."""
     rows = [_find_rows(entry.names.names, common) for entry in entries]
     if isinstance(side, Activations):
-        arrays, ids, groups, grouped = {}, {}, {}, side.groups
+        arrays, groups, grouped = {}, {}, side.groups
         for key, which in zip(side, rows, strict=True):
             array = side[key]
             arrays[key] = array[which] if hasattr(array, "detach") else np.asarray(array)[which]
-            ids[key] = common
             if key in grouped:
                 groups[key] = grouped[key][which]
-        chosen = Activations(arrays, side.facts, ids, side.no_logits, groups=groups)
-        chosen._aligned = dict.fromkeys(arrays, label)
-        return chosen
+        return Activations._from_checked(
+            arrays,
+            side.facts,
+            ids=check_each(arrays, dict.fromkeys(arrays, common), check_ids),
+            groups=check_each(arrays, groups, make_group_check()),
+            no_logits=side.no_logits,
+            aligned=dict.fromkeys(arrays, label),
+        )
     found = [_choose_rows(entry.value, which) for entry, which in zip(entries, rows, strict=True)]
     if isinstance(side, Mapping):
         return dict(zip(side, found, strict=True))

@@ -24,32 +24,40 @@ def open_sides(
             raise TypeError(
                 f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}."
             )
-    _check_keys(measure, xs, ys or {})
-    _check_outputs(measure, xs, ys or {})
-    check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
+    sides = {"xs": xs} if ys is None else {"xs": xs, "ys": ys}
+    _check_same_data(*sides.values())
+    _check_same_tokens(*sides.values())
+    _check_outputs(measure, *sides.values())
+    check_sides(sides, measure)
     # opened once: a store maps a file at each access
     left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
     check_same_samples(left, right or {})
     return left, right
 
 
-def _check_keys(measure: Measure, *sides: Mapping[Any, Any]) -> None:
-    """Refuse recordings of other samples, and hidden layers if the measure compares outputs, by their labels."""
-    labels = [label for side in sides for label in side]
+def _check_same_data(*sides: Mapping[Any, Any]) -> None:
+    """Refuse recordings on several data sets, unless `rs.align` aligned these data sets with each other."""
     data: dict[str, Any] = {}
-    on_data = [(side, label) for side in sides for label in side if getattr(label, "dataset", "")]
-    aligned = {getattr(side, "aligned", {}).get(label) for side, label in on_data}  # by which call of rs.align
-    for _, label in on_data:
-        data.setdefault(label.dataset, label)
-    if len(data) > 1 and (len(aligned) > 1 or None in aligned):
+    labels_of_align: set[str | None] = set()
+    for side in sides:
+        aligned = getattr(side, "aligned", {})
+        for label in side:
+            if getattr(label, "dataset", ""):
+                data.setdefault(label.dataset, label)
+                labels_of_align.add(aligned.get(label))
+    if len(data) > 1 and (len(labels_of_align) > 1 or None in labels_of_align):
         (one, first), (other, second), *_ = data.items()
         raise ValueError(
             f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
             f" '{one}', '{format_label(second)}' on '{other}'. Select one with x.where(dataset=...). If their samples"
             " correspond, align them by their ids, rs.align(xs, ys), or record both under one dataset name."
         )
+
+
+def _check_same_tokens(*sides: Mapping[Any, Any]) -> None:
+    """Refuse recordings with a row for each token whose tokens were split differently."""
     cuts = {
-        getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")
+        label.pool: label for side in sides for label in side if str(getattr(label, "pool", "")).startswith("tokens")
     }
     if len(cuts) > 1:
         first, second, *_ = cuts.values()
@@ -58,20 +66,19 @@ def _check_keys(measure: Measure, *sides: Mapping[Any, Any]) -> None:
             f" '{format_label(second)}' split the texts into different tokens, so their rows do not correspond. Record"
             " them with one row for each text: record(..., pool='mean')."
         )
-    hidden = [
-        label for label in labels if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output"))
-    ]
-    if measure.compares == "outputs" and hidden:
-        raise ValueError(
-            f"{measures.short_name(measure)} compares outputs of models, and '{format_label(hidden[0])}' is a hidden"
-            " layer. Use x.where(layer='output')."
-        )
 
 
 def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
-    """Refuse outputs that recordings marked as something else than logits or probabilities (samples, classes)."""
+    """Refuse all but logits or probabilities (samples, classes), if the measure compares outputs."""
     if measure.compares != "outputs":
         return
+    for side in sides:
+        for label in side:
+            if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output")):
+                raise ValueError(
+                    f"{measures.short_name(measure)} compares outputs of models, and '{format_label(label)}' is a"
+                    " hidden layer. Use x.where(layer='output')."
+                )
     for side in sides:
         known = getattr(side, "no_logits", {})
         for label in side:
