@@ -983,3 +983,14 @@ def test_pictures_of_pillow_in_a_torch_dataset():
             and batch[:, 0, 0].tolist() == [[1, 2, 3], [2, 2, 3]]
         )
     assert tuple(rs.Dataset("mine", [p.convert("L") for p in pictures]).inputs.shape) == (5, 4, 6)
+
+
+@pytest.mark.parametrize("make", [pd.Index, pd.array, pd.Categorical])
+def test_arrays_of_pandas_without_an_index_are_inputs(make):
+    data = rs.Dataset("words", make(["one", "two", "two"]))
+    assert data.inputs == ["one", "two", "two"] and data.ids is None
+
+
+def test_targets_without_class_names_are_shown():
+    assert "targets without class names" in rs.Dataset("mine", np.zeros((2, 3)), targets=[0, 1])._repr_html_()
+    assert "no targets" in rs.Dataset("mine", np.zeros((2, 3)))._repr_html_()

@@ -271,3 +271,9 @@ def test_cards_are_inside_the_weights():
             and sum(v.numel() for k, v in load_file(path).items() if "running" not in k and "num_batches" not in k)
             == card["parameters"]
         )
+
+
+def test_a_long_list_of_layers_is_shortened_in_html():
+    layers = [nn.Identity() for _ in range(200)]
+    shown = rs.load_model(nn.Sequential(*layers), name="deep", layers=list(map(str, range(200))))._repr_html_()
+    assert "layers: 0, 1, 2, 3, 4, 5, 6, 7, …, 199, output (201 layers)" in shown

@@ -613,10 +613,12 @@ def test_a_batch_that_runs_short_is_named():
         return torch.stack(items)[:2] if items[0][0] == 5 else torch.stack(items)
 
     data = rs.Dataset("short", DataLoader(Short(), batch_size=5, collate_fn=collate))
-    with pytest.raises(
-        ValueError, match="Data set 'short' ran short while 'i' was recorded: expected samples 5 to 10; got 2 samples"
-    ):
-        rs.record(rs.load_model(nn.Identity(), name="i"), data, batch_size=5, progress=False)
+    model = rs.load_model(nn.Identity(), name="i")
+    for run in (rs.record, lambda *given, **options: rs.stream(model, *given, **options)):
+        with pytest.raises(
+            ValueError, match="for samples 5 to 10, data set 'short' returned 2 inputs in place of 5. Check its inputs"
+        ):
+            run(model, data, batch_size=5, progress=False)
 
 
 def test_the_batch_is_smaller_where_activations_are_large():

@@ -37,6 +37,15 @@ def count_samples(batch: Any) -> int:
     return len(columns[0]) if columns else 0
 
 
+def check_batch_size(batch: Any, first: int, last: int, dataset: str) -> None:
+    """Raise ValueError unless a batch of a data set has samples first to last, without the last."""
+    if (came := count_samples(batch)) != last - first:
+        raise ValueError(
+            f"A batch must have one input for each sample; for samples {first} to {last}, data set '{dataset}' returned"
+            f" {came} inputs in place of {last - first}. Check its inputs."
+        )
+
+
 def slice_batch(batch: Any, rows: slice) -> Any:
     """Return some samples of a batch."""
     if isinstance(batch, Mapping):

@@ -157,7 +157,7 @@ def _for_each(layers: Any) -> tuple[Any, Any]:
 
 def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
     """Run every batch through every model, and take the matrix of each layer as it runs."""
-    from repsim_nb.inputs.batches import count_samples
+    from repsim_nb.inputs.batches import check_batch_size
     from repsim_nb.inputs.models.running import capture
 
     data, edges = runs[0].dataset, np.cumsum([0] + [len(run.found) for run in runs]).tolist()
@@ -206,9 +206,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
-            if (number := count_samples(inputs)) != rows.stop - rows.start:
-                asked = f"samples {rows.start} to {rows.stop}"
-                raise ValueError(f"data set '{data.name}' gave {number} inputs for {asked}. Check its inputs.")
+            check_batch_size(inputs, rows.start, rows.stop, data.name)
             for run, place_of in zip(runs, places, strict=True):
                 now = run, rows
                 with run.explain_errors(inputs, samples=f"samples {rows.start} to {rows.stop}"):

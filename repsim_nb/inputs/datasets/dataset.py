@@ -112,7 +112,8 @@ class Dataset:
                 f"name must be a str and comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}."
             )
         try:
-            known = index_ids(self.inputs.index) if is_pandas(self.inputs) else None
+            # an Index, an array or a Categorical of pandas has no index of its own
+            known = index_ids(getattr(self.inputs, "index", None)) if is_pandas(self.inputs) else None
             inputs, found, classes = convert_inputs(self.inputs, size)
             classes = _check_classes(self.classes) or classes
             targets = _check_targets(
@@ -151,7 +152,7 @@ class Dataset:
         classes = (
             f"{len(self.classes)} classes: {', '.join(map(str, self.classes[:10]))}{' …' * (len(self.classes) > 10)}"
             if self.classes
-            else "no classes"
+            else "targets without class names"
         )
         return summarize(
             "Dataset",

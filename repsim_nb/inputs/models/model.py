@@ -289,9 +289,16 @@ class Model:
             "Model",
             self.name,
             facts or [type(self.module).__name__],
-            notes=[f"layers: {', '.join(self.layers)}"],
+            notes=[f"layers: {_shorten(self.layers)}"],
             page="Model",
         )
+
+
+def _shorten(layers: Sequence[str]) -> str:
+    """List the layers: the first eight, the last two and the number, if there are more than twelve."""
+    if len(layers) <= 12:
+        return ", ".join(layers)
+    return f"{', '.join(layers[:8])}, …, {', '.join(layers[-2:])} ({len(layers)} layers)"
 
 
 def tabulate_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:

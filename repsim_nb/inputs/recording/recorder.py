@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 from torch.nn.parameter import is_lazy
 
-from repsim_nb.inputs.batches import count_samples
+from repsim_nb.inputs.batches import check_batch_size
 from repsim_nb.inputs.datasets import fingerprint_inputs
 from repsim_nb.inputs.fingerprints import fingerprint, fingerprint_settings
 from repsim_nb.inputs.models.running import capture
@@ -150,7 +150,7 @@ class Recorder(Run):
                 if missing:
                     self._write(store, missing, origin, tick)
                 else:
-                    store.add_answers(self.key(next(iter(found))), self._answers(list(found)))
+                    store._add_answers(self.key(next(iter(found))), self._answers(list(found)))
 
     def _write(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
         """Write these layers into the store, from the first batch of which a row is missing."""
@@ -215,12 +215,7 @@ class Recorder(Run):
         layers = list(self.found)
         with capture(self.model.module, layers, sink):
             for first, last, inputs in self.dataset.batches(start, self.batch_size):
-                came = count_samples(inputs)
-                if came != last - first:
-                    raise ValueError(
-                        f"Data set '{self.dataset.name}' ran short while '{self.model.name}' was recorded: expected"
-                        f" samples {first} to {last}; got {came} samples."
-                    )
+                check_batch_size(inputs, first, last, self.dataset.name)
                 seen.clear()
                 with self.explain_errors(inputs, samples=f"samples {first} to {last}"):
                     self.forward(inputs, first)

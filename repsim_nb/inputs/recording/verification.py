@@ -172,7 +172,7 @@ def _refuse_other_rows(
             continue
         unusual = _describe_hooks(run.model.module)
         raise ValueError(
-            store.describe_conflict(
+            store._describe_conflict(
                 run.key(layer),
                 f"and its rows are not what '{run.model.name}' computes now: {how}. Weights, code and inputs are the"
                 " same, so something else has changed: a forward hook that changes values, a forward set on an"

@@ -92,6 +92,21 @@ class StoredActivations(Activations):
         -------
         ArrayFile or None
             The file of the recording, not yet opened; None if there is no recording with this key.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> store, key = rs.Store(tempfile.mkdtemp()), rs.Key("net", "fc")
+        >>> with store.alone(key):
+        ...     writer = store.writer(key, (2, 3), float, {"weights": "f3a1"}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.commit()
+        >>> store.find(key).shape
+        (2, 3)
+        >>> store.find(rs.Key("net", "conv")) is None
+        True
         """
         record = self.folder.record(f"{file_stem(key)}.json")
         return None if record is None else self.folder.file_of(record)
@@ -123,6 +138,19 @@ class StoredActivations(Activations):
         ------
         ValueError
             If a recording with this key was made from something else.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> store, key = rs.Store(tempfile.mkdtemp()), rs.Key("net", "fc")
+        >>> with store.alone(key):
+        ...     writer = store.writer(key, (2, 3), float, {"weights": "f3a1"}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.commit()
+        >>> store.holds(key, {"weights": "f3a1"}), store.holds(rs.Key("net", "conv"), {"weights": "f3a1"})
+        (True, False)
         """
         entry = self.find(key)
         if entry is None:
@@ -132,7 +160,7 @@ class StoredActivations(Activations):
             unknown = what == "ids" and not (fingerprint and recorded.get(what))
             if recorded.get(what, "") != fingerprint and not unknown:
                 rename = RENAME.get(what, "the model another name")
-                raise ValueError(self.describe_conflict(key, f"recorded with other {what}", rename))
+                raise ValueError(self._describe_conflict(key, f"recorded with other {what}", rename))
         try:
             entry.check()
             if entry.ids_path is not None and origin.get("ids"):
@@ -144,39 +172,19 @@ class StoredActivations(Activations):
             return False
         return True
 
-    def describe_conflict(self, key: Key, how: str, give: str) -> str:
-        """Word the error that a different recording already has this key.
-
-        Parameters
-        ----------
-        key : Key
-            The key.
-        how : str
-            How the recordings differ.
-        give : str
-            What to give another name.
-
-        Returns
-        -------
-        str
-        """
+    def _describe_conflict(self, key: Key, how: str, give: str) -> str:
+        """Word the error that a recording that differs (how) already has this key; give: what to give another name."""
         fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
         return (
             f"The store {self.path} already has '{key}', {how}. Give {give}, or remove the old one:"
             f" rs.Store({str(self.path)!r}).remove({fields})"
         )
 
-    def add_answers(self, key: Key, answers: Mapping[str, Any]) -> None:
+    def _add_answers(self, key: Key, answers: Mapping[str, Any]) -> None:
         """Note next to a recording which layers a request such as layers="auto" stands for, inside `alone`.
 
-        Nothing is written into a read-only folder.
-
-        Parameters
-        ----------
-        key : Key
-            The recording.
-        answers : {str: dict}
-            For each request, by its fingerprint, the layers that were recorded and those that were left out.
+        answers: {fingerprint of the request: the layers that were recorded and those that were left out}. Nothing is
+        written into a read-only folder.
         """
         name = f"{file_stem(key)}.json"
         record = self.folder.record(name)
@@ -197,6 +205,24 @@ class StoredActivations(Activations):
         ----------
         key : Key
             Any key of the model, data set, step and pool; the layer does not count.
+
+        Yields
+        ------
+        None
+            Nothing; the recording is locked inside the context.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> store, key = rs.Store(tempfile.mkdtemp()), rs.Key("net", "fc")
+        >>> with store.alone(key):
+        ...     writer = store.writer(key, (2, 3), float, {"weights": "f3a1"}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.commit()
+        >>> len(store)
+        1
         """
         if self.folder.is_read_only():
             yield
@@ -248,6 +274,19 @@ class StoredActivations(Activations):
         ------
         OSError
             If the folder cannot be written to, or the disk has no room for the array.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import repsim_nb as rs
+        >>> store, key = rs.Store(tempfile.mkdtemp()), rs.Key("net", "fc")
+        >>> with store.alone(key):
+        ...     writer = store.writer(key, (2, 3), float, {"weights": "f3a1"}, {}, place=0)
+        ...     writer.write(0, np.ones((2, 3)))
+        ...     writer.commit()
+        >>> store["net/fc"].tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
         """
         key = key._replace(step=check_step(key.step))
         dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
