@@ -355,7 +355,7 @@ class Activations(Mapping[Key, Any]):
             aligned={**its._aligned, **self._aligned},
         )
 
-    def __ror__(self, other: Mapping[Any, Any]) -> Activations:
+    def __ror__(self, other: Any) -> Activations:
         """Join {name: array} and recordings; the arrays come first."""
         return _name_arrays(other) | self if isinstance(other, Mapping) else NotImplemented
 
