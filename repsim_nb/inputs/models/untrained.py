@@ -63,8 +63,10 @@ def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0)
     source, _, rest = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     if rest and _takes_weights(source):
         model = _load_random(str(spec), seed)
-        named = re.fullmatch(rf"untrained-(.+)-{seed}", model.name)  # the name of `load_model(spec, weights="random")`
-        model, module = replace(model, name=named[1] if named else model.name), model.module
+        untrained = re.fullmatch(
+            rf"untrained-(.+)-{seed}", model.name
+        )  # the name of `load_model(spec, weights="random")`
+        model, module = replace(model, name=untrained[1] if untrained else model.name), model.module
     else:
         model = load_model(spec)
         drawn = _draw_by_card(model, seed)

@@ -100,11 +100,11 @@ class Activations(Mapping[Key, Any]):
         aligned: Mapping[Key, str],
     ) -> Activations:
         """Make Activations from ids and groups that were checked before; labels of other keys are left out."""
-        made = Activations(arrays, facts, no_logits={key: no_logits[key] for key in arrays if key in no_logits})
-        made._ids = {key: ids[key] for key in arrays if key in ids}
-        made._groups = {key: groups[key] for key in arrays if key in groups}
-        made._aligned = {key: aligned[key] for key in arrays if key in aligned}
-        return made
+        checked = Activations(arrays, facts, no_logits={key: no_logits[key] for key in arrays if key in no_logits})
+        checked._ids = {key: ids[key] for key in arrays if key in ids}
+        checked._groups = {key: groups[key] for key in arrays if key in groups}
+        checked._aligned = {key: aligned[key] for key in arrays if key in aligned}
+        return checked
 
     def _entries(self) -> dict[Key, Any]:
         """{key: array, or ArrayFile that is not opened yet}."""
