@@ -211,3 +211,117 @@ def test_lessons_are_kept_by_their_cells_and_by_the_package(tmp_path, monkeypatc
     cells[1].source = "fast = True"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     assert lessons.find_copy(path) == (None, False)
+
+
+# -- the tools that build the site
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """The module `lessons` of docs/_tools, with a cache and a folder of lessons of its own."""
+    monkeypatch.setenv("REPSIM_NB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("REPSIM_DOCS_NOTEBOOKS", str(tmp_path))
+    monkeypatch.syspath_prepend(str(DOCS / "_tools"))
+    import lessons
+
+    return lessons
+
+
+def write_lesson(path, *code):
+    """Write a lesson with a title and these code cells."""
+    cells = [nbformat.v4.new_markdown_cell("# A question?"), *map(nbformat.v4.new_code_cell, code)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+def test_a_picture_of_a_lesson_is_described_by_its_titles(tools, tmp_path):
+    pytest.importorskip("papermill", reason="runs a lesson")
+    path = tmp_path / "00_small.ipynb"
+    draw = (
+        "from matplotlib import pyplot as plt\nfigure, ax = plt.subplots()\nax.set_title('{}')\nax.set_xlabel('layer');"
+    )
+    write_lesson(path, draw.format("first"), "describe = 3\n" + draw.format("second"))
+    earlier = tools.cache() / "00_small.000000000000.000000000000.ipynb"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    assert tools.run(["00_small"]) == []
+    assert [path.name for path in tools.cache().iterdir()] == [tools.copy_of(path).name], "an earlier run is deleted"
+    page = tools.page(nbformat.read(tools.copy_of(path), as_version=4), "top", "bottom")
+    described = [cell.metadata["mystnb"]["image"]["alt"] for cell in page.cells if "mystnb" in cell.metadata]
+    assert described == ["Figure: first, x: layer", "Figure: second, x: layer"]
+
+
+def test_an_unknown_lesson_is_an_error(tools, tmp_path):
+    write_lesson(tmp_path / "00_small.ipynb", "1 + 1")
+    with pytest.raises(ValueError, match="No lesson has the name 00_smal; the lessons are 00_small"):
+        tools.run(["00_smal"])
+
+
+def test_statements_that_a_run_contradicts_fail_a_strict_build(tools, tmp_path, monkeypatch, capsys):
+    import build
+
+    write_lesson(tmp_path / "00_small.ipynb", "1 + 1")
+    monkeypatch.setattr(tools, "execute", lambda path, target: ["00_small.ipynb, cell 1: '3': the run gives 2"])
+    monkeypatch.setattr(sys, "argv", ["build.py", "--strict", "--out", str(tmp_path / "html")])
+    assert build.main() == 1 and "the run gives 2" in capsys.readouterr().out
+
+
+def test_a_house_without_its_diagram_is_an_error(tools):
+    import house
+
+    with pytest.raises(ValueError, match="no block ```mermaid"):
+        house.replace_diagram("# The house")
+
+
+# -- what pages quote
+
+
+def test_names_of_the_package_in_text_exist():
+    for path in [*WRITTEN, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`rs\.([\w.]+)", path.read_text()):
+            value = rs
+            for part in name.rstrip(".").split("."):
+                assert hasattr(value, part), f"{path.name} names rs.{name}"
+                value = getattr(value, part)
+
+
+def test_an_unknown_name_in_a_docstring_is_a_warning(tools, caplog):
+    import hooks
+    from docutils import nodes
+
+    class Environment:
+        get_domain = staticmethod(lambda name: type("Domain", (), {"objects": {}}))
+
+    node = nodes.inline(refdomain="py", reftype="obj", reftarget="rs.comprae", refdoc="index")
+    assert hooks.resolve(None, Environment, node, node) is None
+    assert "rs.comprae" in caplog.text
+
+
+def test_the_message_that_the_page_on_recording_quotes_is_the_present_one():
+    import torch
+
+    class M(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.fc = torch.nn.LSTM(4, 6), torch.nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.fc(self.lstm(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    data = rs.Dataset("noise", torch.randn(20, 5, 4))
+    with pytest.raises(ValueError) as error:
+        rs.record(M().eval(), data, layers=["fc"], progress=False)
+    quoted = re.search(r"```\n(layer 'fc'.*?)```", (DOCS / "recording.md").read_text(), re.S)[1]
+
+    def words(text):
+        return re.sub(r"\d+(\.\d+)?", "0", " ".join(text.split()))
+
+    assert words(quoted) == words(str(error.value))
+
+
+def test_the_start_page_and_the_readme_show_the_same_lines():
+    def code(path):
+        return re.search(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)[1]
+
+    assert code(DOCS / "start.md") == code(ROOT / "README.md")

@@ -276,7 +276,7 @@ def test_slow_tests_are_there_under_their_names():
 
 if __name__ == "__main__":
     (ROOT / "docs" / "house.md").write_text(
-        "# The house\n\nThe rooms of the package and who imports whom, without arrows that follow from two others.\n"
-        "`python tests/test_house.py`\nwrites this page; CONTRIBUTING.md says what belongs where.\n\n"
+        "# The house\n\nThe modules of the package and their imports, without arrows that follow from two others.\n"
+        "`python tests/test_house.py`\nwrites this page; CONTRIBUTING.md lists what belongs where.\n\n"
         f"```mermaid\n{drawn_house()}\n```\n"
     )

@@ -106,10 +106,20 @@ def test_the_reference_page_describes_every_measure():
         ]
 
 
-def test_the_reference_page_agrees_with_the_table_of_measures():
-    """Its text names the directed measures and the metrics; if these lists change, read the page again."""
+def test_the_lesson_on_measures_names_the_directed_measures_and_the_metrics():
+    """If one of the lists below changes, read the lesson again: its text is about these measures."""
     import repsim_nb as rs
 
+    text = "\n".join(
+        cell.source
+        for cell in nbformat.read(ROOT / "notebooks" / "02_measures.ipynb", as_version=4).cells
+        if cell.cell_type == "markdown"
+    )
+    sentences = re.split(r"(?<=[.:;])\s", text)
+    for name in ("pwcca", "linear_predictivity", "kl"):
+        assert any(f"`{name}`" in one and re.search("directed|not symmetric", one) for one in sentences), name
+    for name in ("procrustes_distance", "angular_shape"):
+        assert any(f"`{name}`" in one and re.search(r"\bmetric\b", one) for one in sentences), name
     facts = rs.measures.describe()
     directed, metrics = (
         list(facts.index[facts[name] == value]) for name, value in (("symmetric", ""), ("metric", "✓"))

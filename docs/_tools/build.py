@@ -27,7 +27,13 @@ def main() -> int:
     if given.adopt:
         lessons.adopt(given.adopt)
     if not (given.no_run or given.no_pictures):
-        lessons.run(given.only)
+        try:
+            failed = lessons.run(given.only)
+        except ValueError as error:
+            parser.error(str(error))
+        if failed and given.strict:
+            print(f"{len(failed)} statements in lessons differ from their runs; see above.")
+            return 1
     environment = dict(os.environ)
     if given.no_pictures:
         environment["REPSIM_DOCS_PICTURES"] = "no"

@@ -12,7 +12,10 @@ import pages
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
+
+logger = logging.getLogger(__name__)
 
 
 def inline_math(self: Any, node: nodes.math) -> None:
@@ -43,6 +46,8 @@ def resolve(app: Sphinx, env: Any, node: Any, content: nodes.Node) -> nodes.Node
     objects = env.get_domain("py").objects
     if target.startswith("rs."):
         candidates = [name for name in (f"repsim_nb.{target[3:]}",) if name in objects]
+        if not candidates:
+            logger.warning("%s is no public name of the package", target, location=node)
     elif "." in target.strip("."):
         candidates = [name for name in objects if name.endswith(f".{target.strip('.')}")]
     else:

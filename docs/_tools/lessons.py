@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import hashlib
 import json
@@ -18,16 +17,26 @@ from typing import Any
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parents[2]
-VIEW = "application/vnd.jupyter.widget-view+json"
-HOOK = """# A figure is described by its titles and labels, for people who do not see it.
-def describe(figure, printer, cycle):
-    texts = [figure.get_suptitle()] + [
-        ", ".join(filter(None, [axes.get_title(), axes.get_xlabel() and "x: " + axes.get_xlabel(),
-                                axes.get_ylabel() and "y: " + axes.get_ylabel()])) for axes in figure.axes]
-    printer.text("Figure: " + "; ".join(text for text in texts if text))
+from repsim_nb.display.reports.pages import title, without_widgets
 
-get_ipython().display_formatter.formatters["text/plain"].for_type_by_name("matplotlib.figure", "Figure", describe)
+ROOT = Path(__file__).resolve().parents[2]
+HOOK = """# A figure is described by its titles and labels, for people who do not see it.
+def describe_figures():
+    import matplotlib
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
+
+    def describe(figure, printer, cycle):
+        texts = [figure.get_suptitle()] + [
+            ", ".join(filter(None, [axes.get_title(), axes.get_xlabel() and "x: " + axes.get_xlabel(),
+                                    axes.get_ylabel() and "y: " + axes.get_ylabel()])) for axes in figure.axes]
+        printer.text("Figure: " + "; ".join(text for text in texts if text))
+
+    pyplot.switch_backend(matplotlib.get_backend())  # loading the backend removes all formatters of figures
+    get_ipython().display_formatter.formatters["text/plain"].for_type(Figure, describe)
+
+describe_figures()
+del describe_figures
 """
 
 
@@ -106,17 +115,32 @@ def execute(path: Path, target: Path) -> list[str]:
     return [f"{path.name}, cell {one['cell'] - 1}: {one['text']!r}: {one['why']}" for one in failed]
 
 
-def run(names: Iterable[str] = ()) -> None:
-    """Run the lessons that have no executed copy; of the given names only, if there are any."""
-    names = set(names)
+def run(names: Iterable[str] = ()) -> list[str]:
+    """Run the lessons that have no executed copy; of the given names only, if there are any.
+
+    Returns what the texts of the lessons state otherwise than their runs.
+    """
+    names, stems, failed = set(names), [path.stem for path in notebooks()], []
+    if unknown := sorted(names - set(stems)):
+        raise ValueError(f"No lesson has the name {', '.join(unknown)}; the lessons are {', '.join(stems)}.")
     for path in notebooks():
         target = copy_of(path)
         if target.exists() or (names and path.stem not in names):
             continue
         print(f"running {path.name} ...", flush=True)
         start = time.monotonic()
-        failed = execute(path, target)
-        print("\n".join([f"  {time.monotonic() - start:.0f} s", *failed]), flush=True)
+        found = execute(path, target)
+        remove_earlier(path)
+        print("\n".join([f"  {time.monotonic() - start:.0f} s", *found]), flush=True)
+        failed += found
+    return failed
+
+
+def remove_earlier(path: Path) -> None:
+    """Delete executed copies of a lesson that has one for its present cells and package."""
+    for copy in cache().glob(f"{path.stem}.*.*.ipynb"):
+        if copy != copy_of(path):
+            copy.unlink()
 
 
 def adopt(source: Path) -> None:
@@ -140,14 +164,9 @@ def adopt(source: Path) -> None:
 # -- pages
 
 
-def title(notebook: Any) -> str:
-    """The first heading."""
-    return cells(notebook)[0][1].splitlines()[0].removeprefix("# ")
-
-
 def question(path: Path) -> str:
-    """The first heading of a lesson's file."""
-    return title(json.loads(path.read_text()))
+    """The first heading of a lesson."""
+    return title(nbformat.read(path, as_version=4), path.stem)
 
 
 def describe_picture(output: Any, code: str) -> str:
@@ -166,12 +185,8 @@ def shown_outputs(cell: Any) -> tuple[list[Any], list[str]]:
     outputs, descriptions = [], []
     for output in cell.get("outputs", []):
         data = output.get("data", {})
-        if output.output_type == "stream" and output.name == "stderr":
-            continue  # progress bars
         if "rs-saved" in "".join(data.get("text/html", "")):
             continue  # stands in for a widget in JupyterLab
-        if data.pop(VIEW, None) is not None and not set(data) & {"image/png", "text/html"}:
-            continue  # what only a widget could show
         markup = re.sub(
             r"<style.*?</style>|<script.*?</script>|<[^>]*>", "", "".join(data.get("text/html", "x")), flags=re.S
         )
@@ -186,7 +201,7 @@ def shown_outputs(cell: Any) -> tuple[list[Any], list[str]]:
 
 def page(notebook: Any, top: str, bottom: str) -> Any:
     """A lesson as the site shows it: static pictures with descriptions, and a few lines above and below."""
-    notebook = copy.deepcopy(notebook)
+    notebook = without_widgets(notebook)  # a copy
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
         cell.metadata = {"tags": cell.metadata.get("tags", [])}
@@ -200,5 +215,4 @@ def page(notebook: Any, top: str, bottom: str) -> Any:
     extra = [nbformat.v4.new_markdown_cell(text, id=name) for name, text in (("top", top), ("bottom", bottom))]
     notebook.cells = [notebook.cells[0], extra[0], *notebook.cells[1:], extra[1]]
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata.pop("widgets", None)
     return notebook

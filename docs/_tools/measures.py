@@ -13,8 +13,8 @@ import repsim_nb as rs
 TRANSFORMS = ("permutation", "orthogonal", "scaling", "translation", "linear")
 N, P, LAYERS = 1000, 512, 12  # the table whose cost is stated
 
-# family: (question, {measure: when to choose it}, when it misleads)
-FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
+# family: (question, {measure: when to choose it}); the docstrings of the classes state when they mislead
+FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
     "Centred kernel alignment": (
         "Are samples that are similar in one representation similar in the other? Directions of large variance count"
         " most.",
@@ -24,14 +24,10 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "cka_minibatch": "For data too large to hold in memory.",
             "cka_rbf": "If one outlier must not decide the value, or if similarity is local.",
         },
-        "``cka`` is high for unrelated data if features outnumber samples. All variants hardly react if directions of"
-        " small variance are removed, and all but ``cka_rbf`` may be decided by a single sample that is far from the"
-        " others. 1 − CKA is no metric.",
     ),
     "Distance correlation": (
         "Do distances between samples go together?",
         {"distance_correlation": "If any dependence should count, not only a linear one."},
-        "It is biased upwards if samples are few; ``DistanceCorrelation(debiased=True)`` is not.",
     ),
     "Canonical correlation": (
         "Is the same information there, however it is mixed by a linear map?",
@@ -41,9 +37,6 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "mean_squared_cca": "To state shared variance.",
             "pwcca": "If directions with small activations should count little. Not symmetric.",
         },
-        "If the ranks come near the number of samples, all correlations approach 1 for any data; above it there is no"
-        " value, and an exception says so. Noise directions count as much as signal. If directions are deleted, the"
-        " correlations of the remaining ones stay at 1.",
     ),
     "Procrustes": (
         "How far apart are the two sets of points after the best rotation?",
@@ -53,7 +46,6 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "procrustes": "The squared distance that most papers report. No metric.",
             "nbs": "The same as a similarity.",
         },
-        "With few samples and many features unrelated data are near each other: compare with an untrained pair.",
     ),
     "Representational similarity analysis": (
         "Do the two matrices of dissimilarities between samples agree?",
@@ -61,7 +53,6 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "rsa": "To compare with brain data or behaviour.",
             "rsa_cosine": "To compare with values that were published with it.",
         },
-        "``rsa_cosine`` is high for unrelated data: its chance level is far above 0. ``rsa`` uses ranks only.",
     ),
     "Neighbours": (
         "Are the same samples neighbours, whatever is far away?",
@@ -70,8 +61,6 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "jaccard_knn": "The same as intersection over union.",
             "cknna": "Between neighbours and CKA.",
         },
-        "The value depends on k. Duplicated samples are ties, and then a representation with itself is below 1."
-        " Distances beyond the k-th neighbour do not count at all.",
     ),
     "Prediction": (
         "How well does one representation predict the other, or a linear readout of it?",
@@ -79,12 +68,10 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "linear_predictivity": "If one side is a model of the other. Cross-validated; not symmetric.",
             "gulp": "If two layers should serve linear readouts equally well. The ridge is part of the question.",
         },
-        "Both need many more samples than features. A wide representation predicts more.",
     ),
     "Units": (
         "Do single units correspond?",
         {"soft_matching": "If a rotation should count as a difference. It takes long for wide layers."},
-        "Two layers with equal information have a large distance if one of them is rotated.",
     ),
     "Outputs": (
         "Do models give the same answers? These measures compare logits, on the layer ``output``.",
@@ -95,8 +82,6 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "kappa": "Agreement of predictions beyond chance.",
             "output_rank": "Whether classes are ranked in the same order.",
         },
-        "Two accurate models agree because both are right: compare models of similar accuracy, or look at ``kappa``."
-        " ``output_rank`` weighs the order of improbable classes as much as that of probable ones.",
     ),
 }
 
@@ -167,12 +152,12 @@ def notes(kind: type) -> list[str]:
     """The summary and the notes of the docstring of a class."""
     doc = NumpyDocString(inspect.getdoc(kind) or "")
     text = [*doc["Summary"], "", *doc["Extended Summary"], "", *doc["Notes"]]
-    return [line.replace("|", "\\|") for line in text]
+    return [line.replace("|", "\\|").replace("Misleads when", "**Misleads** when") for line in text]
 
 
 def page(names: dict[str, api.Name]) -> str:
     """The page of all measures."""
-    listed = [name for _, measures, _ in FAMILIES.values() for name in measures]
+    listed = [name for _, measures in FAMILIES.values() for name in measures]
     assert sorted(listed) == sorted(rs.measures.ALL), set(listed) ^ set(rs.measures.ALL)
     lines = [
         api.heading("Measures"),
@@ -187,8 +172,8 @@ def page(names: dict[str, api.Name]) -> str:
         *overview(listed),
         "",
     ]
-    for family, (question, measures, misleads) in FAMILIES.items():
-        lines += [api.heading(family, "-"), f"**Question.** {question}", "", f"**It misleads.** {misleads}", ""]
+    for family, (question, measures) in FAMILIES.items():
+        lines += [api.heading(family, "-"), f"**Question.** {question}", ""]
         shown = set()
         for name, choose in measures.items():
             kind = type(rs.measures.get(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import re
@@ -79,7 +78,7 @@ def lesson_documents() -> dict[str, Path]:
 
 
 def written_documents() -> dict[str, Path]:
-    """The how-to pages, by document."""
+    """The pages that stand in docs/ and docs/howto/, by document."""
     docs = ROOT / "docs"
     return {
         str(path.relative_to(docs).with_suffix("")): path
@@ -187,7 +186,3 @@ def read(text: str, document: str) -> str:
     if document == "house":
         text = house.replace_diagram(text)
     return relink(text, f"docs/{document}.md", f"{document}.md")
-
-
-if __name__ == "__main__":
-    print(json.dumps(sorted(generated()), indent=1))

@@ -100,7 +100,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     """
     nbformat, exporters = import_library("nbformat"), import_library("nbconvert")
     path = Path(notebook)
-    content = _without_widgets(nbformat.read(path, as_version=4))
+    content = without_widgets(nbformat.read(path, as_version=4))
     exporter = exporters.HTMLExporter(
         embed_images=_has_pictures(content),
         exclude_input=path.stem.startswith("report_") if code is None else not code,
@@ -119,7 +119,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
             setattr(exporter, url, "")
     if exporter.exclude_input:
         content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
-    body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content, path.stem)}})
+    body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": title(content, path.stem)}})
     target = path.with_suffix(".html")
     with replace_atomically(target) as temporary:
         temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
@@ -138,7 +138,7 @@ def _has_pictures(content: Any) -> bool:
     return any("![" in text or "<img" in text for text in texts)
 
 
-def _title(content: Any, fallback: str) -> str:
+def title(content: Any, fallback: str) -> str:
     """Return the first heading of the notebook, for the tab of the browser."""
     for cell in content.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
@@ -146,7 +146,7 @@ def _title(content: Any, fallback: str) -> str:
     return fallback
 
 
-def _without_widgets(content: Any) -> Any:
+def without_widgets(content: Any) -> Any:
     """Return a copy with static pictures in place of widgets, and without outputs that only a widget can show."""
     view = "application/vnd.jupyter.widget-view+json"
     content = copy.deepcopy(content)
