@@ -242,7 +242,7 @@ def test_a_picture_of_a_lesson_is_described_by_its_titles(tools, tmp_path):
     )
     write_lesson(path, draw.format("first"), "describe = 3\n" + draw.format("second"))
     earlier = tools.cache() / "00_small.000000000000.000000000000.ipynb"
-    earlier.parent.mkdir()
+    earlier.parent.mkdir(parents=True)
     earlier.write_text("{}")
     assert tools.run(["00_small"]) == []
     assert [path.name for path in tools.cache().iterdir()] == [tools.copy_of(path).name], "an earlier run is deleted"
