@@ -44,6 +44,9 @@ def resolve(app: Sphinx, env: Any, node: Any, content: nodes.Node) -> nodes.Node
         return None
     target = node["reftarget"].partition("(")[0].removeprefix("~")  # of `rs.spec(result)` the name
     objects = env.get_domain("py").objects
+    if target.startswith("rs.") and target[3:] in api.modules():
+        page = f"api/{target[3:]}/index"
+        return make_refnode(app.builder, node["refdoc"], page, "", content, target)
     if target.startswith("rs."):
         candidates = [name for name in (f"repsim_nb.{target[3:]}",) if name in objects]
         if not candidates:
