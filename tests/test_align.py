@@ -215,6 +215,73 @@ def test_aligned_recordings_keep_their_labels_through_only_where_and_join():
     assert both.where(model="b").aligned == two.aligned
 
 
+OF_RECORDINGS = {
+    "compare": lambda x: rs.compare("cka", x).values.to_numpy(),
+    "null_table": lambda x: rs.inference.null_table("cka", x).z.to_numpy(),
+    "chance_values": lambda x: rs.inference.chance_values("cka", x, n_pairs=3),
+    "block_means": lambda x: rs.inference.block_means("cka", x, groups=["g"] * len(x), parts=5).to_numpy(),
+    "sample_sets": lambda x: rs.inference.sample_sets("cka", x, rs.compare("cka", x), [12], n_sets=3).to_numpy(),
+    "specificity": lambda x: rs.grounding.specificity(x, "cka").pairs.to_numpy(),
+    "sensitivity": lambda x: rs.grounding.sensitivity(x.where(layer="fc"), amounts=[0.5]).table["threshold"].to_numpy(),
+    "benchmark": lambda x: (
+        rs.grounding.benchmark(
+            x, dict(zip("abcdef", range(6), strict=True)), measures=["cka"], n_bootstrap=20, n_permutations=20
+        )
+        .table["spearman"]
+        .to_numpy()
+    ),
+    "benchmark of all pairs": lambda x: (
+        rs.grounding.benchmark(
+            x,
+            dict(zip("abcdef", range(6), strict=True)),
+            measures=["cka"],
+            pairs="all",
+            n_bootstrap=20,
+            n_permutations=20,
+        )
+        .table["spearman"]
+        .to_numpy()
+    ),
+    "compare_to_final": lambda x: rs.trajectories.compare_to_final("cka", x | later(x)).to_numpy(),
+    "embedding_map": lambda x: rs.explorers.embedding_map(x, measure="cka").wait().result.points.abs().to_numpy(),
+    "comparison": lambda x: rs.explorers.comparison(x, measure="cka").wait().result.values.to_numpy(),
+}
+
+
+def later(x):
+    """The same recordings at step 1."""
+    arrays = {key._replace(step=1): x[key] + np.tanh(x[key]) for key in x}
+    return rs.from_arrays(arrays, ids=next(iter(x.ids.values())))
+
+
+def six_models(first, second):
+    """Six models with two layers; three were recorded on each data set."""
+    draw = np.random.default_rng(3).normal
+    data = dict(zip("abcdef", [first] * 3 + [second] * 3, strict=True))
+    arrays = {
+        rs.Key(model, layer, data[model]): A[:, :6] * (layer == "fc") + A[:, 6:12] + (0.3 + i / 5) * draw(size=(30, 6))
+        for i, model in enumerate(data)
+        for layer in ("conv", "fc")
+    }
+    return rs.from_arrays(arrays, ids=NAMES)
+
+
+@pytest.mark.parametrize("function", OF_RECORDINGS)
+def test_functions_of_recordings_take_two_data_sets_once_they_are_aligned(function):
+    both = six_models("photos", "drawings")
+    found = OF_RECORDINGS[function](rs.align(both))
+    np.testing.assert_allclose(found, OF_RECORDINGS[function](six_models("photos", "photos")), atol=1e-9)
+    if function not in ("compare_to_final", "comparison"):  # each table of theirs is of one data set
+        with pytest.raises(ValueError, match="photos.*drawings"):
+            OF_RECORDINGS[function](both)
+
+
+def test_a_dict_of_aligned_recordings_is_refused_with_what_to_do():
+    one, two = rs.align(*on_two_data_sets())
+    with pytest.raises(ValueError, match=r"Join aligned recordings with xs \| ys"):
+        rs.compare("cka", {**one, **two})
+
+
 def test_align_of_tensors():
     torch = pytest.importorskip("torch")
     x, y = rs.align(recording(torch.tensor(A)), recording(torch.tensor(B)[torch.tensor(ORDER)], NAMES[ORDER]))

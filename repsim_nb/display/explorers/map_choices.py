@@ -61,6 +61,13 @@ def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataF
     return frame[[name for name in plain if list(frame[name]) != models]].rename_axis(index="model")
 
 
+def has_aligned_models(xs: Activations) -> bool:
+    """Return whether one call of `rs.align` chose the samples of all recordings, and no model has two data sets."""
+    calls = {xs.aligned.get(key) for key in xs}
+    sources = {(key.model, key.dataset) for key in xs}
+    return len(calls) == 1 and None not in calls and len(sources) == len({key.model for key in xs})
+
+
 def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
     """Return {name in the drop-down: arguments of Activations.where}."""
     layers: dict[Key, list[str]] = {}

@@ -10,7 +10,7 @@ from repsim_nb.support.errors import join_names
 
 from .base import Explorer
 from .code import to_activations
-from .map_choices import Attributes, known_attributes
+from .map_choices import Attributes, has_aligned_models, known_attributes
 from .map_explorer import EmbeddingMapExplorer
 
 
@@ -80,7 +80,7 @@ def embedding_map(
     found = to_activations(xs)
     for field, what in (("dataset", "data sets, so that their samples do not correspond"), ("pool", "pools")):
         different = list(dict.fromkeys(getattr(key, field) for key in found))
-        if len(different) > 1:
+        if len(different) > 1 and not (field == "dataset" and has_aligned_models(found)):
             raise ValueError(
                 f"A map needs activations of one recording; these are of {len(different)} {what}:"
                 f" {join_names(different)}. Choose one: x.where({field}={different[0]!r})."

@@ -117,6 +117,22 @@ def compare(
     return _compare(measure, xs, ys, on_undefined, executor=executor, scratch=folder, progress=progress)[0]
 
 
+def compare_corresponding(
+    measure: Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None = None,
+    *,
+    on_undefined: OnUndefined = "raise",
+    progress: bool | Tick = False,
+) -> Comparison:
+    """Return `compare` of parts of representations that `check_correspondence` has checked as a whole.
+
+    A part of an aligned recording is a dict, whose labels no longer show that `rs.align` chose the samples.
+    """
+    xs, ys = open_sides(measure, xs, ys, on_undefined, correspond=True)
+    return _compare(measure, xs, ys, on_undefined, progress=progress)[0]
+
+
 def compare_with_moments(
     measure: Measure,
     xs: Mapping[Any, Any],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from repsim_nb import measures
@@ -15,50 +15,63 @@ OnUndefined = Literal["raise", "mask"]
 
 
 def open_sides(
-    measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, on_undefined: str
+    measure: Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None,
+    on_undefined: str,
+    *,
+    correspond: bool = False,
 ) -> tuple[dict[Any, Any], dict[Any, Any] | None]:
-    """Return both sides as arrays of the same samples, or raise the error that explains what is wrong."""
+    """Return both sides as arrays of the same samples, or raise the error that explains what is wrong.
+
+    correspond: whether the caller checked by `check_correspondence` that the rows are the same samples.
+    """
     check_name("on_undefined", on_undefined, ("raise", "mask"))
     for name, side in (("xs", xs), ("ys", ys)):
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(
                 f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}."
             )
-    sides = {"xs": xs} if ys is None else {"xs": xs, "ys": ys}
-    _check_same_data(*sides.values())
-    _check_same_tokens(*sides.values())
-    _check_outputs(measure, *sides.values())
-    check_sides(sides, measure)
+    if not correspond:
+        check_correspondence(xs, ys or {})
+    _check_outputs(measure, xs, ys or {})
+    check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     # opened once: a store maps a file at each access
     left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
     check_same_samples(left, right or {})
     return left, right
 
 
-def _check_same_data(*sides: Mapping[Any, Any]) -> None:
-    """Refuse recordings on several data sets, unless `rs.align` aligned these data sets with each other."""
-    data: dict[str, Any] = {}
-    labels_of_align: set[str | None] = set()
-    for side in sides:
+def check_correspondence(*sides: Mapping[Any, Any], labels: Collection[Any] | None = None) -> None:
+    """Refuse recordings whose labels show that their rows are not the same samples. labels: check only these."""
+    chosen = [[label for label in side if labels is None or label in labels] for side in sides]
+    _check_same_data(sides, chosen)
+    _check_same_tokens([label for of_side in chosen for label in of_side])
+
+
+def _check_same_data(sides: Sequence[Mapping[Any, Any]], chosen: Sequence[Sequence[Any]]) -> None:
+    """Refuse recordings on two data sets, unless `rs.align` chose their samples together."""
+    first_on: dict[str, Any] = {}
+    calls = set()  # of rs.align; None for a recording that was not aligned
+    for side, labels in zip(sides, chosen, strict=True):
         aligned = getattr(side, "aligned", {})
-        for label in side:
+        for label in labels:
             if getattr(label, "dataset", ""):
-                data.setdefault(label.dataset, label)
-                labels_of_align.add(aligned.get(label))
-    if len(data) > 1 and (len(labels_of_align) > 1 or None in labels_of_align):
-        (one, first), (other, second), *_ = data.items()
+                first_on.setdefault(label.dataset, label)
+                calls.add(aligned.get(label))
+    if len(first_on) > 1 and (len(calls) > 1 or None in calls):
+        (one, first), (other, second), *_ = first_on.items()
         raise ValueError(
             f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
             f" '{one}', '{format_label(second)}' on '{other}'. Select one with x.where(dataset=...). If their samples"
-            " correspond, align them by their ids, rs.align(xs, ys), or record both under one dataset name."
+            " correspond, align them by their ids, rs.align(xs, ys), or record both under one dataset name. Join"
+            " aligned recordings with xs | ys, since a dict does not show that they were aligned."
         )
 
 
-def _check_same_tokens(*sides: Mapping[Any, Any]) -> None:
-    """Refuse recordings with a row for each token whose tokens were split differently."""
-    cuts = {
-        label.pool: label for side in sides for label in side if str(getattr(label, "pool", "")).startswith("tokens")
-    }
+def _check_same_tokens(labels: Sequence[Any]) -> None:
+    """Refuse recordings by token whose models split the texts into different tokens."""
+    cuts = {label.pool: label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")}
     if len(cuts) > 1:
         first, second, *_ = cuts.values()
         raise ValueError(
@@ -69,7 +82,7 @@ def _check_same_tokens(*sides: Mapping[Any, Any]) -> None:
 
 
 def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
-    """Refuse all but logits or probabilities (samples, classes), if the measure compares outputs."""
+    """Refuse hidden layers, and outputs that are not (samples, classes), if the measure compares outputs."""
     if measure.compares != "outputs":
         return
     for side in sides:

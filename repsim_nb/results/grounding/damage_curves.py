@@ -11,7 +11,7 @@ import pandas as pd
 
 from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
 from repsim_nb.measures.arrays import PrincipalComponents
-from repsim_nb.results.comparison import compare
+from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.probes import linear_probe
 from repsim_nb.results.probes.features import check_set
@@ -149,7 +149,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
                 tick(done * steps + k, len(labels) * draws * steps)
                 if short in undefined:
                     continue
-                found = compare(measure, {"whole": xs[label]}, left, on_undefined="mask")
+                found = compare_corresponding(measure, {"whole": xs[label]}, left, on_undefined="mask")
                 if found.undefined:
                     why = next(iter(found.undefined.values()))
                     undefined[short] = (
@@ -207,7 +207,7 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
     pairs, undefined = {}, {}
     other = ~np.eye(len(xs), dtype=bool)
     for short, measure in chosen.items():
-        found = compare(measure, xs, on_undefined="mask")
+        found = compare_corresponding(measure, xs, on_undefined="mask")
         if found.undefined:
             undefined[short] = (
                 f"{len(found.undefined)} of {other.sum()} pairs of models are undefined:"

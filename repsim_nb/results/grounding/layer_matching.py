@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table
-from repsim_nb.results.comparison import compare
+from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.inference.results import check_draws
@@ -131,7 +131,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     units = units_of_models(index, nets, groups)
     other = differing_pairs(units)
     table = (
-        compare(measure, {label: representations[label] for label in labels}, progress=progress)
+        compare_corresponding(measure, {label: representations[label] for label in labels}, progress=progress)
         .dissimilarity()
         .to_numpy(float)
     )

@@ -11,7 +11,8 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import CCA, Measure
 from repsim_nb.measures.ties import merge_ties
-from repsim_nb.results.comparison import compare
+from repsim_nb.results.comparison.comparing import compare_corresponding
+from repsim_nb.results.comparison.inputs import check_correspondence
 from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.inference.square_tables import require_values_per_item, tolerance_of_sums
 from repsim_nb.results.inference.units import Groups
@@ -195,7 +196,8 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     check_pairing(pairs)
     if pairs == "all" and (among is not None or self_pairs):
         raise ValueError("among= and self_pairs= are for references, and pairs='all' has none. Leave them out.")
-    representations, _ = representations_of(representations)
+    recordings = representations
+    representations, _ = representations_of(recordings, every_pair=False)
     labels, index = list(representations), to_axis(representations)
     models = require_values_per_item(index, model, "model")
     layers = pd.Series("all", models.index, name="per") if per is None else require_values_per_item(index, per, "per")
@@ -227,7 +229,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         truth = TrueFunctionality.estimate(f, sd, places, ends, fitted=1 if given is None else 2)
     found = make_pair_sets(codes, places, ends, values, frame["gap"].to_numpy(float), units, pairs, unclear)
     check_gaps(frame["gap"], str(layers.name), found, resampling)
-    distances, undefined = _distances(chosen, representations, ends, values, pairs, progress)
+    distances, undefined = _distances(chosen, recordings, representations, ends, values, pairs, progress)
     frame = frame.assign(**distances)
     merged = {
         name: merge_ties(distance, tolerance_of_sums(distance, chosen[name])) for name, distance in distances.items()
@@ -278,13 +280,17 @@ def _every_pair(layers: pd.Series, across: bool) -> tuple[Ends, np.ndarray]:
 
 def _distances(
     chosen: Mapping[str, Measure],
+    recordings: Mapping[Any, Any],
     representations: Mapping[Any, Any],
     ends: Ends,
     values: np.ndarray,
     pairs: Pairing,
     progress: bool | Tick,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the dissimilarity of each pair by each measure, and why a measure has none."""
+    """Return the dissimilarity of each pair by each measure, and why a measure has none.
+
+    recordings: the representations as they were given, whose labels are checked in each table.
+    """
     labels, index, (one, other) = list(representations), to_axis(representations), ends
     if pairs == "reference":
         first = list(dict.fromkeys(one))
@@ -293,6 +299,8 @@ def _distances(
         tables = [
             (rows := sorted({*one[values == value], *other[values == value]}), rows) for value in dict.fromkeys(values)
         ]
+    for rows, columns in tables:
+        check_correspondence(recordings, labels=[labels[i] for i in {*rows, *columns}])
     found, undefined = {}, {}
     with show_progress(progress, "benchmark", "table") as tick:
         for done, (name, measure) in enumerate(chosen.items()):
@@ -301,7 +309,7 @@ def _distances(
                 tick(done * len(tables) + k, len(chosen) * len(tables))
                 xs = {labels[i]: _exact(representations[labels[i]]) for i in rows}
                 ys = None if columns is rows else {labels[j]: _exact(representations[labels[j]]) for j in columns}
-                part = compare(measure, xs, ys, on_undefined="mask")
+                part = compare_corresponding(measure, xs, ys, on_undefined="mask")
                 square[np.ix_(rows, columns)] = part.dissimilarity().to_numpy(float)
                 reasons |= part.undefined
             if pairs == "all":

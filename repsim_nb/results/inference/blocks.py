@@ -13,7 +13,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
 from repsim_nb.measures.table_inputs import to_one_library
-from repsim_nb.results.comparison import compare
+from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.support.errors import add_context, check_name, format_label, join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick, show_progress
@@ -157,7 +157,7 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
         """Return the table of some samples, both directions of each pair averaged."""
         its = measure.select_rows(chosen)
         return (
-            symmetric(compare(its, some).values)
+            symmetric(compare_corresponding(its, some).values)
             if between is None or of_rows is None
             else _square_between(between_groups(its), some, of_rows[chosen])
         )

@@ -11,7 +11,8 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import to_one_library
-from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
@@ -208,7 +209,9 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
                 some = some if codes is None else np.flatnonzero(np.isin(codes, some))
                 found.append(
                     rank_correlation(
-                        compare(measure.select_rows(some), {label: rows_of(xs[label], some) for label in labels}),
+                        compare_corresponding(
+                            measure.select_rows(some), {label: rows_of(xs[label], some) for label in labels}
+                        ),
                         reference,
                         kind,
                         p="asymptotic",

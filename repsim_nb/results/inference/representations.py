@@ -10,17 +10,26 @@ import numpy as np
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import check_sides, to_arrays, to_one_library
+from repsim_nb.results.comparison.inputs import check_correspondence
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.errors import UndefinedError, format_label
 
 
-def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) -> tuple[dict[Any, Any], int]:
-    """Return {label: array with one row a sample}, and the number of samples, the same in all and in the measure."""
+def representations_of(
+    xs: Mapping[Any, Any], measure: Measure | None = None, *, every_pair: bool = True
+) -> tuple[dict[Any, Any], int]:
+    """Return {label: array with one row a sample}, and the number of samples, the same in all and in the measure.
+
+    Compare the arrays with `compare_corresponding`: the labels are checked here, on the recording itself.
+    every_pair: whether every pair is compared, so that all labels are checked.
+    """
     if not isinstance(xs, Mapping) or not xs:  # type: ignore[redundant-expr]
         raise TypeError(
             "representations must be a recording or a mapping, {'a': x, 'b': y}; got"
             f" {'an empty one' if isinstance(xs, Mapping) else type(xs).__name__}."  # type: ignore[redundant-expr]
         )
+    if every_pair:
+        check_correspondence(xs)
     check_sides({"xs": xs}, measure)
     arrays = _with_rows(to_arrays(xs))
     return arrays, measures.check_same_samples(arrays)
