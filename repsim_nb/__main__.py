@@ -39,6 +39,8 @@ def main() -> int:
         return running.main(rest)
     if command == "doctor":
         return doctor()
+    if command not in ("", "-h", "--help"):
+        print(f"unknown command '{command}'.", file=sys.stderr)
     print(USAGE, file=sys.stderr)
     return 2
 

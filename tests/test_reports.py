@@ -224,6 +224,12 @@ def test_names_in_text_stay_code_and_pictures_in_text_are_embedded(tmp_path):
         ({"model": ["a"]}, ValueError, "unknown parameter of report_comparison.ipynb 'model'. Did you mean 'models'"),
         ({"models": [object()]}, TypeError, "got object in 'models'"),
         ({"models": {"a": {1, 2}}}, TypeError, "got set in 'models'"),
+        ({"fast": "no"}, TypeError, "fast must be true or false; got 'no'"),
+        ({"fast": 1}, TypeError, "fast must be true or false; got 1"),
+        ({"seed": "one"}, TypeError, "seed must be an integer; got 'one'"),
+        ({"seed": True}, TypeError, "seed must be an integer; got True"),
+        ({"models": 3}, TypeError, "models must be a list; got 3"),
+        ({"dataset": ["mnist"]}, TypeError, r"dataset must be text; got \['mnist'\]"),
     ],
 )
 def test_parameters_are_checked_before_anything_runs(tmp_path, parameters, error, words):
@@ -307,6 +313,12 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
 
     wrong = call("report", "report_comparison", str(tmp_path), "modls=a")
     assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "Did you mean 'models'" in wrong.stderr
+    text = call("report", "report_comparison", str(tmp_path / "out"), "fast=no")
+    assert text.returncode == 1 and text.stderr == "report: fast must be true or false; got 'no'.\n"
+    assert not (tmp_path / "out").exists()
+    unknown, no_out = call("repot"), call("report", "report_comparison")
+    assert unknown.returncode == 2 and unknown.stderr.startswith("unknown command 'repot'.\nusage")
+    assert no_out.returncode == 2 and "OUT, the folder of the report, is missing" in no_out.stderr
     usage = call("report")
     assert usage.returncode == 2 and "usage" in usage.stderr and call().returncode == 2
     doctor = call("doctor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
         Show a progress bar over cells.
     **parameters
         Values for the parameters of the notebook, which its cell with the tag ``parameters`` declares: text, numbers,
-        True, False, None, lists and dicts of them; never code.
+        True, False, None, lists and dicts of them; never code. A value must have the type of the default in that cell
+        (any type, if the default is None). A single text for a list is a list of one.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     Raises
     ------
     TypeError
-        If a value is not plain data. Nothing is run.
+        If a value is not plain data, or has another type than the default. Nothing is run.
     ValueError
         If the notebook is unknown or does not declare a parameter, or `out` is the folder of the notebook. Nothing is
         run.
@@ -97,6 +99,9 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
         if name not in declared:
             raise unknown_name(f"parameter of {source.name}", name, declared)
         _check_plain(name, value)
+        if isinstance(declared[name], list) and isinstance(value, str):
+            value = parameters[name] = [value]
+        _check_type(name, value, declared[name])
     out = Path(out).expanduser().resolve()
     if source.resolve().parent == out:
         raise ValueError(
@@ -128,9 +133,34 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
 
 
 def _declared_parameters(source: Path) -> dict[str, Any]:
-    """Return the parameters that a notebook declares in its cell with the tag `parameters`."""
+    """Return the parameters that a notebook declares in its cell with the tag `parameters`, with their defaults.
+
+    The default is None if it is not plain data.
+    """
     papermill = import_library("papermill")
-    return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
+    defaults = {}
+    for name, about in papermill.inspect_notebook(str(source)).items():
+        try:
+            defaults[name] = ast.literal_eval(about["default"])
+        except (ValueError, SyntaxError):
+            defaults[name] = None
+    return defaults
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Raise TypeError unless a parameter has the type of its default."""
+    for kind, allowed, words in (
+        (bool, bool, "true or false"),  # before int, since True is an int
+        (int, int, "an integer"),
+        (float, (int, float), "a number"),
+        (str, str, "text"),
+        ((list, tuple), (list, tuple), "a list"),
+        (dict, dict, "a dict"),
+    ):
+        if isinstance(default, kind):
+            if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+                raise TypeError(f"{name} must be {words}; got {value!r}.")
+            return
 
 
 def _check_plain(name: str, value: Any) -> None:
@@ -181,6 +211,8 @@ def _value(text: str) -> Any:
 def main(arguments: list[str]) -> int:
     """Run `python -m repsim_nb report NOTEBOOK OUT [name=value ...]`, and return the exit status."""
     if len(arguments) < 2:
+        if arguments:
+            print(f"report: OUT, the folder of the report, is missing after {arguments[0]}.", file=sys.stderr)
         print(
             "usage: python -m repsim_nb report NOTEBOOK OUT [name=value ...]\nnotebooks:"
             f" {join_names(p.stem for p in sorted(shipped_folder('notebooks').glob('*.ipynb')))}",
