@@ -5,7 +5,7 @@ If you do not know which to use, take "cka_debiased", and always a second, diffe
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -93,7 +93,16 @@ def get(measure: str | Measure) -> Measure:
             if isinstance(measure, type) and issubclass(measure, Measure)
             else "For a function of your own use measures.from_function(f, ...)."
         )
-        raise TypeError(f"measure must be a short name such as 'cka' or a Measure; got {measure!r}. {hint}")
+        if isinstance(shape := getattr(measure, "shape", None), tuple):  # an array, of any library
+            what, hint = (
+                f"a {type(measure).__name__} of shape {tuple(shape)}",
+                "The measure comes first: ('cka', x, y).",
+            )
+        elif isinstance(measure, Mapping):
+            what, hint = f"a {type(measure).__name__} of {len(measure)}", "The measure comes first: ('cka', xs)."
+        else:
+            what = repr(measure)
+        raise TypeError(f"measure must be a short name such as 'cka' or a Measure; got {what}. {hint}")
     if measure not in ALL:
         raise unknown_name("measure", measure, ALL)
     return ALL[measure]
@@ -132,12 +141,12 @@ def _misleads_when(measure: Measure) -> str:
     return " ".join(found.removeprefix("Misleads when ").split())
 
 
-def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
+def describe(table: Mapping[str, Measure] | str | Measure | Iterable[str | Measure] = ALL) -> pd.DataFrame:
     """Describe measures, one row for each.
 
     Parameters
     ----------
-    table : {name: Measure}
+    table : {name: Measure}, or one or several names or measures
         The measures; by default all with a short name.
 
     Returns
@@ -154,6 +163,8 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
     --------
     >>> rs.measures.describe().loc["procrustes", ["kind", "range", "orthogonal", "linear", "samples"]].tolist()
     ['dissimilarity', '0 to 2', '✓', '', '≥ 3']
+    >>> rs.measures.describe(["cka", "procrustes"])["kind"].to_dict()
+    {'cka': 'similarity', 'procrustes': 'dissimilarity'}
     """
 
     def facts(measure: Measure) -> dict[str, object]:
@@ -173,6 +184,9 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
             "misleads when": _misleads_when(measure),
         }
 
+    if not isinstance(table, Mapping):
+        found = [get(one) for one in ([table] if isinstance(table, (str, Measure)) else table)]
+        table = {short_name(measure): measure for measure in found}
     return pd.DataFrame({name: facts(measure) for name, measure in table.items()}).T.rename_axis("measure")
 
 

@@ -19,7 +19,7 @@ from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import CostEstimates
 from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
-from .tables import Job, Reasons, Table, pair_by_pair
+from .tables import Job, Reasons, Table, pair_by_pair, round_into_range
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
 NO_LINEAR = TRANSFORMS - {"linear"}
@@ -367,6 +367,7 @@ class Measure(CostEstimates):
         reasons = Reasons(self, list(rows), list(columns) or list(rows), mask=on_undefined == "mask")
         job = Job(run, tick, scratch, reasons, {} if moments else None)
         values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
+        values = round_into_range(values, *self.range)
         return Table(values, reasons.fill(values, mirrored=ys is None), job.moments or {})
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:

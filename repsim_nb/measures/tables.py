@@ -155,6 +155,16 @@ class Reasons:
         return undefined
 
 
+def round_into_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return values; those outside the range of a measure by rounding alone (less than 1e-12) are its end.
+
+    Otherwise arccos or sqrt of a value would be NaN. Values further outside stay, since they show that something is
+    wrong.
+    """
+    values = np.where((values < low) & (values > low - 1e-12), low, values)
+    return np.where((values > high) & (values < high + 1e-12), high, values)
+
+
 def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
     """Compute a table of checked arrays: prepare each representation, then compute every pair."""
     mirrored = ys is None

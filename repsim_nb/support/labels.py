@@ -252,6 +252,12 @@ def constant_fields(axis: pd.Index) -> dict[str, Any]:
     }
 
 
+def own_constants(sides: tuple[dict[str, Any], dict[str, Any]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the constant fields of rows and of columns alone as texts, and those that both have."""
+    shared = {name: value for name, value in sides[0].items() if sides[1].get(name) == value}
+    return [", ".join(str(value) for name, value in side.items() if name not in shared) for side in sides], shared
+
+
 def short_labels(axis: pd.Index) -> Labels:
     """Return each label by the fields that vary within the axis, joined by /; by one field if none varies."""
     frame = frame_of(axis)

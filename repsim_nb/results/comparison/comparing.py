@@ -14,7 +14,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure, Table, to_device
-from repsim_nb.support.errors import explain_missing, join_names
+from repsim_nb.support.errors import explain_missing, join_names, warn_user
 from repsim_nb.support.labels import match_labels, model_names, short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.transport import has_address
@@ -194,6 +194,11 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
         of the first comparison. Similarities stay similarities. Both directions of a pair are averaged; the value is
         NaN if either is undefined.
 
+    Warns
+    -----
+    UserWarning
+        If an item is not in all comparisons; it is left out.
+
     Raises
     ------
     TypeError
@@ -241,6 +246,14 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
             f"pairs needs at least 2 items that all comparisons have; {len(items)} {'is' if len(items) == 1 else 'are'}"
             f" common to {join_names(each, 6)}."
         )
+    alone = [
+        short_labels(table.values.index)[place]
+        for table, found in zip(tables.values(), places, strict=True)
+        for place in sorted(set(range(len(table.values))) - {found[item] for item in items})
+    ]
+    if alone := list(dict.fromkeys(alone)):
+        it = "1 item is" if len(alone) == 1 else f"{len(alone)} items are"
+        warn_user(f"pairs: {it} not in all tables and left out: {join_names(alone, 6)}.")
     names = model_names(first[items])
     one, other = np.triu_indices(len(items), 1)
     columns = {}

@@ -27,11 +27,7 @@ def open_sides(
     correspond: whether the caller checked by `check_correspondence` that the rows are the same samples.
     """
     check_name("on_undefined", on_undefined, ("raise", "mask"))
-    for name, side in (("xs", xs), ("ys", ys)):
-        if side is not None and not isinstance(side, Mapping):
-            raise TypeError(
-                f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}."
-            )
+    check_mappings("compare", measure, xs, ys)
     if not correspond:
         check_correspondence(xs, ys or {})
     _check_outputs(measure, xs, ys or {})
@@ -40,6 +36,17 @@ def open_sides(
     left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
     check_same_samples(left, right or {})
     return left, right
+
+
+def check_mappings(function: str, measure: Measure, xs: Any, ys: Any) -> None:
+    """Refuse sides that are not mappings of labels to arrays."""
+    for name, side in (("xs", xs), ("ys", ys)):
+        if not isinstance(side, Mapping) and (name == "xs" or side is not None):
+            raise TypeError(
+                f"{function} takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got"
+                f" {type(side).__name__}. For two arrays: rs.measures.get('{measures.short_name(measure)}')(x, y), or"
+                " {'a': x} and {'b': y}."
+            )
 
 
 def check_correspondence(*sides: Mapping[Any, Any], labels: Collection[Any] | None = None) -> None:

@@ -17,6 +17,7 @@ from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
 
 FORMAT = "repsim_nb.Comparison/1"
+ARRAYS = (".npz", ".pt", ".safetensors", ".h5", ".mat", ".zarr", ".nc")  # what `from_arrays` reads
 
 
 def write_comparison(
@@ -51,8 +52,11 @@ def read_comparison(
         values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
         undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
         name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
+    except UnicodeDecodeError:  # its text has all bytes of the file
+        arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
+        raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"the file {path} contains no comparison, or is damaged ({error!r}).") from error
+        raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
     written = content["measure"].get("name", name)
     if measure is not None:
         if "name" in content["measure"] and written != str(measure):

@@ -15,7 +15,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.comparison.comparing import compare_with_moments
-from repsim_nb.results.comparison.inputs import OnUndefined
+from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.summaries import summarize
@@ -178,19 +178,26 @@ class NullTable:
         n, above = self._summary()
         return f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))}, n={n}: {above})"
 
-    def _repr_html_(self) -> str:
-        n, above = self._summary()
+    def _marked(self) -> pd.DataFrame:
+        """Return the values as text with short labels; those above chance are marked."""
         rows, columns = self.comparison.labels()
         marks = np.where(self.above().to_numpy(), " •", "")
         cells = [
             [f"{value:.3f}{mark}" for value, mark in zip(*row, strict=True)]
             for row in zip(self.value.to_numpy(), marks, strict=True)
         ]
+        return pd.DataFrame(cells, index=rows, columns=columns)
+
+    def __str__(self) -> str:
+        return f"{self!r}, marked •\n{self._marked().to_string(max_rows=30, max_cols=20)}"
+
+    def _repr_html_(self) -> str:
+        n, above = self._summary()
         return summarize(
             "NullTable",
             str(self.comparison.measure),
             [f"n = {n}", f"{above}, marked •"],
-            table=pd.DataFrame(cells, index=rows, columns=columns),
+            table=self._marked(),
             page="inference.NullTable",
         )
 
@@ -270,6 +277,7 @@ def null_table(
     NullTable(CKA, 3 × 3, n=60: 1 of 3 pairs above their null (false discovery rate 5 %))
     """
     measure = closed_form(measure)
+    check_mappings("null_table", measure, xs, ys)
     if n_permutations is not None:
         check_permutations(n_permutations)
     xs, ys, permuted = _means_of_groups(measure, xs, ys, groups)
@@ -312,7 +320,7 @@ def _means_of_groups(
 ) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None, str]:
     """Return both sides, as the means of groups if rows are in groups, and "samples" or "group means"."""
     sides = [xs] if ys is None else [xs, ys]
-    if not all(isinstance(side, Mapping) and side for side in sides):  # type: ignore[redundant-expr]
+    if not all(sides):
         return xs, ys, "samples"  # compare raises the error
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     arrays = [to_arrays(side) for side in sides]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from repsim_nb.support.errors import join_names
@@ -85,7 +85,7 @@ def _plain(value: Decimal) -> str:
 OUTCOMES = ("not reproduced", "undecided", "reproduced")  # the worst first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """Whether a result supports a claim.
 
@@ -181,6 +181,15 @@ class Verdict:
         places = decimals_of_interval(self.low, self.high)
         middle = "" if self.estimate is None else f"{format_number(self.estimate, places)} "
         return f"{middle}({format_number(self.low, places)} to {format_number(self.high, places)})"
+
+    def __repr__(self) -> str:
+        """Return the fields that are not empty as text, with numbers rounded as in `Interval`."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        shown = {name: value for name, value in shown.items() if value not in (None, "")}
+        texts = (
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in shown.items()
+        )
+        return f"Verdict({', '.join(texts)})"
 
     def _repr_html_(self) -> str:
         estimate = "" if self.estimate is None else f"{self.estimate:.4g}"
