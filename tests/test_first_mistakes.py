@@ -1,9 +1,12 @@
 """What a new user tries first: swapped arguments, another file, items in one table only, ends of a range."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import repsim_nb as rs
+from benchmarks.calibration import decaying, heavy, near, unrelated
 from repsim_nb.measures.tables import round_into_range
 from repsim_nb.results.comparison.comparing import pairs
 
@@ -74,3 +77,25 @@ def test_text_names_the_models_and_is_short(sides):
     assert lines[1].split() == ["conv", "fc"] and lines[2].split()[:3] == ["conv", "1.000", "•"]
     verdict = rs.inference.judge((0.3957404918836058, 0.31234567, 0.5), above=0.2, unit="models")
     assert "estimate=0.3957, low=0.3123, high=0.5," in repr(verdict)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_intervals_of_unrelated_sides_warn_and_those_of_related_ones_do_not(seed):
+    for measure, words in (
+        ("procrustes", "bias does not fall as 1/n|those of 19 permutations"),
+        ("cka_debiased", "contains 0"),
+        ("svcca", "not calibrated"),
+    ):
+        with pytest.warns(UserWarning, match=words):
+            rs.inference.interval(measure, *unrelated(200, np.random.default_rng(seed)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for measure in ("cka_debiased", "procrustes"):
+            for make in (near, heavy, decaying):
+                rs.inference.interval(measure, *make(200, np.random.default_rng(seed)))
+
+
+def test_a_fixed_number_of_neighbours_has_no_limit():
+    with pytest.warns(UserWarning, match="there is no population value"):
+        found = rs.inference.sample_size("mutual_knn", *near(100, np.random.default_rng(0)), within=0.5)
+    assert found.enough is None

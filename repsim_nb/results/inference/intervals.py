@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from repsim_nb import measures
-from repsim_nb.measures import CKNNA, JaccardKNN, LinearPredictivity, Measure, MutualKNN
+from repsim_nb.measures import (
+    CKA,
+    CKNNA,
+    RSA,
+    FromFunction,
+    JaccardKNN,
+    LinearPredictivity,
+    Measure,
+    MutualKNN,
+    Procrustes,
+)
 from repsim_nb.support.errors import UndefinedError, add_context, check_name, join_names, warn_user
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
@@ -20,6 +31,7 @@ from repsim_nb.support.workers import map_with_progress
 from .grouped_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
+from .representations import pair_of, rows_of
 from .results import Interval, add_variances, check_level, jackknife, student_interval
 from .square_tables import Direction, SquareTable, require_values_per_item
 from .units import Groups, Units, units_of
@@ -27,9 +39,12 @@ from .units import Groups, Units, units_of
 FEWEST_ITEMS = 6  # with 5 items the interval contained a ρ of .95 in only 83 of 100 simulations
 FEWEST_LEVELS = 5  # levels of each crossed grouping: the sum of their variances is conservative
 FEWEST_SAMPLES = 20
+FIXED_K = MutualKNN, JaccardKNN, CKNNA
+CALIBRATED = CKA, Procrustes, RSA, FromFunction  # those of functions are the caller's to judge
+LARGEST_MOVE = 1.2  # standard errors; related sides of 200 samples reached 0.9, unrelated ones under Procrustes 1.7
 # measures whose intervals are not calibrated, and why
 UNRELIABLE: dict[tuple[type[Measure], ...], str] = {
-    (MutualKNN, JaccardKNN, CKNNA): (
+    FIXED_K: (
         "the value depends on the number of samples, because k is fixed, so there is no population value that the"
         " interval could contain. Report the value with its chance level, measure.chance(n), or use permutation_test."
     ),
@@ -94,7 +109,9 @@ def interval(
     Warns
     -----
     UserWarning
-        For `mutual_knn`, `jaccard_knn`, `cknna` and `linear_predictivity`: see Notes.
+        For `mutual_knn`, `jaccard_knn`, `cknna` and `linear_predictivity` (see Notes) and other measures that were not
+        calibrated. Without `groups` also if the bias does not fall as 1/n, or if the sides may be unrelated: the interval
+        of a similarity contains 0, or a dissimilarity is not below those of 19 permutations.
 
     Notes
     -----
@@ -140,7 +157,59 @@ def interval(
     for kinds, why in UNRELIABLE.items():
         if isinstance(base, kinds):
             warn_user(f"interval of {measures.short_name(measure)}: {why}")
-    return corrected_interval(measure, x, y, groups, level, parts, seed, progress)
+            break
+    else:
+        if not isinstance(base, CALIBRATED):
+            warn_user(
+                f"interval of {measures.short_name(measure)}: intervals of this measure were not calibrated, only those"
+                " of CKA, Procrustes and RSA of related sides. Compare the value with permutation_test."
+            )
+    found = corrected_interval(measure, x, y, groups, level, parts, seed, progress)
+    if groups is None and isinstance(base, CALIBRATED):
+        _warn_if_unrelated(measure, x, y, found)
+    return found
+
+
+def _warn_if_unrelated(measure: Measure, x: Any, y: Any, found: Interval) -> None:
+    """Warn if the bias does not fall as 1/n, or a similarity may be 0: the interval is then not calibrated.
+
+    The limit from all samples and halves is compared with that from halves and quarters. Halves and quarters are parts
+    of the same orders, so that what single samples add cancels.
+    """
+    units = SampleUnits(measure, x, y, None, "an interval")
+    rng, seen = np.random.default_rng(0), units.value()
+    moves: list[float] = []
+    try:
+        for _ in range(5):
+            order = rng.permutation(units.number)
+            half, quarter = (np.mean([units.value(np.sort(some)) for some in np.array_split(order, k)]) for k in (2, 4))
+            moves.append(float(2 * seen - 3 * half + quarter))
+    except UndefinedError:
+        moves = [math.inf]
+    reach = float(stats.t.ppf((1 + found.level) / 2, 9))
+    error = (found.high - found.low) / 2 / reach
+    name = f"interval of {measures.short_name(measure)}"
+    if abs(np.mean(moves)) > LARGEST_MOVE * error:
+        warn_user(
+            f"{name}: the bias does not fall as 1/n at {units.number} samples, as for unrelated sides or too many"
+            " features, so the interval may miss the population value. Use more samples or permutation_test."
+        )
+    elif measure.kind == "dissimilarity" and units.name == "samples" and _is_chance(measure, x, y, seen, rng):
+        warn_user(
+            f"{name}: the value is not below those of 19 permutations of the samples, so the sides may be unrelated,"
+            " and for unrelated sides the interval is not calibrated. Use permutation_test."
+        )
+    elif measure.kind == "similarity" and found.low <= 0 <= found.high:
+        warn_user(
+            f"{name}: the interval contains 0, so the sides may be unrelated, and for unrelated sides it is not"
+            " calibrated. Use permutation_test."
+        )
+
+
+def _is_chance(measure: Measure, x: Any, y: Any, seen: float, rng: np.random.Generator) -> bool:
+    """Return whether the value of a dissimilarity is not below those of 19 permutations."""
+    left, right, n = pair_of(x, y)
+    return any(seen >= measure(left, rows_of(right, rng.permutation(n))) for _ in range(19))
 
 
 def corrected_interval(

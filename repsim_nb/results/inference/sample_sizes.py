@@ -13,14 +13,14 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
-from .intervals import FEWEST_SAMPLES, corrected_interval
+from .intervals import FEWEST_SAMPLES, FIXED_K, UNRELIABLE, corrected_interval
 from .results import check_level
 
 SETS = 20  # of each size
@@ -220,6 +220,10 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis(
         "n"
     )
+    base = getattr(measure, "base", measure)
+    if isinstance(base, FIXED_K):
+        warn_user(f"sample_size of {measures.short_name(measure)}: {UNRELIABLE[FIXED_K]}")
+        settled = False
     enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
     return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most, units.name)
 
