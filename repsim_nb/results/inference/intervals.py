@@ -110,8 +110,8 @@ def interval(
     -----
     UserWarning
         For `mutual_knn`, `jaccard_knn`, `cknna` and `linear_predictivity` (see Notes) and other measures that were not
-        calibrated. Without `groups` also if the bias does not fall as 1/n, or if the sides may be unrelated: the interval
-        of a similarity contains 0, or a dissimilarity is not below those of 19 permutations.
+        calibrated. Without `groups` also if the bias does not fall as 1/n, or if the sides may be unrelated: the
+        interval of a similarity contains 0, or a dissimilarity is not below those of 19 permutations.
 
     Notes
     -----

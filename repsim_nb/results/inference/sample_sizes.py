@@ -80,7 +80,7 @@ class SampleSize:
         if self.enough is None:
             return (
                 f"SampleSize({self.measure} still changes at {self.seen} {self.unit},"
-                f" {self.curve['mean'].iloc[-1]:.3f}: its limit needs more of them, or it has none)"
+                f" {self.curve['mean'].iloc[-1]:.3f}: its limit needs more of them, or it has no limit)"
             )
         how = (
             f", extrapolated from {self.seen}"
