@@ -96,6 +96,6 @@ def test_intervals_of_unrelated_sides_warn_and_those_of_related_ones_do_not(seed
 
 
 def test_a_fixed_number_of_neighbours_has_no_limit():
-    with pytest.warns(UserWarning, match="there is no population value"):
-        found = rs.inference.sample_size("mutual_knn", *near(100, np.random.default_rng(0)), within=0.5)
-    assert found.enough is None
+    found = rs.inference.sample_size("mutual_knn", *near(100, np.random.default_rng(0)), within=0.5)
+    assert found.enough is None and np.isnan(found.limit)
+    assert "there is no population value" in found.why and found.why in repr(found)

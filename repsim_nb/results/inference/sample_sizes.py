@@ -13,7 +13,7 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError, warn_user
+from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_positive, is_integer
@@ -39,7 +39,7 @@ class SampleSize:
         samples), low and high (a fraction `level` of sets of n new samples have a value between them) and sets (the
         number of sets).
     limit : float
-        The value for infinitely many samples, the estimate of `interval`.
+        The value for infinitely many samples, the estimate of `interval`. NaN if there is none, see `why`.
     enough : int or None
         The smallest number of samples at which a fraction `level` of sets have a value within ±`within` of the limit.
         None if the limit is not known yet: fewer samples have another limit, or a quarter of the samples has no value.
@@ -51,6 +51,8 @@ class SampleSize:
         The number of samples in the data.
     unit : str
         What the numbers count: "samples" or "groups" of rows.
+    why : str
+        Why the measure has no limit (its number of neighbours is fixed); otherwise empty.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class SampleSize:
     level: float
     seen: int
     unit: str = "samples"
+    why: str = ""
 
     @property
     def is_extrapolated(self) -> bool:
@@ -80,7 +83,8 @@ class SampleSize:
         if self.enough is None:
             return (
                 f"SampleSize({self.measure} still changes at {self.seen} {self.unit},"
-                f" {self.curve['mean'].iloc[-1]:.3f}: its limit needs more of them, or it has no limit)"
+                f" {self.curve['mean'].iloc[-1]:.3f}: its limit needs more of them, or it has no limit"
+                f"{self.why and ': '}{self.why})"
             )
         how = (
             f", extrapolated from {self.seen}"
@@ -100,7 +104,7 @@ class SampleSize:
         return summarize(
             "SampleSize",
             self.measure,
-            [f"enough for ±{self.within:g}: {enough}", f"limit {self.limit:.3f}", f"level {self.level:.0%}"],
+            [f"enough for ±{self.within:g}: {enough}", f"limit {self.limit:.3f}", f"level {self.level:.0%}", self.why],
             table=self.curve,
             page="inference.SampleSize",
         )
@@ -220,12 +224,11 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis(
         "n"
     )
-    base = getattr(measure, "base", measure)
-    if isinstance(base, FIXED_K):
-        warn_user(f"sample_size of {measures.short_name(measure)}: {UNRELIABLE[FIXED_K]}")
-        settled = False
+    why = UNRELIABLE[FIXED_K] if isinstance(getattr(measure, "base", measure), FIXED_K) else ""
+    if why:
+        settled, limit = False, math.nan
     enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
-    return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most, units.name)
+    return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most, units.name, why)
 
 
 def _has_value(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
