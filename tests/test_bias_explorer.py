@@ -1,4 +1,4 @@
-"""The explorer of dataset bias: its controls, what a click shows, its code, and what it says of bad input."""
+"""The explorer of dataset bias: its controls, what a click shows, its code, and its messages for bad input."""
 
 import re
 import threading
@@ -205,7 +205,7 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
         ({"n": 3}, "n must be an integer >= 4, or None for all images; got 3"),
         ({"seed": "a"}, "seed must be an integer >= 0; got 'a'"),
         ({"probe": "poly"}, "unknown probe 'poly'"),
-        ({"group": "network"}, "unknown group 'network'.*'dataset', 'model'"),
+        ({"group": "net"}, "unknown group 'net'.*'dataset', 'model'"),
     ],
 )
 def test_unknown_choices_are_told_before_anything_is_drawn(recorded, options, sentence):
@@ -242,7 +242,7 @@ def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
 
 
 def test_it_opens_at_a_layer_that_one_probe_can_read(rng):
-    """Networks may differ in width at their last layer."""
+    """Models may differ in width at their last layer."""
     widths = {("narrow", "early"): 8, ("wide", "early"): 8, ("narrow", "late"): 4, ("wide", "late"): 6}
     made = explore_bias(
         {rs.Key(model, layer, "mine"): rng.normal(size=(40, p)) for (model, layer), p in widths.items()}

@@ -690,7 +690,7 @@ def test_the_code_of_a_pair_makes_the_same_table(mnist, monkeypatch):
 
 
 def test_the_code_of_a_pair_names_everything_it_needs(tmp_path, monkeypatch):
-    """Run as it stands; what the notebook has no name for is said in a comment."""
+    """Run as it stands; what the notebook has no name for is named in a comment."""
     few, cnn = rs.load_dataset("mnist", n=60), rs.load_model("zoo:mnist-cnn-0", name="mine")
     shelf = {"one": rs.load_model("zoo:mnist-mlp-0"), "two": cnn, "three": "zoo:mnist-mlp-1"}
     known = {"shelf": shelf}

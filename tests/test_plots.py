@@ -348,7 +348,7 @@ def test_groups_have_a_color_each_and_a_legend(trained):
     )
     twice = rs.spec(trained, color="model", shape="model").legend
     assert twice == (("model", tuple(zip("abc", plots.COLORS, MARKERS, strict=False))),), (
-        "what is told twice is said once"
+        "what is shown twice has one entry"
     )
 
 
@@ -812,12 +812,12 @@ def test_answers_turn_dissimilarities_so_that_bright_is_alike():
     frame = pd.DataFrame(
         [[1.0, 0.5, np.nan], [0.0, 2.0, 4.0]], index=["cka", "procrustes"], columns=["identical", "noise", "unrelated"]
     )
-    ax = plots.answers(frame, title="what they say")
+    ax = plots.answers(frame, title="the answers")
     assert np.allclose(ax.images[0].get_array().filled(-1), [[1, 0.5, -1], [1, 0.5, 0]]) and ticks(ax.yaxis) == [
         "cka ↑",
         "procrustes ↓",
     ]
-    assert len(ax.texts) == 5 and ax.get_title() == "what they say" and nothing_is_cut(ax.figure)
+    assert len(ax.texts) == 5 and ax.get_title() == "the answers" and nothing_is_cut(ax.figure)
 
 
 @pytest.mark.parametrize("steps", [["start", "middle", "late", "end"], ["0", "2", "10", "100"], [0, 2, 10, "last"]])

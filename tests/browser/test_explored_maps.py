@@ -39,15 +39,15 @@ def located(page):
     return {name: (box["x"] + x, box["y"] + y) for name, (x, y) in page.locator(CANVAS).evaluate(LOCATED).items()}
 
 
-def told(page, code):
+def print_in_kernel(page, code):
     """What the kernel prints."""
     return page.evaluate(
         """async (code) => {
-      let said = '';
+      let printed = '';
       const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
-      future.onIOPub = (m) => { said += m.content.text ?? m.content.evalue ?? ''; };
+      future.onIOPub = (m) => { printed += m.content.text ?? m.content.evalue ?? ''; };
       await future.done;
-      return said.trim();
+      return printed.trim();
     }""",
         code,
     )
@@ -58,7 +58,7 @@ def drawn(page):
 
 
 def after(page, act):
-    """Do it, and wait until the picture was drawn anew and all is quiet."""
+    """Do it, and wait until the picture was drawn again and all is quiet."""
     before = drawn(page)
     act()
     page.wait_for_function(
@@ -104,7 +104,7 @@ def shown(lab, page, name, cells):
 def map_page(lab, page):
     yield shown(lab, page, "maps.ipynb", CELLS)
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
-    assert told(page, "print(e.errors)") == "[]"
+    assert print_in_kernel(page, "print(e.errors)") == "[]"
     leave(page)
 
 
@@ -112,7 +112,7 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page = map_page
     page.screenshot(path=str(tmp_path / "opened.png"))
     points = located(page)
-    assert set(points) <= set(told(page, "print(*e.view.labels, sep='|')").split("|")) and len(points) >= 12
+    assert set(points) <= set(print_in_kernel(page, "print(*e.view.labels, sep='|')").split("|")) and len(points) >= 12
 
     name = next(label for label in points if label.startswith("mnist-mlp-0"))
     page.mouse.move(*points[name])
@@ -129,17 +129,17 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page.locator(".rs-matrix canvas").wait_for(state="visible")
     page.wait_for_timeout(500)
     page.screenshot(path=str(tmp_path / "pair.png"))
-    assert told(page, "print(*[e.view.labels[i] for i in e.view.chosen], sep='|')") == f"{name}|{other}"
+    assert print_in_kernel(page, "print(*[e.view.labels[i] for i in e.view.chosen], sep='|')") == f"{name}|{other}"
 
     before = colors_of(page)
     after(page, lambda: choice(page, "color").select_option("model"))
     assert colors_of(page).keys() - before.keys(), "six models, six colors"
-    assert told(page, "print(len(e.view.chosen))") == "2", "the map is the same"
+    assert print_in_kernel(page, "print(len(e.view.chosen))") == "2", "the map is the same"
     page.screenshot(path=str(tmp_path / "colored.png"))
     after(page, lambda: choice(page, "shape").select_option("model"))
     page.screenshot(path=str(tmp_path / "shaped.png"))
     after(page, lambda: choice(page, "measure").select_option("procrustes"))
-    assert told(page, "print(e.result.name, e.view.chosen)") == "procrustes []"
+    assert print_in_kernel(page, "print(e.result.name, e.view.chosen)") == "procrustes []"
     page.screenshot(path=str(tmp_path / "measured.png"))
 
 
@@ -157,7 +157,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.screenshot(path=str(tmp_path / "drawing.png"))
     page.mouse.up()
     page.get_by_text("among themselves").or_(page.get_by_text("with the rest")).wait_for()
-    inside = set(told(page, "print(*[e.view.labels[i] for i in e.view.selected], sep='|')").split("|"))
+    inside = set(print_in_kernel(page, "print(*[e.view.labels[i] for i in e.view.selected], sep='|')").split("|"))
     assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(
         points
     ) and inside
@@ -174,20 +174,20 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.keyboard.press("Enter")
     page.get_by_text("Click another point").wait_for()
     page.screenshot(path=str(tmp_path / "keys.png"))
-    assert told(page, "print(e.view.labels[e.view.chosen[0]])") == name
+    assert print_in_kernel(page, "print(e.view.labels[e.view.chosen[0]])") == name
     assert (
         page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')")
         and page.evaluate(ACTIVE) == cell
     ), "the notebook did not take the keys for its own"
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
-    assert told(page, "print(e.view.chosen, e.view.selected)") == "[] []"
+    assert print_in_kernel(page, "print(e.view.chosen, e.view.selected)") == "[] []"
 
     slider = page.locator(".widget-hslider [role=slider], .widget-hslider .noUi-handle").first
     slider.focus()
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     after(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert told(page, "print(e.values()['step'], sum(e.view.shown))") == "1 12"
+    assert print_in_kernel(page, "print(e.values()['step'], sum(e.view.shown))") == "1 12"
     page.screenshot(path=str(tmp_path / "early.png"))
     assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
 
@@ -233,10 +233,12 @@ e"""
     for chosen in ("[0]", "[0, 1]", "[0]"):
         page.mouse.click(*spot)
         page.wait_for_timeout(150)
-        assert told(page, "print(e.chosen)") == chosen
+        assert print_in_kernel(page, "print(e.chosen)") == chosen
     page.mouse.click(*points["far"])
     page.wait_for_timeout(150)
-    assert told(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
+    assert (
+        print_in_kernel(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
+    )
     leave(page)
 
 
@@ -254,15 +256,15 @@ e"""
         " data.reduce((sum, v, i) => sum + (i % 4 === 3 && v > 0), 0); }"
     )
     ringed = page.locator(CANVAS).evaluate(ring)
-    told(page, "e.ringed = []")
+    print_in_kernel(page, "e.ringed = []")
     page.wait_for_timeout(500)
     assert ringed - page.locator(CANVAS).evaluate(ring) > 20, "ink where the ring was"
     x, y = located(page)["d"]
     page.mouse.click(x, y)
     page.wait_for_timeout(300)
-    assert told(page, "print(e.chosen, e.presses, e.seen == e.picture, e.is_late)") == "[3] 1 True False"
-    told(page, "e.picture += 1")
-    assert told(page, "print(e.is_late)") == "True", "a click on what was there before"
+    assert print_in_kernel(page, "print(e.chosen, e.presses, e.seen == e.picture, e.is_late)") == "[3] 1 True False"
+    print_in_kernel(page, "e.picture += 1")
+    assert print_in_kernel(page, "print(e.is_late)") == "True", "a click on what was there before"
     page.wait_for_timeout(300)
     page.mouse.click(x, y)
     page.wait_for_timeout(300)

@@ -41,16 +41,16 @@ def outputs(page):
     return notebook["cells"][1]["outputs"]
 
 
-def told(page):
-    """What the kernel says of the explorer `e`."""
+def print_in_kernel(page):
+    """The state of the explorer `e`, printed by the kernel."""
     code = "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e.status), sep='; ')"
     return page.evaluate(
         """async (code) => {
-      let said = '';
+      let printed = '';
       const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
-      future.onIOPub = (m) => { said += m.content.text ?? ''; };
+      future.onIOPub = (m) => { printed += m.content.text ?? ''; };
       await future.done;
-      return said.trim();
+      return printed.trim();
     }""",
         code,
     )
@@ -71,7 +71,7 @@ def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page
     )
     assert (
         outputs(page)[0]["data"]["image/png"].strip() in outputs(page)[1]["data"]["text/html"]
-        and told(page) == "2; k = 2; draw(k=2); ''"
+        and print_in_kernel(page) == "2; k = 2; draw(k=2); ''"
     )
     assert page.locator(".widget-dropdown select").input_value() == "2" and page.errors == []
     leave(page)
@@ -84,7 +84,7 @@ def test_a_first_picture_that_comes_later_is_saved(lab, page):
     page.wait_for_function(
         "() => 'image/png' in window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs[0].data"
     )
-    assert len(outputs(page)) == 2 and told(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
+    assert len(outputs(page)) == 2 and print_in_kernel(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
     leave(page)
 
 
@@ -97,7 +97,9 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
     page.locator(".widget-image").wait_for(state="visible")
     idle = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
     page.wait_for_function(idle, timeout=20_000)
-    assert told(page) == "1; k = 1; draw(k=1); ''" and choice.input_value() == "1", "not called stopped: it is complete"
+    assert print_in_kernel(page) == "1; k = 1; draw(k=1); ''" and choice.input_value() == "1", (
+        "not called stopped: it is complete"
+    )
 
     page.evaluate(
         "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code:"
@@ -108,6 +110,10 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
         choice.select_option(k)
     stop.click()
     page.wait_for_timeout(6_000)
-    k = told(page)[0]
-    assert told(page).startswith(f"{k}; k = {k}; draw(k={k})") and choice.input_value() == k and page.errors == []
+    k = print_in_kernel(page)[0]
+    assert (
+        print_in_kernel(page).startswith(f"{k}; k = {k}; draw(k={k})")
+        and choice.input_value() == k
+        and page.errors == []
+    )
     leave(page)

@@ -1,4 +1,4 @@
-"""The tour in a real browser: what a newcomer sees and does."""
+"""The tour in a real browser: what a new user sees and does."""
 
 import json
 
