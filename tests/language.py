@@ -17,6 +17,7 @@ READ = ("repsim_nb", "notebooks", "docs", "tests", "benchmarks", "README.md", "C
 LEFT_OUT = (
     "tests/language.py",
     "tests/test_language.py",
+    "tests/test_messages.py",
     "docs/_build",
     "docs/about",
     "docs/api",
