@@ -114,7 +114,7 @@ def test_a_file_that_a_worker_does_not_see_is_named(stored, client, tmp_path):
     (tmp_path / "r2.npy").unlink()
     for name in ("procrustes", "cka"):
         with pytest.raises(
-            FileNotFoundError, match=r"has no file .*r2\.npy: .* on a disk that all of them have under the same path"
+            FileNotFoundError, match=r"has no file .*r2\.npy: .* on a disk that all machines have under the same path"
         ):
             rs.compare(name, stored, executor=client.get_executor())
 

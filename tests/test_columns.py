@@ -573,7 +573,7 @@ def test_a_store_tells_options_apart(tmp_path):
             {"z": Z, "more": {"text": Z}},
             "column 'more' is a dict. Give its columns separately and join them into a dict in a preprocess",
         ),
-        ({"train": Rows(ROWS)}, r"column 'train' is a data set of its own \(Rows\): take one of them"),
+        ({"train": Rows(ROWS)}, r"column 'train' is a data set of its own \(Rows\)\. Give one column"),
     ],
 )
 def test_what_is_neither_a_column_nor_one_value_is_refused(data, said):

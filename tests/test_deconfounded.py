@@ -181,7 +181,7 @@ def test_a_saved_comparison_asks_for_the_measure_and_knows_its_inputs(tmp_path):
     measure = deconfounded("cka", c)
     found = rs.compare(measure, {"x": x, "y": y})
     path = found.save(tmp_path / "table.json")
-    with pytest.raises(ValueError, match="without inputs.*pass it"):
+    with pytest.raises(ValueError, match="without inputs.*Pass the measure"):
         Comparison.load(path)
     assert Comparison.load(path, measure=deconfounded("cka", c)).values.equals(found.values)
     with pytest.raises(ValueError, match="not with"):

@@ -242,7 +242,7 @@ def changed(monkeypatch, tmp_path, module, old, new):
         ("optimizer.zero_grad(set_to_none=True)", "optimizer.zero_grad(set_to_none=False)", True),
         ("pct_start=0.2", "pct_start=0.3", True),
         ("            optimizer.step()\n", "            optimizer.step()  # downhill\n\n", False),
-        ("A fresh model; equal seeds", "A new model; equal seeds", False),
+        ("Create an untrained model; equal seeds", "Create a new model; equal seeds", False),
         ("Train one small image classifier, reproducibly", "Fit one", False),
     ],
 )
