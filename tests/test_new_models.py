@@ -448,7 +448,7 @@ def test_a_text_without_a_token_is_named(name, empty, place):
     sentences[place] = empty
     for pool in ("mean", "first", "last"):
         for size in (5, None):
-            with pytest.raises(ValueError, match=rf"(sample|text|row|number)s? {place}\b") as caught:
+            with pytest.raises(ValueError, match=rf"([Ss]ample|text|row|number)s? {place}\b") as caught:
                 rec(model, sentences, block, pool=pool, batch_size=size)
             assert re.search("token|empty", str(caught.value)), caught.value
 
@@ -457,7 +457,7 @@ def test_a_mask_without_a_token_is_named():
     module, columns = model_of(MAKE["gpt2"]), texts()
     columns["attention_mask"][13] = 0
     for pool in ("mean", "first", "last"):
-        with pytest.raises(ValueError, match=r"(sample|text|row|number)s? 13\b") as caught:
+        with pytest.raises(ValueError, match=r"([Ss]ample|text|row|number)s? 13\b") as caught:
             rec(rs.load_model(module, name="m"), columns, "h.1", pool=pool)
         assert re.search("token|empty|padding|mask", str(caught.value))
 

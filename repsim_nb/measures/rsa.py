@@ -191,7 +191,7 @@ class RSA(Cosine):
 
     def gram_matrix(self, a: Array) -> np.ndarray:
         if self.diagonal:
-            return super().gram_matrix(a)
+            return super().gram_matrix(a).copy()  # whoever sums it may write into it
         self.check_gram_matrix()
         values = to_numpy(a)
         which = self._cells(self._samples(a))
