@@ -1012,7 +1012,7 @@ def test_a_folder_that_cannot_be_written_to_is_read_and_says_so_when_asked_for_m
             lambda: store.remove(model="m"),
             lambda: keep(rs.Store(folder / "sub"), rs.Key("m", "a"), np.ones((4, 2))),
         ):
-            with pytest.raises(PermissionError, match=f"the store {folder}.* cannot be written to: Permission denied"):
+            with pytest.raises(PermissionError, match=f"The store {folder}.* cannot be written to: Permission denied"):
                 call()
         assert sorted(os.listdir(folder)) == before
 

@@ -25,6 +25,7 @@ from .state import State
 
 # the first of these fields that an output has stands for all of it
 _FIRST = ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
+AT_EACH_POSITION = "with logits for each position"  # a reason that holds only until positions are pooled
 OUTPUT = "output"  # the name of what the whole model returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
 
@@ -338,7 +339,7 @@ def explain_no_logits(out: Any, part: int | str | None = None) -> str:
         )
     if tensor.ndim > 2:
         return (
-            f"it has the shape (samples, {', '.join(map(str, tensor.shape[1:]))}), with logits for each position."
+            f"it has the shape (samples, {', '.join(map(str, tensor.shape[1:]))}), {AT_EACH_POSITION}."
             " Record each position as a sample, pool='tokens', one of them, pool='first' or 'last', or use a pool"
             " function of your own that returns (samples, classes)"
         )

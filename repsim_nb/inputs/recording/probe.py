@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from repsim_nb.inputs.models.running import AT_EACH_POSITION
 from repsim_nb.inputs.pooling import TOKENS, Layout, Pooling
 
 from .masks import resolve_masks
@@ -94,7 +95,7 @@ class Probe(ProbeLayers):
             part=self.calls[layer][2],
             size=output.size,
             expected=expected,
-            no_logits="" if chosen and "every place" in output.no_logits else output.no_logits,
+            no_logits="" if chosen and AT_EACH_POSITION in output.no_logits else output.no_logits,
             scale=output.scale,
         )
 
