@@ -13,7 +13,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results import inference
-from repsim_nb.results.inference.intervals import FEWEST_SAMPLES, UNRELIABLE
+from repsim_nb.results.inference.intervals import FEWEST_SAMPLES, why_unreliable
 from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.escaping import literal
 from repsim_nb.support.validation import check_integer
@@ -208,10 +208,9 @@ def _interval_of(measure: Measure, x: np.ndarray | None, y: np.ndarray | None, s
     """Return both ends of the interval of a pair; NaN and the reason if there is none that can be trusted."""
     if x is None or y is None:
         return math.nan, math.nan, ""
-    base, name = getattr(measure, "base", measure), measures.short_name(measure)
-    for kinds, why in UNRELIABLE.items():
-        if isinstance(base, kinds):
-            return math.nan, math.nan, f"{name} has no reliable interval: {why}"
+    name = measures.short_name(measure)
+    if why := why_unreliable(measure):
+        return math.nan, math.nan, f"{name} has no reliable interval: {why}"
     if len(x) < FEWEST_SAMPLES:
         return math.nan, math.nan, f"An interval needs at least {FEWEST_SAMPLES} samples; there are {len(x)}."
     try:

@@ -31,8 +31,8 @@ from repsim_nb.support.workers import map_with_progress
 from .grouped_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
-from .representations import pair_of, rows_of
-from .results import Interval, add_variances, check_level, jackknife, student_interval
+from .representations import rows_of
+from .results import Interval, add_variances, check_level, jackknife, limit_move, student_interval
 from .square_tables import Direction, SquareTable, require_values_per_item
 from .units import Groups, Units, units_of
 
@@ -153,37 +153,40 @@ def interval(
     True
     """
     measure = measures.get(measure)
-    base = getattr(measure, "base", measure)  # of a deconfounded measure
-    for kinds, why in UNRELIABLE.items():
-        if isinstance(base, kinds):
-            warn_user(f"interval of {measures.short_name(measure)}: {why}")
-            break
-    else:
-        if not isinstance(base, CALIBRATED):
-            warn_user(
-                f"interval of {measures.short_name(measure)}: intervals of this measure were not calibrated, only those"
-                " of CKA, Procrustes and RSA of related sides. Compare the value with permutation_test."
-            )
-    found = corrected_interval(measure, x, y, groups, level, parts, seed, progress)
-    if groups is None and isinstance(base, CALIBRATED):
-        _warn_if_unrelated(measure, x, y, found)
+    calibrated = isinstance(getattr(measure, "base", measure), CALIBRATED)
+    if why := why_unreliable(measure):
+        warn_user(f"interval of {measures.short_name(measure)}: {why}")
+    elif not calibrated:
+        warn_user(
+            f"interval of {measures.short_name(measure)}: intervals of this measure were not calibrated, only those"
+            " of CKA, Procrustes and RSA of related sides. Compare the value with permutation_test."
+        )
+    units = SampleUnits(measure, x, y, groups, "an interval")
+    found = corrected_interval(measure, units, level, parts, seed, progress)
+    if groups is None and calibrated:
+        _warn_if_unrelated(measure, units, found)
     return found
 
 
-def _warn_if_unrelated(measure: Measure, x: Any, y: Any, found: Interval) -> None:
+def why_unreliable(measure: Measure) -> str:
+    """Return why intervals of a measure, or of the measure that it deconfounds, are not calibrated; "" if unknown."""
+    base = getattr(measure, "base", measure)
+    return next((why for kinds, why in UNRELIABLE.items() if isinstance(base, kinds)), "")
+
+
+def _warn_if_unrelated(measure: Measure, units: SampleUnits, found: Interval) -> None:
     """Warn if the bias does not fall as 1/n, or a similarity may be 0: the interval is then not calibrated.
 
     The limit from all samples and halves is compared with that from halves and quarters. Halves and quarters are parts
     of the same orders, so that what single samples add cancels.
     """
-    units = SampleUnits(measure, x, y, None, "an interval")
     rng, seen = np.random.default_rng(0), units.value()
     moves: list[float] = []
     try:
         for _ in range(5):
             order = rng.permutation(units.number)
             half, quarter = (np.mean([units.value(np.sort(some)) for some in np.array_split(order, k)]) for k in (2, 4))
-            moves.append(float(2 * seen - 3 * half + quarter))
+            moves.append(limit_move(seen, float(half), float(quarter)))
     except UndefinedError:
         moves = [math.inf]
     reach = float(stats.t.ppf((1 + found.level) / 2, 9))
@@ -194,7 +197,7 @@ def _warn_if_unrelated(measure: Measure, x: Any, y: Any, found: Interval) -> Non
             f"{name}: the bias does not fall as 1/n at {units.number} samples, as for unrelated sides or too many"
             " features, so the interval may miss the population value. Use more samples or permutation_test."
         )
-    elif measure.kind == "dissimilarity" and units.name == "samples" and _is_chance(measure, x, y, seen, rng):
+    elif measure.kind == "dissimilarity" and units.name == "samples" and _is_chance(measure, units, seen, rng):
         warn_user(
             f"{name}: the value is not below those of 19 permutations of the samples, so the sides may be unrelated,"
             " and for unrelated sides the interval is not calibrated. Use permutation_test."
@@ -206,19 +209,17 @@ def _warn_if_unrelated(measure: Measure, x: Any, y: Any, found: Interval) -> Non
         )
 
 
-def _is_chance(measure: Measure, x: Any, y: Any, seen: float, rng: np.random.Generator) -> bool:
+def _is_chance(measure: Measure, units: SampleUnits, seen: float, rng: np.random.Generator) -> bool:
     """Return whether the value of a dissimilarity is not below those of 19 permutations."""
-    left, right, n = pair_of(x, y)
-    return any(seen >= measure(left, rows_of(right, rng.permutation(n))) for _ in range(19))
+    return any(seen >= measure(units.x, rows_of(units.y, rng.permutation(units.number))) for _ in range(19))
 
 
 def corrected_interval(
-    measure: Measure, x: Any, y: Any, groups: Any, level: float, parts: int, seed: int, progress: bool | Tick
+    measure: Measure, units: SampleUnits, level: float, parts: int, seed: int, progress: bool | Tick
 ) -> Interval:
     """Return the interval of a jackknife that is used twice, without the warnings of `interval`."""
     check_level(level)
     check_integer(parts, "parts", minimum=5, hint="such as 10 for 56 calls of the measure")
-    units = SampleUnits(measure, x, y, groups, "an interval")
     if units.number < FEWEST_SAMPLES:
         raise ValueError(
             f"an interval needs at least {FEWEST_SAMPLES} {units.name}, so that some can be left out; there are"

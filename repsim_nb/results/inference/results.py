@@ -334,6 +334,14 @@ def check_draws(n_bootstrap: int, level: float) -> None:
     )
 
 
+def limit_move(whole: float, half: float, quarter: float) -> float:
+    """Return by how much the limit from all and half of the samples differs from that from halves and quarters.
+
+    It is 0 if the bias falls as 1/n.
+    """
+    return 2 * whole - 3 * half + quarter
+
+
 def jackknife(without: np.ndarray) -> tuple[float, int]:
     """Return the variance of a statistic from its values without each part (parts,), and its degrees of freedom."""
     parts = len(without)

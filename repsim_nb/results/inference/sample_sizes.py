@@ -21,7 +21,7 @@ from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
 from .intervals import FEWEST_SAMPLES, FIXED_K, UNRELIABLE, corrected_interval
-from .results import check_level
+from .results import check_level, limit_move
 
 SETS = 20  # of each size
 
@@ -192,7 +192,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
             f"sample_size needs at least {FEWEST_SAMPLES} {units.name}; there are {most}. Use more {units.name}."
         )
     chosen = _sizes(sizes, measure, most)
-    limit = float(corrected_interval(measure, x, y, groups, level, 10, seed, progress).estimate)  # type: ignore[arg-type]
+    limit = float(corrected_interval(measure, units, level, 10, seed, progress).estimate)  # type: ignore[arg-type]
 
     def of(n: int, drawn: np.ndarray) -> float:
         try:
@@ -248,7 +248,7 @@ def _agree_on_limit(values: list[np.ndarray], within: float, z: float) -> bool:
     """
     whole, half, quarter = (float(some.mean()) for some in values)
     chance = z * math.sqrt(9 * values[1].var() / len(values[1]) + values[2].var() / len(values[2]))
-    return abs(2 * whole - 3 * half + quarter) <= max(within, chance)
+    return abs(limit_move(whole, half, quarter)) <= max(within, chance)
 
 
 def draw_rows(n: int, most: int, seed: int) -> list[np.ndarray]:
