@@ -77,11 +77,11 @@ def test_undefined_cells_say_why_and_a_kept_picture_is_saved(tour, tmp_path):
     assert "undefined" in tip.inner_text() and "ranks" in tip.inner_text()
     page.screenshot(path=str(tmp_path / "undefined.png"))
 
-    page.get_by_role("button", name="Keep picture").click()
+    page.get_by_role("button", name="Keep picture").first.click()
     page.wait_for_timeout(1500)
     kept = saved_png(page)
     assert kept and kept != first_png
-    page.get_by_role("button", name="Code").click()
+    page.get_by_role("button", name="Code").first.click()
     page.get_by_text("rs.compare('mean_cca', a, b").wait_for()
     page.screenshot(path=str(tmp_path / "code.png"))
     assert page.outside == [] and page.errors == []
