@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import anywidget
@@ -10,13 +10,7 @@ import traitlets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
 
-_FOLDER = Path(__file__).parent
-_RING = ["ring", [["placed into the map", "#000000", "ring"]]]
-
-
-def _script(name: str) -> str:
-    """Return the script of a view after the code that all views share, as one text: a widget cannot import files."""
-    return (_FOLDER / "common.js").read_text(encoding="utf-8") + (_FOLDER / name).read_text(encoding="utf-8")
+from .states import script, style, view_state
 
 
 class View(anywidget.AnyWidget):
@@ -48,6 +42,12 @@ class View(anywidget.AnyWidget):
         self.chosen, self.seen = chosen, 0
         self.presses += 1
 
+    def _set(self, state: Mapping[str, Any]) -> None:
+        """Set these traits, as one message."""
+        with self.hold_sync():
+            for name, value in state.items():
+                setattr(self, name, value)
+
     @property
     def is_late(self) -> bool:
         """Whether the last click was on an earlier picture."""
@@ -70,8 +70,8 @@ class MatrixView(View):
         The row and the column of the last click.
     """
 
-    _esm = _script("matrix.js")
-    _css = _FOLDER / "matrix.css"
+    _esm = script("matrix")
+    _css = style("matrix")
 
     values: Any = traitlets.List([]).tag(sync=True)
     texts: Any = traitlets.List([]).tag(sync=True)
@@ -89,16 +89,7 @@ class MatrixView(View):
 
     def show(self, shown: MatrixSpec) -> None:
         """Show a matrix, without a chosen cell."""
-        undefined = f", {len(shown.notes)} cells undefined (point at one to see why)" if shown.notes else ""
-        with self.hold_sync():
-            for name in ("row_title", "column_title", "title", "low", "high", "bar_label"):
-                setattr(self, name, getattr(shown, name))
-            for name in ("row_labels", "column_labels", "colors", "row_breaks", "column_breaks"):
-                setattr(self, name, list(getattr(shown, name)))
-            self.values, self.texts = (list(map(list, rows)) for rows in (shown.values, shown.texts))
-            self.notes = {f"{i},{j}": reason for i, j, reason in shown.notes}
-            self.subtitle = shown.subtitle + undefined
-            self.chosen, self.picture = [], self.picture + 1
+        self._set(view_state(shown) | {"chosen": [], "picture": self.picture + 1})
 
 
 class ScatterView(View):
@@ -115,8 +106,8 @@ class ScatterView(View):
         The points inside the lasso.
     """
 
-    _esm = _script("scatter.js")
-    _css = _FOLDER / "scatter.css"
+    _esm = script("scatter")
+    _css = style("scatter")
 
     points: Any = traitlets.List([]).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
@@ -133,20 +124,10 @@ class ScatterView(View):
 
     def show(self, shown: MapSpec) -> None:
         """Show a map; chosen points stay chosen if all points are the same."""
-        points = [list(point) for point in shown.points]
-        same = self.points == points and self.labels == list(shown.labels)
-        with self.hold_sync():
-            self.points, self.title, self.footer = points, shown.title, shown.footer
-            for name in ("labels", "colors", "shapes", "shown", "ringed"):
-                setattr(self, name, list(getattr(shown, name)))
-            self.notes = list(shown.notes or [""] * len(points))
-            self.runs = [list(run) for run in shown.runs]
-            legend = [[heading, [list(entry) for entry in entries]] for heading, entries in shown.legend]
-            self.legend = [*legend, *([_RING] if shown.ringed else [])]
-            self.scale = None if shown.scale is None else [*shown.scale[:3], list(shown.scale[3])]
-            self.subtitle = "\n".join(filter(None, (shown.subtitle, shown.remark)))
-            if not same:
-                self.chosen, self.selected, self.picture = [], [], self.picture + 1
+        state = view_state(shown)
+        same = self.points == state["points"] and self.labels == state["labels"]
+        self._set(state | ({} if same else {"chosen": [], "selected": [], "picture": self.picture + 1}))
 
 
+__all__ = ["VIEWS", "MatrixView", "ScatterView", "View", "script", "style", "view_state"]
 VIEWS: dict[type[Spec], type[MatrixView] | type[ScatterView]] = {MatrixSpec: MatrixView, MapSpec: ScatterView}

@@ -32,3 +32,26 @@ function painter(el, canvas, draw, changed) {
   };
   return { paint, end: () => { size.disconnect(); theme.disconnect(); } };
 }
+
+// A state without a widget, with what views use of a widget's model. `changed(names)` hears what a person chooses.
+function plainModel(state, changed) {
+  const held = { chosen: [], selected: [], presses: 0, picture: 1, seen: 0, ...state }, listeners = [];
+  let fresh = new Set();
+  const model = {
+    get: (name) => held[name],
+    set: (name, value) => {
+      held[name] = value; fresh.add(name);
+      for (const [names, call] of [...listeners]) if (names.includes("change:" + name)) call();
+    },
+    save_changes: () => { const names = [...fresh]; fresh = new Set(); if (names.length) changed?.(names, model); },
+    on: (names, call) => listeners.push([names.split(" "), call]),
+    off: (names, call) => { const at = listeners.findIndex(([known, other]) => other === call && known.join(" ") === names); if (at >= 0) listeners.splice(at, 1); },
+  };
+  return model;
+}
+
+// Draw a state in an element, with no widget and no kernel: -> its model, whose `set` draws again, and `end`.
+function show(el, state, changed) {
+  const model = plainModel(state, changed);
+  return { model, end: render({ model, el }) };
+}

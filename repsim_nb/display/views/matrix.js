@@ -160,4 +160,5 @@ function render({ model, el }) {
   return () => { model.off(names, redraw); view.end(); };
 }
 
+export { show };
 export default { render };

@@ -281,4 +281,5 @@ function render({ model, el }) {
   return () => { model.off(names, redraw); model.off("change:points", moved); view.end(); };
 }
 
+export { show };
 export default { render };

@@ -1,0 +1,66 @@
+"""What a view needs to draw a spec, as plain data, and the scripts that draw it, with or without a widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec
+
+_FOLDER = Path(__file__).parent
+_RING = ["ring", [["placed into the map", "#000000", "ring"]]]
+KINDS: dict[type[FigureSpec], str] = {MatrixSpec: "matrix", MapSpec: "scatter"}
+"""The name of the script and the style that draw a kind of spec."""
+
+
+def script(name: str) -> str:
+    """Return the script of a view, "matrix" or "scatter", as one ES module without imports.
+
+    Its default export is `{render}` for a widget. Without one, `show(element, state)` in the same module draws the
+    state that `view_state` returned.
+    """
+    return (_FOLDER / "common.js").read_text(encoding="utf-8") + (_FOLDER / f"{name}.js").read_text(encoding="utf-8")
+
+
+def style(name: str) -> str:
+    """Return the style sheet of a view."""
+    return (_FOLDER / "common.css").read_text(encoding="utf-8") + (_FOLDER / f"{name}.css").read_text(encoding="utf-8")
+
+
+def view_state(shown: FigureSpec) -> dict[str, Any]:
+    """Return what a view needs to draw a MatrixSpec or a MapSpec: numbers, texts, lists and dicts of these."""
+    if isinstance(shown, MatrixSpec):
+        return _matrix_state(shown)
+    if isinstance(shown, MapSpec):
+        return _map_state(shown)
+    raise TypeError(f"a view draws a MatrixSpec or a MapSpec; got {type(shown).__name__}.")
+
+
+def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
+    undefined = f", {len(shown.notes)} cells undefined (point at one to see why)" if shown.notes else ""
+    state: dict[str, Any] = {
+        name: getattr(shown, name) for name in ("row_title", "column_title", "title", "low", "high", "bar_label")
+    }
+    for name in ("row_labels", "column_labels", "colors", "row_breaks", "column_breaks"):
+        state[name] = list(getattr(shown, name))
+    for name in ("values", "texts"):
+        state[name] = list(map(list, getattr(shown, name)))
+    state["notes"] = {f"{i},{j}": reason for i, j, reason in shown.notes}
+    return state | {"subtitle": shown.subtitle + undefined}
+
+
+def _map_state(shown: MapSpec) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        name: list(getattr(shown, name)) for name in ("labels", "colors", "shapes", "shown", "ringed")
+    }
+    legend = [[heading, [list(entry) for entry in entries]] for heading, entries in shown.legend]
+    return state | {
+        "points": [list(point) for point in shown.points],
+        "title": shown.title,
+        "footer": shown.footer,
+        "notes": list(shown.notes or [""] * len(shown.points)),
+        "runs": [list(run) for run in shown.runs],
+        "legend": [*legend, *([_RING] if shown.ringed else [])],
+        "scale": None if shown.scale is None else [*shown.scale[:3], list(shown.scale[3])],
+        "subtitle": "\n".join(filter(None, (shown.subtitle, shown.remark))),
+    }
