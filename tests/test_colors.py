@@ -1,9 +1,7 @@
 """One color for each family of measures and of models, in every figure."""
 
-import doctest
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,13 +147,6 @@ def test_points_keep_their_entry_in_the_legend_whatever_their_name():
     ax = plots.intervals({"_a": FRAME, "b": FRAME})
     plots.intervals({"c": FRAME, "d": FRAME}, ax=ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "_a", "c", "d"]
-
-
-def test_the_examples_give_what_they_say():
-    for function in (plots.intervals, plots.sensitivity, family_of, plots.fixed_color):
-        (test,) = doctest.DocTestFinder(recurse=False).find(function, globs={"np": np, "pd": pd})
-        assert test.examples and doctest.DocTestRunner().run(test).failed == 0, test.name
-    plt.close("all")
 
 
 def test_lines_of_one_family_share_its_color_and_are_told_apart_by_dashes():

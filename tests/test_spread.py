@@ -1,14 +1,11 @@
 """Intervals of the lessons: means over units, and the spread of one measure at equal values of another."""
 
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from sizes import fewest, sized
 
-from repsim_nb.studies import spread
 from repsim_nb.studies.population import KINDS
 from repsim_nb.studies.spread import mean_interval, pair_interval, residual_factor
 
@@ -95,12 +92,6 @@ def test_a_level_is_a_fraction(level):
     ):
         with pytest.raises(ValueError, match="level must be a number between 0 and 1, such as 0.95; got"):
             call()
-
-
-def test_the_examples_give_what_they_say():
-    for function in (mean_interval, pair_interval, residual_factor):
-        (test,) = doctest.DocTestFinder().find(function, globs=dict(vars(spread)))
-        assert test.examples and doctest.DocTestRunner().run(test).failed == 0, test.name
 
 
 def test_a_mean_has_students_interval():
