@@ -33,9 +33,9 @@ _load, __dir__, __all__ = lazy_loader.attach(
 
 def __getattr__(name: str) -> object:
     # at call time, since the import of it would call `__getattr__`
-    from repsim_nb.support.errors import explain_missing, suggest_names, unknown_attribute
+    from repsim_nb.support.errors import explain_missing, show_public_names, unknown_attribute
 
     if name not in __all__:
         raise unknown_attribute("rs", name, __all__)
     with explain_missing(name):
-        return suggest_names(_load(name), f"rs.{name}")
+        return show_public_names(_load(name), f"rs.{name}")

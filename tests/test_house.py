@@ -194,7 +194,7 @@ def test_no_module_has_the_name_of_a_function_of_its_package():
     for file in PACKAGE.rglob("__init__.py"):
         package = importlib.import_module(".".join(("repsim_nb", *file.parent.relative_to(PACKAGE).parts)))
         stems = {path.stem for path in file.parent.iterdir() if path.suffix == ".py" or path.is_dir()}
-        hidden = [name for name in stems & set(dir(package)) if not inspect.ismodule(getattr(package, name))]
+        hidden = [name for name in stems & set(vars(package)) if not inspect.ismodule(getattr(package, name))]
         assert not hidden, f"{package.__name__} exports a function that hides the module {hidden}"
 
 

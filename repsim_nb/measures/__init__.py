@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, suggest_names, unknown_name
+from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, show_public_names, unknown_name
 
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
@@ -230,4 +230,4 @@ __all__ = [
 ]
 
 # here, since `rs.measures` is a submodule and may be imported without the `__getattr__` of `rs`
-suggest_names(sys.modules[__name__], "rs.measures")
+show_public_names(sys.modules[__name__], "rs.measures")

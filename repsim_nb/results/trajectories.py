@@ -17,6 +17,8 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import model_names, step_order, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 
+__all__ = ["compare_to_final", "correlate_runs"]
+
 
 def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
     """Compare each step of training with the last step of the same run.

@@ -155,13 +155,14 @@ def unknown_attribute(module: str, name: str, known: Iterable[str]) -> Attribute
     return AttributeError(str(unknown_name(f"name in {module}", name, known)), name=name)
 
 
-def suggest_names(value: Any, label: str) -> Any:
-    """Return a value; if it is a module, its errors for unknown attributes now suggest its public names."""
+def show_public_names(value: Any, label: str) -> Any:
+    """Return a value; if it is a module, it now lists its public names in `dir()` and in errors for unknown ones."""
     if isinstance(value, ModuleType) and "__getattr__" not in vars(value):
+        public = vars(value)["__all__"]
 
         def lookup(name: str) -> Any:
-            public = vars(value).get("__all__") or [known for known in vars(value) if not known.startswith("_")]
             raise unknown_attribute(label, name, public)
 
         value.__dict__["__getattr__"] = lookup
+        value.__dict__["__dir__"] = lambda: sorted(public)
     return value
