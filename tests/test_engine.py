@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
 import repsim_nb as rs
 from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, engine, gram
@@ -467,3 +468,46 @@ def test_copies_of_a_sample_are_at_distance_zero(kind, n, p):
     assert not np.asarray(distances)[1:, 1:].any()
     with pytest.raises(UndefinedError, match="'x': all samples are equally far from one another"):
         DistanceCorrelation(debiased=True)(kind(x), kind(y))
+
+
+def near_repeats(kind, n=120, p=1000):
+    """Samples some of which are much nearer to each other than rounding of products of float32 can show."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, p))
+    if kind == "few":
+        x[1::10] = x[::10] + 1e-5 * rng.normal(size=(n // 10, p))
+    elif kind == "many":
+        x = np.repeat(x[:3], n // 3, axis=0) + 1e-5 * rng.normal(size=(n, p))
+        x[5:40] = x[4]
+    else:
+        x[7], x[9] = 1e6 * x[7], 1e4 * x[9]  # the mean is far from all others
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize("as_array", [np.asarray, torch.tensor])
+@pytest.mark.parametrize("kind", ["few", "many", "one far sample"])
+def test_distances_of_near_repeats_are_those_of_the_samples(kind, as_array):
+    x = near_repeats(kind)
+    exact = cdist(x.astype(float), x.astype(float))
+    features, everyone = Features(as_array(x), 3), slice(0, len(x))
+    whole = np.asarray(features.distances(everyone, everyone)).astype(float) ** 0.5 * features._scale
+    assert np.allclose(whole, exact, rtol=2e-6, atol=0)
+    assert np.array_equal(whole, whole.T)
+    part = np.asarray(features.distances(slice(0, 50), slice(40, 120))).astype(float) ** 0.5 * features._scale
+    assert np.allclose(part, exact[:50, 40:], rtol=2e-6, atol=0), "a tile has the same distances"
+    assert np.allclose(
+        np.asarray(Features(x, 3).part(slice(0, 50)).distances(slice(0, 50), slice(0, 50))) ** 0.5 * features._scale,
+        exact[:50, :50],
+        rtol=2e-6,
+        atol=2e-6 if kind == "one far sample" else 0,
+    )
+    found = np.asarray(rs.measures.RSA(first="euclidean").matrix(as_array(x))).astype(float)
+    assert np.allclose(found / found.max(), exact / exact.max(), rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["distance_correlation", "cka_rbf"])
+def test_float32_has_the_value_of_float64_if_a_sample_is_far(name):
+    x = near_repeats("one far sample")
+    y = np.random.default_rng(1).normal(size=(len(x), 5))
+    measure = rs.measures.get(name)
+    assert measure(x, y.astype(np.float32)) == pytest.approx(measure(x.astype(float), y), abs=1e-5)

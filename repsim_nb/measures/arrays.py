@@ -46,6 +46,11 @@ def smallest_direction(x: Array) -> float:
 
 def centred_unit(x: Array) -> Array:
     """Subtract column means (summed in float64), and scale to unit Frobenius norm, so that no square can overflow."""
+    return centred_unit_and_scale(x)[0]
+
+
+def centred_unit_and_scale(x: Array) -> tuple[Array, float]:
+    """Return `centred_unit(x)`, and what the centred numbers were divided by."""
     xp = array_api_compat.array_namespace(x)
     mean = xp.sum(x, axis=0, dtype=xp.float64) / x.shape[0]
     x = x - xp.astype(mean, x.dtype)
@@ -54,21 +59,7 @@ def centred_unit(x: Array) -> Array:
     norm = math.sqrt(float(xp.sum(x * x, dtype=xp.float64)))
     if norm == 0:
         raise UndefinedError("it is constant within the precision of its numbers")
-    return x / norm
-
-
-def squared_distances(products: Array, left: Array, right: Array, p: int) -> Array:
-    """Compute squared distances ‖x_i‖² + ‖y_j‖² - 2⟨x_i, y_j⟩ from products of p features, which it overwrites.
-
-    left, right: the squared lengths of both sides. What may be rounding of these lengths becomes 0: copies are at
-    distance 0, although their terms are not rounded alike, and a root of rounding would look like a distance.
-    """
-    xp = array_api_compat.array_namespace(products)
-    lengths = left[:, None] + right[None, :]
-    products *= -2
-    products += lengths
-    lengths *= 8 * eps(products) * p**0.5
-    return xp.where(products > lengths, products, xp.zeros_like(products))
+    return x / norm, float(largest) * norm
 
 
 def inner_product(a: Array, b: Array, block: int = 4096) -> float:

@@ -15,10 +15,11 @@ import numpy as np
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_representation, to_numpy
 
-from .arrays import centred_unit, eps, squared_distances
+from .arrays import centred_unit_and_scale, eps
 from .base import Measure
 from .cka import CKA, DistanceCorrelation
 from .confounds import Deconfounded
+from .distances import rounding_of, squared_distances
 from .rsa import RSA
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different groups
@@ -116,12 +117,12 @@ def _entries(measure: CKA | DistanceCorrelation, x: Any, order: np.ndarray, code
 
 def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the matrix of samples (n, n); the terms of HSIC centre it."""
-    x = centred_unit(x)
-    products = x @ x.T
+    unit, scale = centred_unit_and_scale(x)
+    products = unit @ unit.T
     if isinstance(measure, CKA) and measure.kernel == "linear":
         return products
     own = products.diagonal().copy()
-    squared = squared_distances(products, own, own, x.shape[1])
+    squared = squared_distances(products, own, own, x, x, scale)
     if isinstance(measure, DistanceCorrelation):
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
@@ -130,7 +131,7 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
     middle = float(
         np.median(np.where(between, squared, 0.0) if measure.median == "with_diagonal" else squared[between])
     )
-    if middle <= 8 * eps(x) * x.shape[1] ** 0.5 * float(np.median(own)):
+    if middle <= rounding_of(float(np.median(own)), eps(x)):
         raise UndefinedError(
             "the median distance between samples of different groups is 0, so the RBF kernel has no width"
         )

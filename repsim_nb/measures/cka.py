@@ -18,6 +18,7 @@ from . import cost, engine
 from .arrays import eps
 from .base import NO_LINEAR
 from .cosine import Cosine
+from .distances import rounding_of
 from .engine import Products
 from .features import Features
 from .gram import Batches, Kernel, Source, Vector, median_distance
@@ -138,8 +139,7 @@ class CKA(Cosine):
             return Kernel(features, unbiased=unbiased)
         whole = features.all_distances(number)
         middle = median_distance(features, whole, diagonal=self.median == "with_diagonal")
-        # what rounding leaves of the distance of copies
-        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(np.median(to_numpy(features.sizes))):
+        if middle <= rounding_of(float(np.median(to_numpy(features.sizes))), eps(features.sizes)):
             raise UndefinedError(
                 "the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width"
             )

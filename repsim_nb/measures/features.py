@@ -16,7 +16,8 @@ from repsim_nb.support.validation import check_shape, not_finite_error
 from repsim_nb.support.workers import check_stopped
 
 from . import cost
-from .arrays import split_range, squared_distances
+from .arrays import split_range
+from .distances import squared_distances
 
 
 class Features:
@@ -98,7 +99,11 @@ class Features:
 
     def distances(self, rows: slice, columns: slice) -> Array:
         """Return squared distances of samples; exactly 0 from a sample to itself and to its copies."""
-        return squared_distances(self.gram(rows, columns), self.sizes[rows], self.sizes[columns], self.p)
+        some = self._x[rows]
+        others = some if rows == columns else self._x[columns]
+        return squared_distances(
+            self.gram(rows, columns), self.sizes[rows], self.sizes[columns], some, others, self._scale
+        )
 
     def all_distances(self, number: int) -> Array | None:
         """Return the squared distances of all samples (n, n), or None if `number` of them do not fit in memory."""
@@ -113,6 +118,7 @@ class Features:
         part = object.__new__(Features)
         part.xp, part.dtype, (part.n, part.p), part._sizes = self.xp, self.dtype, block.shape, None
         part.itemsize, part._held = self.itemsize, block - self.xp.astype(mean, self.dtype)
+        part._x, part._scale = self._x[rows], self._scale
         return part
 
     def __getstate__(self) -> dict[str, Any]:

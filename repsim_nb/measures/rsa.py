@@ -15,9 +15,10 @@ from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 
 from . import cost
-from .arrays import centred_unit, eps, normalize, normalize_rows, permute_matrix, squared_distances
+from .arrays import centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
 from .base import NO_LINEAR
 from .cosine import Cosine
+from .distances import squared_distances
 from .entries import entry_tolerance, exact_distances
 from .gram import Vector
 from .ties import coarsely_tied, ranks_with_ties
@@ -231,9 +232,9 @@ class RSA(Cosine):
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)
         if self.first == "euclidean":
-            x = centred_unit(x)
-            lengths = xp.vecdot(x, x)
-            return squared_distances(x @ x.T, lengths, lengths, x.shape[1]) ** 0.5
+            unit, scale = centred_unit_and_scale(x)
+            lengths = xp.vecdot(unit, unit)
+            return squared_distances(unit @ unit.T, lengths, lengths, x, x, scale) ** 0.5
         x = x / xp.max(xp.abs(x))  # no later square can overflow
         if self.first == "correlation":
             if x.shape[1] < 2:
