@@ -340,3 +340,19 @@ def test_damage_begins_with_the_whole_and_can_delete_something():
     louder = grounding.Damage("louder", lambda x, amount, rng: x + (1 + amount) * rng.normal(size=x.shape), (0.5, 1))
     with pytest.raises(ValueError, match="must not change a representation at amount 0"):
         grounding.sensitivity({name: rng.normal(size=(30, 5)) for name in xs}, measures=["cka"], damage=louder)
+
+
+def test_undefined_pairs_of_models_are_counted_once_and_without_the_diagonal():
+    def gap(x, y):
+        if x is y or min(len(np.unique(x)), len(np.unique(y))) < 10:
+            raise rs.measures.UndefinedError("one side has few values")
+        return float(np.abs(x.mean() - y.mean()))
+
+    measure = rs.measures.from_function(gap, kind="dissimilarity", symmetric=True)
+    xs, targets = models(3)
+    xs["n1"] = np.where(xs["n1"] > 3, 1.0, 0.0)
+    found = grounding.sensitivity(xs, targets, measures={"cka": "cka", "gap": measure}, amounts=[0.5], probe=False)
+    assert found.undefined["gap"].startswith("2 of 3 pairs of models are undefined: gap of 'n0' and 'n1': one side has")
+    same = {"a": xs["n0"], "b": xs["n0"] + 1, "c": xs["n0"] + 3}  # only the diagonal has no value
+    found = grounding.sensitivity(same, measures={"gap": measure}, amounts=[0.5], probe=False, damage="noise")
+    assert "gap" not in found.undefined

@@ -184,7 +184,7 @@ def test_a_saved_comparison_asks_for_the_measure_and_knows_its_inputs(tmp_path):
     with pytest.raises(ValueError, match="without inputs.*Pass the measure"):
         Comparison.load(path)
     assert Comparison.load(path, measure=deconfounded("cka", c)).values.equals(found.values)
-    with pytest.raises(ValueError, match="not with"):
+    with pytest.raises(ValueError, match="was written with the measure"):
         Comparison.load(path, measure=deconfounded("cka", c * 2))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import repsim_nb as rs
 from benchmarks.calibration import decaying, heavy, near, unrelated
+from repsim_nb.measures import Measure
 from repsim_nb.measures.tables import round_into_range
 from repsim_nb.results.comparison.comparing import pairs
 
@@ -57,6 +58,23 @@ def test_values_do_not_leave_their_range_by_rounding(rng):
         for seed in range(5):
             x = np.random.default_rng(seed).normal(size=(200, 20))
             assert low <= measure(x, x) <= high, name
+            a = measure.prepare(x)
+            assert all(low <= value <= high for value in (measure.pair(a, a), *measure.pair_both(a, a))), name
+
+    class Near(Measure):
+        kind, symmetric = "similarity", True
+
+        def prepare(self, x):
+            return x
+
+        def pair(self, a, b):
+            return 1 + 1e-14 if a is b else 1.1
+
+        def pair_both(self, a, b):
+            return -1e-14, float("nan")
+
+    assert Near().pair(x, x) == 1 and Near().pair(x, -x) == 1.1
+    np.testing.assert_array_equal(Near().pair_both(x, x), [0, np.nan])
     found = round_into_range(np.array([-1e-13, 1 + 1e-13, -1e-6, 1.1, 0.5, np.nan]), 0.0, 1.0)
     np.testing.assert_array_equal(found, [0, 1, -1e-6, 1.1, 0.5, np.nan])
 

@@ -196,6 +196,31 @@ def test_representations_that_have_changed_are_not_compared():
         found.compare_with("procrustes")
 
 
+def test_a_change_that_the_measure_does_not_see_is_a_change():
+    xs = {key: np.array(x) for key, x in layered(4).items()}
+    found = grounding.specificity(xs, n_bootstrap=50)
+    first = next(iter(xs.values()))
+    first *= 2
+    with pytest.raises(ValueError, match="have changed since this result"):
+        found.compare_with("mean_cca")
+
+
+def test_other_measures_are_tested_without_another_run_of_the_first():
+    calls = []
+
+    def gap(x, y):
+        calls.append(1)
+        return float(np.abs(x - y).mean())
+
+    xs = layered(4)
+    found = grounding.specificity(
+        xs, rs.measures.from_function(gap, kind="dissimilarity", symmetric=True), n_bootstrap=50
+    )
+    before = len(calls)
+    found.compare_with("procrustes")
+    assert calls and len(calls) == before
+
+
 def test_never_counts_as_more_than_all_layers_in_the_median():
     found = grounding.specificity(layered(3), n_bootstrap=20)
 

@@ -19,7 +19,7 @@ from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import CostEstimates
 from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
-from .tables import Job, Reasons, Table, pair_by_pair, round_into_range
+from .tables import Job, Reasons, Table, pair_by_pair, round_into_range, round_pairs
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
 NO_LINEAR = TRANSFORMS - {"linear"}
@@ -68,6 +68,9 @@ class Measure(CostEstimates):
     compares: ClassVar[Literal["activations", "outputs"]] = "activations"
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     min_samples: ClassVar[int] = 3
+
+    def __init_subclass__(cls) -> None:
+        round_pairs(cls)
 
     def prepare(self, x: Array) -> Any:
         """Compute what the measure needs of one representation.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from repsim_nb.support.containers import Array, to_array, type_name
 from repsim_nb.support.ids import names_of
 from repsim_nb.support.validation import to_numpy
 
-from .arrays import centred_unit, reduce_features
+from .arrays import centred_unit, fingerprint_array, reduce_features
 from .base import Measure
 
 _WIDE = 2**27  # numbers up to which wide inputs are reduced in float64
@@ -38,11 +37,7 @@ class Inputs:
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of dtype, shape and numbers, 32 hex digits."""
-        digest = hashlib.blake2b(f"{self.values.dtype} {self.values.shape}".encode(), digest_size=16)
-        step = max(1, 2**24 // self.values.shape[1])
-        for first in range(0, len(self.values), step):
-            digest.update(np.ascontiguousarray(self.values[first : first + step]).data.cast("B"))
-        return digest.hexdigest()
+        return fingerprint_array(self.values)
 
     @functools.cached_property
     def narrow(self) -> np.ndarray:

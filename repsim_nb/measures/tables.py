@@ -165,6 +165,28 @@ def round_into_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.where((values > high) & (values < high + 1e-12), high, values)
 
 
+def round_pairs(cls: type[Measure]) -> None:
+    """Let `pair` and `pair_both` of this class round their values as a table does, so that all ways agree."""
+    for name in {"pair", "pair_both"} & vars(cls).keys():
+        setattr(cls, name, _rounded(vars(cls)[name]))
+
+
+def _rounded(method: Callable[[Measure, Any, Any], Any]) -> Callable[[Measure, Any, Any], Any]:
+    @functools.wraps(method)
+    def rounded(self: Measure, a: Any, b: Any) -> Any:
+        low, high = self.range
+        found = method(self, a, b)
+        if isinstance(found, tuple):
+            return tuple(_round_one(value, low, high) for value in found)
+        return _round_one(found, low, high)
+
+    return rounded
+
+
+def _round_one(value: float, low: float, high: float) -> float:
+    return value if low <= value <= high else float(round_into_range(np.asarray(value), low, high))
+
+
 def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
     """Compute a table of checked arrays: prepare each representation, then compute every pair."""
     mirrored = ys is None

@@ -18,6 +18,7 @@ import pandas as pd
 from repsim_nb.measures import CKA
 from repsim_nb.measures.arrays import split_range
 from repsim_nb.measures.gram import batches
+from repsim_nb.measures.tables import round_into_range
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import UndefinedError, explain_missing
 from repsim_nb.support.labels import Key
@@ -366,7 +367,8 @@ class _Sums:
                 raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")
         lengths = np.sqrt(self.squares)
         rows, columns = (keep, keep) if self.border is None else (keep[keep < self.border], keep[keep >= self.border])
-        return self.between[np.ix_(rows, columns - (self.border or 0))] / np.outer(lengths[rows], lengths[columns])
+        values = self.between[np.ix_(rows, columns - (self.border or 0))] / np.outer(lengths[rows], lengths[columns])
+        return round_into_range(values, *self.measure.range)
 
 
 def _padded(m: int) -> int:

@@ -208,10 +208,13 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
     other = ~np.eye(len(xs), dtype=bool)
     for short, measure in chosen.items():
         found = compare_corresponding(measure, xs, on_undefined="mask")
-        if found.undefined:
+        missing = np.argwhere(np.triu(other & ~np.isfinite(found.values + found.values.to_numpy().T)))
+        if len(missing):
+            i, j = missing[0]
+            pair = found.values.index[i], found.values.columns[j]
             undefined[short] = (
-                f"{len(found.undefined)} of {other.sum()} pairs of models are undefined:"
-                f" {next(iter(found.undefined.values()))}"
+                f"{len(missing)} of {other.sum() // 2} pairs of models are undefined:"
+                f" {found.undefined.get(pair) or found.undefined[pair[::-1]]}"
             )
             continue
         table = np.where(other, found.dissimilarity().to_numpy(float), 0.0)

@@ -24,7 +24,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
 from .item_values import units_of_models
-from .specificity_result import NEVER, Specificity
+from .specificity_result import NEVER, Repeat, Specificity
 
 
 def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
@@ -166,7 +166,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
         draws,
         seed,
         units if len(draws) else None,
-        repeat,
+        Repeat(repeat, representations),
     )
 
 
