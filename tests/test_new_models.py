@@ -85,7 +85,7 @@ MAKE = {
     "vit": lambda: tf.ViTModel(tf.ViTConfig(**SEEN)),
     "dinov2": dinov2,
 }
-BLOCKS = {"bert": "encoder.layer.", "gpt2": "h.", "t5 encoder": "encoder.block.", "dinov2": "encoder.layer."}
+BLOCKS = {"bert": "encoder.layer.", "gpt2": "h.", "t5 encoder": "encoder.block."}
 LAST_NORM = {
     "llama": "norm",
     "gpt2": "ln_f",
@@ -182,7 +182,8 @@ def test_blocks_are_the_hidden_states_of_each_text_alone(name):
 def test_blocks_are_the_hidden_states_of_each_picture_alone(name):
     module, x = model_of(MAKE[name]), normal(N, 3, 8, 8)
     by_picture = states(module, [{"pixel_values": one[None]} for one in x])
-    blocks = [f"{BLOCKS.get(name, 'layers.')}{k}" for k in range(3)]
+    blocks = [part for part, block in module.named_modules() if type(block).__name__ in ("ViTLayer", "Dinov2Layer")]
+    assert len(blocks) == 3
     for pool in ("mean", "first", "tokens"):
         got = rec(rs.load_model(module, name="m"), {"pixel_values": x}, blocks, pool=pool, batch_size=6)
         assert all(
@@ -211,6 +212,7 @@ def test_default_layers_of_texts_are_right(name):
 # -- looped models
 
 
+@pytest.mark.skipif(not hasattr(tf, "HrmTextModel"), reason="transformers has it since 5.10")
 def test_a_block_that_loops_is_as_many_layers():
     module = model_of(MAKE["loops"])
     ids = {"input_ids": torch.randint(3, 60, (N, T), generator=torch.Generator().manual_seed(0))}

@@ -280,7 +280,7 @@ def holes():
 WRONG = {
     "text column": (
         lambda: pd.DataFrame({"a": [1.0] * N, "name": ["u"] * N}),
-        "column 'name' of this frame is of type str.*set_index",
+        f"column 'name' of this frame is of type {pd.Series(['u']).dtype}.*set_index",
     ),
     "object column": (
         lambda: pd.DataFrame({"a": [1.0] * N, "who": pd.Series(["u", 1] * (N // 2), dtype=object)}),

@@ -101,6 +101,8 @@ def rename_weights(weights: Mapping[str, Tensor], rename: Callable[[str], str | 
 
 # parts of names that torch.compile and others put in
 WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+# names of a norm's weights in the first files of BERT, and in what transformers before 5.6 saves of a model from a file
+OLDER = {"gamma": "weight", "beta": "bias"}
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
@@ -145,7 +147,10 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
 
 
 def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
-    """Strip what wrappers put into all names ("module.", "_orig_mod.", "model."), if more names fit without it."""
+    """Strip what wrappers put into all names ("module.", "_orig_mod.", "model."), if more names fit without it.
+
+    A norm's older names, gamma and beta, become weight and bias.
+    """
     own, owners = set(module.state_dict()), {name for name, _ in module.named_modules(remove_duplicate=False)}
 
     def fit(names: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -153,9 +158,16 @@ def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str,
         return sum(name in own for name in names), sum(name.rpartition(".")[0] in owners for name in names)
 
     plain = rename_weights(weights, lambda path: ".".join(part for part in path.split(".") if part not in WRAPPERS))
-    return max(
+    best = max(
         (*_iterate_stripped(weights), *(_iterate_stripped(plain) if len(plain) == len(weights) else ())), key=fit
     )  # the first of the best
+
+    def to_current(name: str) -> str:
+        owner, _, last = name.rpartition(".")
+        current = f"{owner}.{OLDER.get(last, last)}"
+        return current if name not in own and current in own and current not in best else name
+
+    return rename_weights(best, to_current)
 
 
 def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
