@@ -14,7 +14,7 @@ from repsim_nb.support.validation import check_integer, check_representation, to
 
 from .arrays import centred_unit, eps
 from .base import NO_LINEAR, Measure
-from .neighbours import about_median, find_nearest, places_of, row_lengths, search_flops
+from .neighbour_search import Space, about_median, find_nearest, places_of, row_lengths, search_flops
 from .ties import FEW
 
 
@@ -122,7 +122,7 @@ class CKNNA(Measure):
             return 64 * eps(x) * own * lengths + coarse * (size * np.minimum(lengths, about) + own * sizes)
 
         most = 64 * eps(x) * lengths * lengths.max() + coarse * (sizes * lengths.max() + lengths * sizes.max())
-        near, values = find_nearest(x, self.k, rounding, most)
+        near, values = find_nearest(Space(x, rounding, most), self.k)
         weights = near.weights
         i = np.repeat(np.arange(n), np.diff(near.starts))
         j = near.others.astype(np.int64)

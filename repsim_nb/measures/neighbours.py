@@ -6,152 +6,31 @@ probability of being a neighbour if chance chooses among the tied, independently
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import array_api_compat
 import numpy as np
-from scipy import sparse
 from scipy.stats import hypergeom
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.row_dependence import shared_places
-from repsim_nb.support.validation import check_choice, check_integer, check_representation, to_numpy
-from repsim_nb.support.workers import check_stopped
+from repsim_nb.support.validation import check_choice, check_integer, check_representation
 
 from .arrays import eps, normalize_rows
 from .base import NO_LINEAR, Measure
+from .neighbour_search import (
+    BLOCK,
+    Neighbours,
+    Space,
+    about_median,
+    find_nearest,
+    find_ranks,
+    places_of,
+    row_lengths,
+    search_flops,
+)
 from .ties import FEW
-
-_BLOCK = 2**20  # numbers held at a time: with 50,000 samples, 20 rows of the matrix of all pairs
-
-
-class Neighbours(NamedTuple):
-    """The k nearest neighbours of every sample, with weights for ties.
-
-    Without ties every sample has exactly k neighbours of weight 1.
-
-    Attributes
-    ----------
-    starts : array (n + 1,)
-        Where the neighbours of each sample start in `others`.
-    others : array (m,)
-        Neighbours as sample numbers, increasing for each sample.
-    tied : bool array (m,)
-        Which neighbours are tied at the k-th place of their sample.
-    weight : array (n,)
-        The weight of the tied neighbours of each sample: (k - number closer) / number tied.
-    """
-
-    starts: np.ndarray
-    others: np.ndarray
-    tied: np.ndarray
-    weight: np.ndarray
-
-    @property
-    def weights(self) -> np.ndarray:
-        """The weight of each neighbour in `others`."""
-        return np.where(self.tied, np.repeat(self.weight, np.diff(self.starts)), 1.0)
-
-    def plain(self, k: int) -> np.ndarray | None:
-        """Return `others` as (n, k) if no weight is a fraction, else None."""
-        n = len(self.weight)
-        return self.others.reshape(n, k) if len(self.others) == n * k else None
-
-    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return the weights of these samples as a sparse matrix (stop - start, n)."""
-        first, last = self.starts[start], self.starts[stop]
-        weights = np.where(
-            self.tied[first:last], np.repeat(self.weight[start:stop], np.diff(self.starts[start : stop + 1])), 1.0
-        )
-        return sparse.csr_matrix(
-            (weights, self.others[first:last], self.starts[start : stop + 1] - first),
-            shape=(stop - start, len(self.weight)),
-        )
-
-    def permuted(self, order: np.ndarray) -> Neighbours:
-        """Return the neighbours of x[order]; weights move with their samples."""
-        places, many = places_of(order), np.diff(self.starts)
-        starts = np.concatenate([[0], np.cumsum(many[order])])
-        taken = np.arange(len(self.others)) + np.repeat(self.starts[:-1][order] - starts[:-1], many[order])
-        matrix = sparse.csr_matrix(
-            (self.tied[taken].astype(np.int8), places[self.others[taken]], starts), shape=(len(order), len(order))
-        )
-        matrix.sort_indices()
-        return Neighbours(starts, matrix.indices, matrix.data.astype(bool), self.weight[order])
-
-
-def find_nearest(
-    x: Array,
-    k: int,
-    rounding: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    most: np.ndarray,
-    offset: Array | float = 0.0,
-) -> tuple[Neighbours, np.ndarray]:
-    """Find the k others with the largest value ⟨x_i, x_j⟩ - offset_j for each row i of x.
-
-    Returns `Neighbours`, and the values of its `others`. Rows are done in blocks, so that the matrix of all pairs is
-    never in memory.
-
-    Parameters
-    ----------
-    x : array (n, p)
-        The samples.
-    k : int
-        The number of neighbours.
-    rounding : function(rows, values)
-        By how much each of these values (rows, n) may be rounding, when compared with others of its row.
-    most : array (n,)
-        An upper bound of `rounding` for each row.
-    offset : array (n,) or float
-        What is subtracted from each column.
-    """
-    n = x.shape[0]
-    others, values, tied, counts, weight = [], [], [], np.full(n, k, dtype=np.int64), np.ones(n)
-    step = max(1, _BLOCK // n)
-    for start in range(0, n, step):
-        check_stopped()
-        stop = min(start + step, n)
-        block = np.array(to_numpy(x[start:stop] @ x.T - offset))
-        block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # no sample is its own neighbour
-
-        def slack(some: np.ndarray, start: int = start, block: np.ndarray = block) -> np.ndarray:
-            return rounding(start + some, np.where(np.isfinite(block[some]), block[some], 0))
-
-        near, some_tied, weight[start:stop] = shared_places(block, k, slack, most[start:stop, None])
-        counts[start:stop] = near.sum(axis=1)
-        others.append(np.nonzero(near)[1].astype(np.int32))
-        values.append(block[near])
-        tied.append(some_tied[near])
-    return Neighbours(
-        np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight
-    ), np.concatenate(values)
-
-
-def row_lengths(x: Array) -> np.ndarray:
-    """Return the length of each row (n,)."""
-    return np.linalg.norm(to_numpy(x), axis=1)
-
-
-def about_median(x: Array) -> Array:
-    """Subtract the median of each feature: a single far sample does not move it, so all others keep their digits."""
-    xp = array_api_compat.array_namespace(x)
-    return x - xp.asarray(np.median(to_numpy(x), axis=0), device=array_api_compat.device(x))
-
-
-def places_of(order: np.ndarray) -> np.ndarray:
-    """Return the place of each sample in x[order]."""
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    return places
-
-
-def search_flops(n: int, p: int) -> float:
-    """Estimate the search of neighbours as flops of a matrix product that takes as long."""
-    # the product in float64, and the selection of the k-th of every row
-    return 4.0 * n * n * p + 800.0 * n * n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +56,9 @@ class _KNN(Measure):
 
     def prepare(self, x: Array) -> Neighbours:
         # returns the k nearest neighbours of every sample
+        return find_nearest(self._space(x), self.k)[0]
+
+    def _space(self, x: Array) -> Space:
         x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         # ties are judged by the precision of the data, and float64 adds no rounding of its own
@@ -212,7 +94,7 @@ class _KNN(Measure):
             + coarse * (sizes * longest + largest * (lengths + longest))
             + coarse**2 * (sizes**2 + largest**2) / 2
         )
-        return find_nearest(x, self.k, rounding, most, xp.vecdot(x, x) / 2)[0]
+        return Space(x, rounding, most, xp.vecdot(x, x) / 2)
 
     def permute(self, a: Neighbours, order: np.ndarray) -> Neighbours:
         plain = a.plain(self.k)
@@ -245,8 +127,8 @@ class _KNN(Measure):
 
 
 def _runs(n: int, *starts: np.ndarray) -> list[tuple[int, int]]:
-    """Split 0 to n into runs of rows with about _BLOCK neighbours, since many ties make many neighbours."""
-    step = max(1, int(_BLOCK / max(1.0, max(float(s[-1]) for s in starts) / n)))
+    """Split 0 to n into runs of rows with about BLOCK neighbours, since many ties make many neighbours."""
+    step = max(1, int(BLOCK / max(1.0, max(float(s[-1]) for s in starts) / n)))
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
@@ -395,3 +277,10 @@ def _enough(measure: Measure, n: int) -> int:
     if n < measure.min_samples:
         raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; got {n}. Take a smaller k.")
     return n
+
+
+def neighbour_ranks(
+    measure: MutualKNN, x: Array, starts: np.ndarray, others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last rank of samples by nearness to each sample, as `find_ranks` does."""
+    return find_ranks(measure._space(x), starts, others)

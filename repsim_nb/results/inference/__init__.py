@@ -8,11 +8,13 @@ from .group_tests import anosim, centre_test
 from .intervals import interval, rank_interval
 from .judging import cannot_ask, judge, judge_exact, judge_p
 from .levels import chance_values, sample_sets
+from .locating import locate_differences
 from .null_tables import NullTable, null_table
 from .nulls import chance_corrected, null_moments
 from .permutations import permutation_test
 from .rank_correlations import rank_correlation
 from .results import GroupTest, Interval, Moments, Test
+from .sample_differences import NeighbourConfusion, SampleDifferences
 from .sample_influence import influence
 from .sample_sizes import SampleSize, sample_size
 from .units import holm
@@ -22,7 +24,9 @@ __all__ = [
     "GroupTest",
     "Interval",
     "Moments",
+    "NeighbourConfusion",
     "NullTable",
+    "SampleDifferences",
     "SampleSize",
     "SpreadTest",
     "Test",
@@ -41,6 +45,7 @@ __all__ = [
     "judge",
     "judge_exact",
     "judge_p",
+    "locate_differences",
     "null_moments",
     "null_table",
     "permutation_test",
