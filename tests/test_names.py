@@ -98,6 +98,16 @@ def sensitivity(names):
     )
 
 
+def located(names):
+    g = np.random.default_rng(0)
+    targets = np.arange(30) % 3
+    return rs.inference.locate_differences(*g.normal(size=(2, 30, 4)), targets=targets, classes=names, names=names[:2])
+
+
+def next_to_neighbours(names):
+    return plots.neighbours(rs.Dataset("d", np.zeros((30, 4, 4), np.uint8)), located(names))
+
+
 # what draws: three names -> its Axes
 TABLE = {
     "answers": lambda names: plots.answers(
@@ -107,6 +117,7 @@ TABLE = {
     "benchmark": benchmark,
     "confusion": lambda names: plots.confusion(pd.DataFrame(np.eye(3), index=names, columns=names)),
     "curves": lambda names: plots.curves(runs(names)),
+    "differences": lambda names: plots.differences(located(names)),
     "embedding": lambda names: plots.embedding(mapped(names), color="model", shape="layer", labels=True),
     "embeddings": lambda names: plots.embeddings([mapped(names)] * 2, color="model", path="model", labels=True),
     "grid": lambda names: plots.grid(
@@ -118,6 +129,8 @@ TABLE = {
     "intervals": lambda names: plots.intervals(
         {name: frames(names)[name].set_axis([name, "other"]) for name in names[:1]}, xlabel=names[1], title=names[2]
     ),
+    "neighbour_confusion": lambda names: plots.neighbour_confusion(located(names).confusion()),
+    "neighbours": next_to_neighbours,
     "null": lambda names: [a_test(name) for name in names],
     "pictures": lambda names: plots.pictures(np.zeros((3, 4, 4), np.uint8), names),
     "samples": lambda names: plots.samples(
@@ -294,6 +307,8 @@ def faces(names):
         "diagnosis": rs.reliability.diagnose(
             g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])
         ),
+        "sample differences": located(names),
+        "classes of neighbours": located(names).confusion(),
         "map": mapped(names),
         "data set": rs.Dataset(names[0], np.zeros((3, 4, 4), np.uint8), np.arange(3), classes=names),
         "model": rs.load_model(nn.Linear(2, 2), name=names[0]),

@@ -34,7 +34,7 @@ def swapped():
 def recorded_pair(swapped, a, b, layer):
     base, other, _ = swapped
     return (
-        list(rs.record(f"zoo:{name}", data, layer, progress=False).values())[0]
+        next(iter(rs.record(f"zoo:{name}", data, layer, progress=False).values()))
         for name, data in ((a, base), (b, other))
     )
 
@@ -298,3 +298,65 @@ def test_real_classes(mnist, recorded):
     assert list(confusion.x) == list(mnist.classes)
     np.testing.assert_allclose(confusion.x.sum(axis=1), 1)
     assert np.diag(confusion.x).min() > 0.4 and np.diag(confusion.y).min() > 0.4
+
+
+# -- pictures
+
+
+def test_the_picture_of_all_samples_and_of_the_classes(mnist, recorded):
+    x, y = (recorded.where(model=f"mnist-cnn-{k}")["fc"] for k in (0, 1))
+    plain = locate_differences(x, y, groups=range(200), measure=None)
+    found = locate_differences(x, y, targets=mnist.targets, classes=mnist.classes, groups=range(200), names=("a", "b"))
+    for result, layers in ((plain, 2), (found, 11)):
+        shown = rs.spec(result)
+        assert len(shown.layers) == layers and type(shown).from_json(shown.to_json()) == shown
+        points = [place for layer in shown.layers[:-1] for place in zip(layer.x, layer.y, strict=True)]
+        assert [value for _, value in sorted(points)] == sorted(result.table["displacement"], reverse=True)
+    assert rs.plots.differences(found).get_title().startswith("a × b\n") and rs.plots.differences(shown)
+    confusion = found.confusion()
+    for side, low in (("difference", -0.1), ("x", 0.0), ("y", 0.0)):
+        shown = rs.spec(confusion, side=side)
+        assert type(shown).from_json(shown.to_json()) == shown
+        np.testing.assert_allclose(np.array(shown.values), getattr(confusion, side))
+        assert low <= shown.low <= 0 < shown.high and (shown.low == -shown.high) == (side == "difference")
+        assert rs.plots.neighbour_confusion(confusion, side=side).get_title() == f"{shown.title}\n{shown.subtitle}"
+    with pytest.raises(ValueError, match="side"):
+        rs.plots.neighbour_confusion(confusion, side="z")
+    with pytest.raises(TypeError, match="draws what SampleDifferences.confusion returns; got DataFrame"):
+        rs.plots.neighbour_confusion(confusion.x)
+
+
+def test_images_next_to_their_neighbours(mnist, recorded):
+    x, y = (recorded.where(model=f"mnist-cnn-{k}")["fc"] for k in (0, 1))
+    found = locate_differences(x, y, targets=mnist.targets, classes=mnist.classes, groups=range(200))
+    ax = rs.plots.neighbours(mnist, found, most=4)
+    pixels = ax.images[0].get_array()
+    top = found.top(6)
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        f"{row['class']} ({sample})\n{row['displacement']:.2f}" for sample, row in top.iterrows()
+    ]
+    tile = pixels[4:60:2, 4:60:2, 0]
+    np.testing.assert_array_equal(tile, mnist.inputs[top.index[0]])
+    green = (np.abs(pixels.astype(int) - [0, 158, 115]).sum(axis=2) <= 3).sum()
+    near = [found.neighbours(sample) for sample in top.index]
+    frames = 64**2 - 56**2
+    kept = sum(
+        (one[one["change"] != other].nsmallest(4, rank)["change"] == "kept").sum()
+        for one in near
+        for other, rank in (("gained", "rank_x"), ("lost", "rank_y"))
+    )
+    assert green == kept * frames
+    wide = rs.Dataset("wide", np.zeros((200, 10, 30, 3), np.uint8))
+    assert len(rs.plots.neighbours(wide, found, [3]).get_yticklabels()) == 1
+    texts = rs.Dataset("texts", ["a"] * 200)
+    for data, options, says in (
+        (texts, {}, "the inputs of 'texts' are not images. The samples that differ most are"),
+        (mnist.take(range(9), "few"), {}, "one image for each sample; 'few' has 9"),
+        (mnist, {"samples": []}, "at least one sample"),
+        (mnist, {"samples": [200]}, "unknown sample"),
+        (mnist, {"most": 0}, "must be an integer >= 1"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            rs.plots.neighbours(data, found, **options)
+    with pytest.raises(TypeError, match="needs the images as a Dataset; got ndarray"):
+        rs.plots.neighbours(mnist.inputs, found)

@@ -147,7 +147,7 @@ def test_what_is_no_spec_is_refused(results):
 
 
 def test_the_color_maps_are_those_of_matplotlib():
-    for name in ("viridis", "viridis_r"):
+    for name in ("viridis", "viridis_r", "PuOr"):
         expected = [mpl.colors.to_hex(color) for color in mpl.colormaps[name](np.linspace(0, 1, 256))]
         assert list(specs.MatrixSpec(((0.0,),), ("a",), ("b",), color_map=name).colors) == expected
 

@@ -11,6 +11,7 @@ from .drawing import draw, png
 from .grounded import benchmark, sensitivity, specificity
 from .images import influential, pictures
 from .line_plots import band, curves, intervals, null, scatter, to_final
+from .located import differences, neighbour_confusion, neighbours
 from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
 
@@ -23,6 +24,7 @@ __all__ = [
     "benchmark",
     "confusion",
     "curves",
+    "differences",
     "draw",
     "embedding",
     "embeddings",
@@ -32,6 +34,8 @@ __all__ = [
     "heatmaps",
     "influential",
     "intervals",
+    "neighbour_confusion",
+    "neighbours",
     "null",
     "pictures",
     "png",

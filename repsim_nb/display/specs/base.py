@@ -152,9 +152,9 @@ def spec(result: Any, **options: Any) -> FigureSpec:
     Parameters
     ----------
     result : Comparison, NullTable, Embedding, Probe, Benchmark, Specificity, Sensitivity, Test, DataFrame or FigureSpec
-        A DataFrame becomes one line for each column. A matplotlib Figure or Axes becomes an ImageSpec once
-        `repsim_nb.plots` is imported. A spec is returned with the fields in `options` replaced. Register a kind of
-        result of your own as in the example.
+        Any result that a function of `plots` draws. A DataFrame becomes one line for each column. A matplotlib Figure
+        or Axes becomes an ImageSpec once `repsim_nb.plots` is imported. A spec is returned with the fields in `options`
+        replaced. Register a kind of result of your own as in the example.
     **options
         Options of the function of `plots` that draws this kind of result, such as `title`.
 

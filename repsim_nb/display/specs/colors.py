@@ -196,7 +196,22 @@ _VIRIDIS = (  # 256 colors of matplotlib's viridis, which views need and matplot
 )
 
 
+_PUOR = "7f3b08b35806e08214fdb863fee0b6f7f7f7d8daebb2abd28073ac5427882d004b"  # eleven colors, even steps apart
+
+
 def color_map(name: str) -> tuple[str, ...]:
-    """Return the 256 colors of "viridis" or "viridis_r" as hexadecimal text, from the low to the high end."""
+    """Return the 256 colors of a map as hexadecimal text, from the low to the high end.
+
+    "viridis" and "viridis_r" are for amounts, "PuOr" for differences: orange below 0, purple above it.
+    """
+    if name == "PuOr":
+        return tuple(_between(k / 25.5) for k in range(256))
     colors = tuple(f"#{_VIRIDIS[at : at + 6]}" for at in range(0, len(_VIRIDIS), 6))
     return colors[::-1] if name.endswith("_r") else colors
+
+
+def _between(place: float) -> str:
+    """Return the color at a place between 0 and 10 of `_PUOR`."""
+    first = min(int(place), 9)
+    ends = [[int(_PUOR[6 * k + at : 6 * k + at + 2], 16) for at in (0, 2, 4)] for k in (first, first + 1)]
+    return "#" + "".join(f"{round(a + (place - first) * (b - a)):02x}" for a, b in zip(*ends, strict=True))

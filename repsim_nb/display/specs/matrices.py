@@ -76,8 +76,9 @@ class MatrixSpec(FigureSpec):
         The title of the color bar.
     low, high : float
         The values at the ends of the color map.
-    color_map : "viridis" or "viridis_r"
+    color_map : "viridis", "viridis_r" or "PuOr"
         The colors from low to high; "viridis_r" reverses them, so that bright is similar for dissimilarities, too.
+        "PuOr" is for differences: orange below the middle, purple above it.
     texts : tuple of rows of str
         The text of each cell, written if there is room; "" is no text.
     annotate : bool

@@ -105,8 +105,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 5))
-    >>> y = np.tanh(x @ rng.normal(size=(5, 5)))
-    >>> y[[3, 50]] = y[[120, 7]]
+    >>> y = np.tanh(x + 0.1 * rng.normal(size=(200, 5)))
+    >>> y[[3, 50]] = rng.normal(size=(2, 5))
     >>> found = locate_differences(x, y)
     >>> sorted(found.top(2).index)
     [3, 50]
@@ -135,14 +135,14 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         scores += _sums(pairs, pairs[f"weight_{'y' if side == 'x' else 'x'}"] * expected, n) / (2 * k)
     lowest, chance = logs[k] / k, logs[n - 1] / (n - 1)
     displacement = merge_ties((scores - lowest) / (chance - lowest), _EQUAL)
-    kept = _sums(pairs, pairs["weight_x"] * pairs["weight_y"], n)
+    common = _sums(pairs, pairs["weight_x"] * pairs["weight_y"], n)
     table = pd.DataFrame(
         {
             "rank": pd.Series(-displacement).rank(method="min").to_numpy(int),
             "displacement": displacement,
-            "kept": kept,
-            "lost": k - kept,
-            "gained": k - kept,
+            "kept": common,
+            "lost": k - common,
+            "gained": k - common,
         },
         index=_index_of(x, y, n),
     )
