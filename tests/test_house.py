@@ -264,7 +264,7 @@ def test_every_public_name_has_a_docstring():
 
 def test_views_reach_for_no_network():
     for file in (PACKAGE / "display" / "views").glob("*.js"):
-        text = file.read_text()
+        text = file.read_text().replace('"http://www.w3.org/2000/svg"', "")  # the name of a format
         assert "http" not in text and "import " not in text
 
 

@@ -84,6 +84,9 @@ class MatrixView(View):
     colors = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     bar_label = traitlets.Unicode("").tag(sync=True)
     notes = traitlets.Dict({}).tag(sync=True)
+    filter = traitlets.Unicode("").tag(sync=True)
+    scaling = traitlets.Enum(("measure", "locked", "free"), "measure").tag(sync=True)
+    limits = traitlets.List(traitlets.Float(), []).tag(sync=True)
     row_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 
@@ -104,6 +107,10 @@ class ScatterView(View):
         The points of the last one or two clicks.
     selected : list of int
         The points inside the lasso.
+    hovered : list of int
+        The point under the pointer; set it to mark a point, such as that of another map of the same points.
+    links : list of list of int
+        The points to which lines are drawn from a point that is hovered or chosen, such as its neighbors.
     """
 
     _esm = script("scatter")
@@ -121,6 +128,8 @@ class ScatterView(View):
     footer = traitlets.Unicode("").tag(sync=True)
     selected = traitlets.List(traitlets.Int(), []).tag(sync=True)
     ringed = traitlets.List(traitlets.Int(), []).tag(sync=True)
+    hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)
+    links: Any = traitlets.List([]).tag(sync=True)
 
     def show(self, shown: MapSpec) -> None:
         """Show a map; chosen points stay chosen if all points are the same."""

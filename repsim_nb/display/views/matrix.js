@@ -1,10 +1,14 @@
-// A matrix on a canvas: redrawn whole at every change (a hundred by a hundred cells take a few milliseconds).
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks"];
-const BAR = 14, GAP = 18, TICK = 4;
+
+// -- a matrix: one pixel a cell is drawn once, and enlarged to whole pixels of the screen
+
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks", "filter", "scaling", "limits"];
+const DEFAULTS = { filter: "", scaling: "measure", limits: [], row_breaks: [], column_breaks: [], texts: [], notes: {} };
+const BAR = 14, GAP = 18, TICK = 4, LARGEST = 84, CHOSEN = "#d55e00", HATCHED = "#c8c8c8";
+const FILTER_FROM = 7;  // so many labels can be filtered
 
 // Two decimals, and more where all values are small.
-function decimals(model) {
-  const span = model.get("high") - model.get("low");
+function decimals([low, high]) {
+  const span = high - low;
   return span > 0 ? Math.max(2, 1 + Math.ceil(-Math.log10(span))) : 2;
 }
 
@@ -13,152 +17,182 @@ function isDark(hex) {
   return 0.299 * part(1) + 0.587 * part(3) + 0.114 * part(5) < 128;
 }
 
-function layout(model, ctx, room) {
-  const rows = model.get("row_labels"), columns = model.get("column_labels");
-  ctx.font = "12px sans-serif";
-  const widest = (labels) => Math.min(190, Math.max(0, ...labels.map((l) => ctx.measureText(l).width)));
-  const slanted = widest(columns) > 34;
-  const bottom = (slanted ? widest(columns) * 0.72 + 14 : 18) + TICK + (model.get("column_title") ? 20 : 0);
-  const margin = (slot) => Math.max(widest(rows) + TICK + 4 + (model.get("row_title") ? 20 : 0), slanted ? widest(columns) * 0.72 + 12 - slot / 2 : 0);
-  const right = GAP + BAR + 56 + (slanted ? 6 : 0), top = (model.get("title") ? 20 : 0) + (model.get("subtitle") ? 18 : 0) + 8;
-  const fit = (count, space) => Math.max(4, Math.min(46, Math.floor(space / Math.max(1, count))));
-  const cell = { w: fit(columns.length, room - margin(46) - right), h: fit(rows.length, 480) };
-  cell.w = Math.max(cell.w, Math.ceil(110 / Math.max(1, columns.length))); cell.h = Math.max(cell.h, Math.ceil(150 / Math.max(1, rows.length)));
-  const w = cell.w * columns.length, h = cell.h * rows.length;
-  const left = margin(cell.w), stride = Math.max(1, Math.ceil((slanted ? 14 : widest(columns) + 6) / cell.w));
-  ctx.font = "600 13px sans-serif";
-  const head = Math.max(ctx.measureText(model.get("title")).width, ctx.measureText(model.get("subtitle")).width);
-  return { left, top, cell, w, h, slanted, stride, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
+// The numbers of the rows or columns with every word of the filter in their label; all of them if there are none.
+function filtered(labels, words) {
+  const every = labels.map((_, k) => k), found = every.filter((k) => words.every((word) => labels[k].toLowerCase().includes(word)));
+  return found.length ? found : every;
 }
 
-function colorOf(model, value) {
-  const colors = model.get("colors"), low = model.get("low"), high = model.get("high");
-  const share = high > low ? (value - low) / (high - low) : 0;
-  return colors[Math.max(0, Math.min(colors.length - 1, Math.round(share * (colors.length - 1))))];
+// What is shown of the table: rows and columns by their numbers, and the ends of the color scale.
+function tableOf(model) {
+  const values = model.get("values"), words = model.get("filter").toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = filtered(model.get("row_labels"), words), columns = filtered(model.get("column_labels"), words);
+  let limits = [model.get("low"), model.get("high")];
+  if (model.get("scaling") === "locked" && model.get("limits").length === 2) limits = model.get("limits");
+  if (model.get("scaling") === "free") {
+    let low = Infinity, high = -Infinity;
+    for (const i of rows) for (const j of columns) { const v = values[i]?.[j]; if (typeof v === "number") { low = Math.min(low, v); high = Math.max(high, v); } }
+    if (low < high) limits = [low, high];
+  }
+  return { values, rows, columns, limits };
+}
+
+const tall = (room) => Math.round(clamp(0.75 * room + 100, 390, 540));  // by the room alone: another table does not move the page
+
+function layout(model, hand, ctx, room) {
+  const t = tableOf(model), rowNames = t.rows.map((i) => model.get("row_labels")[i]), columnNames = t.columns.map((j) => model.get("column_labels")[j]);
+  ctx.font = "12px sans-serif";
+  const most = Math.min(190, 0.3 * room), widest = (labels) => labels.reduce((found, label) => Math.max(found, Math.min(most, ctx.measureText(label).width)), 0);
+  const across = widest(columnNames), slanted = across > 34, height = tall(room);
+  const bottom = (slanted ? across * 0.72 + 14 : 18) + TICK + (model.get("column_title") ? 20 : 0);
+  const top = (model.get("title") ? 20 : 0) + (model.get("subtitle") ? 18 : 0) + 8, right = GAP + BAR + 58;
+  const margin = (slot) => Math.max(widest(rowNames) + TICK + 4 + (model.get("row_title") ? 20 : 0), slanted ? across * 0.72 + 12 - slot / 2 : 0);
+  const fit = (count, space) => clamp(space / Math.max(1, count), 0.5, LARGEST);
+  const cell = { w: fit(t.columns.length, room - margin(46) - right), h: fit(t.rows.length, height - top - bottom) };
+  cell.w = Math.min(cell.w, Math.max(1.7 * cell.h, 46)); cell.h = Math.min(cell.h, Math.max(1.7 * cell.w, 46));
+  const w = cell.w * t.columns.length, h = cell.h * t.rows.length, left = margin(cell.w);
+  return { ...t, rowNames, columnNames, left, top, w, h, slanted, most, width: room, height, base: cell, names: widest(rowNames) };
+}
+
+// The window onto the cells: their size now, the place of one, and those that can be seen.
+function windowed(g, view) {
+  const { k, x, y } = within(view, g), cell = { w: g.base.w * k, h: g.base.h * k };
+  const first = [Math.floor(y / cell.h), Math.floor(x / cell.w)];
+  const last = [Math.min(g.rows.length, Math.ceil((y + g.h) / cell.h)), Math.min(g.columns.length, Math.ceil((x + g.w) / cell.w))];
+  const place = (r, c) => [g.left + c * cell.w - x, g.top + r * cell.h - y];
+  return Object.assign(g, { cell, first, last, place, x, y, k });
+}
+
+const mostZoom = (g) => Math.max(1, 60 / Math.min(g.base.w, g.base.h));
+
+function shade(g, colors, value) {
+  const [low, high] = g.limits, share = high > low ? (value - low) / (high - low) : 0;
+  return colors[clamp(Math.round(share * (colors.length - 1)), 0, colors.length - 1)];
+}
+
+// All cells as one small image, a pixel for each.
+function imageOf(g, colors) {
+  const canvas = element("canvas");
+  canvas.width = g.columns.length; canvas.height = g.rows.length;
+  const ctx = canvas.getContext("2d"), image = ctx.createImageData(canvas.width, canvas.height), numbers = new Uint32Array(image.data.buffer);
+  const words = new Map(), word = (hex) => { if (!words.has(hex)) words.set(hex, 0xff000000 | (parseInt(hex.slice(5, 7), 16) << 16) | (parseInt(hex.slice(3, 5), 16) << 8) | parseInt(hex.slice(1, 3), 16)); return words.get(hex); };
+  g.rows.forEach((i, r) => g.columns.forEach((j, c) => { const v = g.values[i]?.[j]; numbers[r * canvas.width + c] = word(typeof v === "number" ? shade(g, colors, v) : HATCHED); }));
+  ctx.putImageData(image, 0, 0);
+  return canvas;
 }
 
 function hatch(ctx, x, y, w, h) {
   ctx.save();
   ctx.beginPath(); ctx.rect(x, y, w, h); ctx.clip();
-  ctx.fillStyle = "#c8c8c8"; ctx.fillRect(x, y, w, h);
   ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 1; ctx.beginPath();
   for (let s = -h; s < w; s += 6) { ctx.moveTo(x + s, y + h); ctx.lineTo(x + s + h, y); }
   ctx.stroke(); ctx.restore();
 }
 
-function drawLabels(ctx, g, rows, columns, text) {
-  ctx.fillStyle = text; ctx.font = "12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
-  const every = (size) => Math.max(1, Math.ceil(14 / size));
-  for (let i = 0; i < rows.length; i += every(g.cell.h)) ctx.fillText(ellipsis(ctx, rows[i], 190), g.left - TICK - 2, g.top + (i + 0.5) * g.cell.h);
-  for (let j = 0; j < columns.length; j += g.stride) {
-    const x = g.left + (j + 0.5) * g.cell.w, y = g.top + g.h + TICK + 2;
-    ctx.save(); ctx.translate(x, y);
-    if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(ellipsis(ctx, columns[j], 190), 0, 4); }
-    else { ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.fillText(columns[j], 0, 0); }
+function drawCells(ctx, g, model, image, ratio) {
+  const colors = model.get("colors"), texts = model.get("texts"), px = (v) => Math.round(v * ratio) / ratio;
+  ctx.save(); ctx.beginPath(); ctx.rect(px(g.left), px(g.top), px(g.left + g.w) - px(g.left), px(g.top + g.h) - px(g.top)); ctx.clip();
+  if (image) {
+    ctx.imageSmoothingEnabled = false;
+    const [x0, y0] = g.place(0, 0), [x1, y1] = g.place(g.rows.length, g.columns.length);
+    ctx.drawImage(image, px(x0), px(y0), px(x1) - px(x0), px(y1) - px(y0));
+  }
+  for (let r = g.first[0]; r < g.last[0]; r += 1) for (let c = g.first[1]; c < g.last[1]; c += 1) {
+    const value = g.values[g.rows[r]]?.[g.columns[c]], none = typeof value !== "number", large = g.cell.w >= 30 && g.cell.h >= 16;
+    if (image && !large && !none) continue;
+    const [x, y] = g.place(r, c).map(px), [w, h] = g.place(r + 1, c + 1).map(px);
+    if (!image) { ctx.fillStyle = none ? HATCHED : shade(g, colors, value); ctx.fillRect(x, y, w - x, h - y); }
+    if (none) { if (g.cell.w >= 5 && g.cell.h >= 5) hatch(ctx, x, y, w - x, h - y); continue; }
+    const written = texts[g.rows[r]]?.[g.columns[c]];
+    if (!large || !written) continue;
+    ctx.fillStyle = isDark(shade(g, colors, value)) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    ctx.fillText(written, (x + w) / 2, (y + h) / 2);
+  }
+  ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 2; ctx.beginPath();
+  const before = (numbers, number) => numbers.filter((k) => k < number).length;
+  for (const i of model.get("row_breaks")) { const [, y] = g.place(before(g.rows, i), 0); ctx.moveTo(g.left, y); ctx.lineTo(g.left + g.w, y); }
+  for (const j of model.get("column_breaks")) { const [x] = g.place(0, before(g.columns, j)); ctx.moveTo(x, g.top); ctx.lineTo(x, g.top + g.h); }
+  ctx.stroke();
+  ctx.restore();
+}
+
+// The cell that was chosen, and the row and column of the one that is pointed at.
+function drawMarks(ctx, g, chosen, mark, theme) {
+  ctx.save(); ctx.beginPath(); ctx.rect(g.left - 1, g.top - 1, g.w + 2, g.h + 2); ctx.clip();
+  const box = ([i, j]) => { const r = g.rows.indexOf(i), c = g.columns.indexOf(j); return r < 0 || c < 0 ? null : g.place(r, c); };
+  const at = mark && box(mark), ring = chosen.length === 2 && box(chosen);
+  if (at) for (const [color, width] of [["#ffffff", 3], ["#000000", 1]]) {
+    ctx.strokeStyle = color; ctx.lineWidth = width; ctx.globalAlpha = 0.8;
+    ctx.strokeRect(g.left - 4, at[1], g.w + 8, g.cell.h); ctx.strokeRect(at[0], g.top - 4, g.cell.w, g.h + 8);
+  }
+  ctx.globalAlpha = 1;
+  if (ring) {
+    const inset = Math.min(1.5, g.cell.w / 4);
+    ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 5; ctx.strokeRect(ring[0] + inset, ring[1] + inset, Math.max(2, g.cell.w - 2 * inset), Math.max(2, g.cell.h - 2 * inset));
+    ctx.strokeStyle = CHOSEN; ctx.lineWidth = 3; ctx.strokeRect(ring[0] + inset, ring[1] + inset, Math.max(2, g.cell.w - 2 * inset), Math.max(2, g.cell.h - 2 * inset));
+  }
+  ctx.restore();
+  if (!at) return;
+  // their labels, also those for which there was no room
+  ctx.font = "600 12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
+  const label = (text, x, y, from) => {
+    const short = ellipsis(ctx, text || "", g.most + 12), width = ctx.measureText(short).width + 6;
+    ctx.fillStyle = theme.paper; ctx.fillRect(x + from * width + (from === -1 ? 3 : 0), y - 8, width, 16);
+    ctx.fillStyle = theme.ink; ctx.fillText(short, x, y);
+  };
+  label(g.rowNames[g.rows.indexOf(mark[0])], g.left - TICK - 2, at[1] + g.cell.h / 2, -1);
+  ctx.save(); ctx.translate(at[0] + g.cell.w / 2, g.top + g.h + TICK + 2);
+  const name = g.columnNames[g.columns.indexOf(mark[1])];
+  if (g.slanted) { ctx.rotate(-Math.PI / 4); label(name, 0, 4, -1); } else { ctx.textAlign = "center"; label(name, 0, 7, -0.5); }
+  ctx.restore();
+}
+
+function drawLabels(ctx, g, ink) {
+  ctx.fillStyle = ink; ctx.font = "12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
+  const widest = g.slanted ? 14 : g.columnNames.reduce((found, name) => Math.max(found, ctx.measureText(name).width), 0) + 6;
+  const by = Math.max(1, Math.ceil(14 / g.cell.h)), stride = Math.max(1, Math.ceil(widest / g.cell.w));
+  for (let r = 0; r < g.rows.length; r += by) {
+    const y = g.place(r, 0)[1] + g.cell.h / 2;
+    if (y >= g.top && y <= g.top + g.h) ctx.fillText(ellipsis(ctx, g.rowNames[r], g.most), g.left - TICK - 2, y);
+  }
+  for (let c = 0; c < g.columns.length; c += stride) {
+    const x = g.place(0, c)[0] + g.cell.w / 2;
+    if (x < g.left || x > g.left + g.w) continue;
+    ctx.save(); ctx.translate(x, g.top + g.h + TICK + 2);
+    if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(ellipsis(ctx, g.columnNames[c], g.most), 0, 4); }
+    else { ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.fillText(g.columnNames[c], 0, 0); }
     ctx.restore();
   }
 }
 
-function drawTitles(ctx, g, model, text) {
-  ctx.fillStyle = text; ctx.textAlign = "left"; ctx.textBaseline = "top";
+function drawTitles(ctx, g, model, ink) {
+  ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "top";
   ctx.font = "600 13px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("title"), g.width - 10), 4, 2);
-  ctx.font = "12px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("subtitle"), g.width - 10), 4, 20);
+  ctx.font = "12px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("subtitle"), g.width - 10), 4, model.get("title") ? 20 : 2);
+  const drop = g.slanted ? Math.min(g.most, g.columnNames.reduce((found, name) => Math.max(found, ctx.measureText(name).width), 0)) * 0.72 + 14 : 18;
   ctx.textAlign = "center";
-  ctx.fillText(ellipsis(ctx, model.get("column_title"), g.w + 90), g.left + g.w / 2, g.height - 16);
-  ctx.save(); ctx.translate(4, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(ellipsis(ctx, model.get("row_title"), g.h + 30), 0, 0); ctx.restore();
+  ctx.fillText(ellipsis(ctx, model.get("column_title"), Math.max(g.w + 90, 200)), Math.max(g.left + g.w / 2, 100), g.top + g.h + TICK + drop + 4);
+  ctx.save(); ctx.translate(4, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(ellipsis(ctx, model.get("row_title"), Math.max(g.h + 30, 160)), 0, 0); ctx.restore();
 }
 
-function drawBar(ctx, g, model, text) {
-  const colors = model.get("colors"), x = g.left + g.w + GAP, low = model.get("low"), high = model.get("high");
-  for (let s = 0; s < g.h; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / g.h) * (colors.length - 1))]; ctx.fillRect(x, g.top + s, BAR, 1.5); }
-  ctx.fillStyle = text; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
-  for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(decimals(model)).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
-  ctx.save(); ctx.translate(x + BAR + 36, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
-  ctx.fillText(ellipsis(ctx, model.get("bar_label"), g.h + 40), 0, 0); ctx.restore();
-}
-
-function draw(model, el, canvas) {
-  const ctx = canvas.getContext("2d"), values = model.get("values"), texts = model.get("texts");
-  const g = layout(model, ctx, Math.max(320, Math.min(el.parentElement?.clientWidth || 760, 900)));
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
-  canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
-  ctx.scale(ratio, ratio);
-  g.picture = model.get("picture");
-  const text = inkOf(el), chosen = model.get("chosen");
-  values.forEach((row, i) => row.forEach((value, j) => {
-    const x = g.left + j * g.cell.w, y = g.top + i * g.cell.h;
-    if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
-    const color = colorOf(model, value);
-    ctx.fillStyle = color; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
-    const written = texts[i]?.[j];
-    if (g.cell.w < 30 || g.cell.h < 16 || !written) return;
-    ctx.fillStyle = isDark(color) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-    ctx.fillText(written, x + g.cell.w / 2, y + g.cell.h / 2);
-  }));
-  ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 2; ctx.beginPath();
-  for (const i of model.get("row_breaks")) { ctx.moveTo(g.left, g.top + i * g.cell.h); ctx.lineTo(g.left + g.w, g.top + i * g.cell.h); }
-  for (const j of model.get("column_breaks")) { ctx.moveTo(g.left + j * g.cell.w, g.top); ctx.lineTo(g.left + j * g.cell.w, g.top + g.h); }
-  ctx.stroke();
-  if (chosen.length === 2 && chosen[0] < values.length && chosen[1] < values[0].length) {
-    ctx.strokeStyle = "#d55e00"; ctx.lineWidth = 3;
-    ctx.strokeRect(g.left + chosen[1] * g.cell.w + 1.5, g.top + chosen[0] * g.cell.h + 1.5, g.cell.w - 3, g.cell.h - 3);
+function drawBar(ctx, g, model, ink) {
+  const colors = model.get("colors"), x = g.left + g.w + GAP, [low, high] = g.limits, h = Math.max(g.h, Math.min(150, g.height - g.top - 20)), places = decimals(g.limits);
+  for (let s = 0; s < h; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / h) * (colors.length - 1))]; ctx.fillRect(x, g.top + s, BAR, Math.min(1.5, h - s)); }
+  const ticks = low < 0 && high > 0 ? [low, 0, high] : [low, (low + high) / 2, high], far = (v) => v === 0 || Math.abs(v / (high - low)) * h > 12;
+  ctx.fillStyle = ctx.strokeStyle = ink; ctx.lineWidth = 1; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
+  for (const v of ticks.filter((v) => !(low < 0 && high > 0) || far(v))) {
+    const y = g.top + (high > low ? (high - v) / (high - low) : 1) * h;
+    if (v === 0 && low < 0) { ctx.beginPath(); ctx.moveTo(x, y); ctx.lineTo(x + BAR + 3, y); ctx.stroke(); }
+    ctx.fillText(v.toFixed(places).replace(/\.?0+$/, "") || "0", x + BAR + 4, y);
   }
-  drawLabels(ctx, g, model.get("row_labels"), model.get("column_labels"), text);
-  drawTitles(ctx, g, model, text);
-  drawBar(ctx, g, model, text);
-  canvas.setAttribute("aria-label", `${model.get("title")}: ${values.length} by ${values[0]?.length || 0} cells. Arrow keys move, Enter chooses a cell.`);
-  return g;
+  ctx.save(); ctx.translate(x + BAR + 38, g.top + h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
+  ctx.fillText(ellipsis(ctx, model.get("bar_label"), h + 40), 0, 0); ctx.restore();
 }
 
-function render({ model, el }) {
-  el.classList.add("rs-matrix");
-  const canvas = document.createElement("canvas"), tip = document.createElement("div");
-  canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip";
-  el.append(canvas, tip);
-  let g = null, cursor = [0, 0];
-  const redraw = () => { show(null); view.paint(); };
-  const at = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const i = Math.floor((event.clientY - box.top - g.top) / g.cell.h), j = Math.floor((event.clientX - box.left - g.left) / g.cell.w);
-    return i >= 0 && j >= 0 && i < model.get("row_labels").length && j < model.get("column_labels").length ? [i, j] : null;
-  };
-  const show = (cell) => {
-    if (!cell) { tip.style.display = "none"; return; }
-    const [i, j] = cell, value = model.get("values")[i][j];
-    tip.replaceChildren();
-    const name = document.createElement("b"); name.textContent = `${model.get("row_labels")[i]} × ${model.get("column_labels")[j]}`;
-    tip.append(name, document.createElement("br"), value === null ? "undefined: " + (model.get("notes")[`${i},${j}`] || "") : value.toFixed(decimals(model) + 2));
-    tip.style.display = "block";
-    const x = g.left + (j + 1) * g.cell.w + 6, limit = canvas.clientWidth - tip.offsetWidth - 4;
-    tip.style.left = Math.max(0, Math.min(x, limit)) + "px"; tip.style.top = Math.max(0, g.top + i * g.cell.h - tip.offsetHeight - 4) + "px";
-  };
-  const choose = (cell) => {
-    if (!cell || !g) return;
-    cursor = cell;
-    model.set("chosen", cell); model.set("seen", g.picture); model.set("presses", model.get("presses") + 1); model.save_changes();
-  };
-  canvas.addEventListener("mousemove", (event) => g && show(at(event)));
-  canvas.addEventListener("mouseleave", () => show(null));
-  canvas.addEventListener("blur", () => show(null));
-  canvas.addEventListener("click", (event) => g && choose(at(event)));
-  canvas.addEventListener("keydown", (event) => {
-    if (!model.get("values").length) return;
-    const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
-    const within = (i, j) => [clamp(i, model.get("row_labels").length), clamp(j, model.get("column_labels").length)];
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (event.key === "Enter" || event.key === " ") choose(within(...cursor));
-    else if (step) {
-      cursor = within(cursor[0] + step[0], cursor[1] + step[1]);
-      show(cursor);
-    } else return;
-    event.preventDefault(); event.stopPropagation();
-  });
-  const names = TRAITS.map((name) => "change:" + name).join(" "), view = painter(el, canvas, () => { g = draw(model, el, canvas); }, redraw);
-  model.on(names, redraw);
-  redraw();
-  return () => { model.off(names, redraw); view.end(); };
+function drawAll(ctx, g, model, image, mark, theme, ratio) {
+  drawCells(ctx, g, model, image, ratio);
+  drawLabels(ctx, g, theme.ink);
+  drawTitles(ctx, g, model, theme.ink);
+  drawBar(ctx, g, model, theme.ink);
+  drawMarks(ctx, g, model.get("chosen"), mark, theme);
 }
-
-export { show };
-export default { render };

@@ -1,6 +1,9 @@
-// Points on a canvas, redrawn whole at every change (three hundred points with their paths take a few milliseconds).
-const TRAITS = ["points", "labels", "notes", "colors", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected", "ringed"];
-const NEAR = 12, SAME = 3, LINE = 17, RING = "#d55e00";
+
+// -- points: few are drawn one by one, many are copied from stamps into an image
+
+const TRAITS = ["points", "labels", "notes", "colors", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected", "ringed", "hovered", "links"];
+const DEFAULTS = { labels: [], notes: [], colors: [], shapes: [], shown: [], runs: [], legend: [], scale: null, title: "", subtitle: "", footer: "", ringed: [], hovered: [], links: [] };
+const NEAR = 12, SAME = 3, LINE = 17, RING = "#d55e00", NEUTRAL = "#666666", MANY = 1500, NAMED = 300, MOST_ZOOM = 400, HIDDEN = 65535;
 
 // In units of the mark's radius; a star has ten corners, two turns of five.
 const star = Array.from({ length: 10 }, (_, k) => [(k % 2 ? 0.52 : 1.3) * Math.sin((k * Math.PI) / 5), -(k % 2 ? 0.52 : 1.3) * Math.cos((k * Math.PI) / 5)]);
@@ -11,59 +14,72 @@ const CORNERS = {
   P: plus, X: plus.map(([x, y]) => [(x - y) * Math.SQRT1_2, (x + y) * Math.SQRT1_2]), "*": star,
 };
 
-function theme(el) {
-  return { ink: inkOf(el), paper: getComputedStyle(el).getPropertyValue("--jp-layout-color0").trim() || "#ffffff", dark: document.body.dataset.jpThemeLight === "false" };
-}
-
-// Nothing is cut: words that do not fit begin another line.
-function wrap(ctx, text, width) {
-  const lines = [];
-  for (const part of text.split("\n")) {
-    let line = "";
-    for (const word of part.split(" ")) {
-      const longer = line ? line + " " + word : word;
-      if (line && ctx.measureText(longer).width > width) { lines.push(line); line = word; } else line = longer;
-    }
-    if (line) lines.push(line);
-  }
-  return lines;
-}
-
 // 1, 2 or 5 times a power of ten: about five of them make the span.
 function nice(span) {
   const rough = span / 5, power = 10 ** Math.floor(Math.log10(rough)), share = rough / power;
   return power * (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10);
 }
 
-function layout(model, ctx, room) {
-  const points = model.get("points"), legend = model.get("legend"), scale = model.get("scale");
+// The points as numbers, read once for each map.
+function cloudOf(points) {
+  const X = Float64Array.from(points, (p) => p[0]), Y = Float64Array.from(points, (p) => p[1]), ends = (v) => { let low = Infinity, high = -Infinity; for (const one of v) { if (one < low) low = one; if (one > high) high = one; } return low <= high ? [low, high] : [0, 1]; };
+  return { points, X, Y, across: ends(X), up: ends(Y), n: points.length };
+}
+
+const markSize = (n, k) => Math.round(4 * Math.min(6, clamp(6 * (150 / Math.max(150, n)) ** 0.3, 1.3, 6) * Math.min(3, k ** 0.35))) / 4;  // few sizes: stamps are kept
+
+function headings(model) {
+  return model.get("legend").map(([heading, rows], at) => ({ heading, rows: rows.map(([label, color, shape]) => ({ key: `${at}/${label}`, label, color, shape })) }));
+}
+
+// The legend below the map: rows of entries, as they find room.
+function flow(ctx, groups, scale, room) {
+  const lines = [];
+  if (scale) lines.push({ scale: true });
+  for (const { heading, rows } of groups) {
+    let line = { heading, entries: [], used: ctx.measureText(heading).width + 22 };
+    for (const row of rows) {
+      const width = Math.min(room - 30, ctx.measureText(row.label).width + 34);
+      if (line.used + width > room && line.entries.length) { lines.push(line); line = { heading: "", entries: [], used: 12 }; }
+      line.entries.push({ ...row, x: line.used, width }); line.used += width;
+    }
+    lines.push(line);
+  }
+  return lines;
+}
+
+function layout(model, hand, ctx, room) {
+  const groups = headings(model), scale = model.get("scale"), narrow = room < 560, height = Math.round(clamp(0.7 * room + 90, 400, 600));
   ctx.font = "12px sans-serif";
-  const words = [...legend.flatMap(([heading, rows]) => [heading, ...rows.map(([label]) => label)]), ...(scale ? [scale[0]] : [])];
-  const side = words.length ? Math.min(210, Math.max(60, ...words.map((w) => ctx.measureText(w).width)) + 34) : 12;
-  const left = 46, w = Math.max(200, room - left - side - 8);
+  const words = [...groups.flatMap(({ heading, rows }) => [heading, ...rows.map(({ label }) => label)]), ...(scale ? [scale[0]] : [])];
+  const side = narrow || !words.length ? 12 : Math.min(210, Math.max(60, ...words.map((w) => ctx.measureText(w).width)) + 34);
+  const left = 46, w = Math.max(160, room - left - side - 4), under = narrow ? flow(ctx, groups, scale, room - 8) : [];
   const foot = wrap(ctx, model.get("footer"), room - 12), sub = wrap(ctx, model.get("subtitle"), room - 12);
   ctx.font = "600 13px sans-serif";
   const head = wrap(ctx, model.get("title"), room - 12), top = 4 + LINE * (head.length + sub.length) + 8;
-  const rows = legend.reduce((sum, [, entries]) => sum + entries.length + 1.6, 0) * LINE + (scale ? 184 : 0);
-  const h = Math.max(Math.min(460, Math.max(260, 0.7 * w)), rows);
-  const box = (k) => (points.length ? [Math.min(...points.map((p) => p[k])), Math.max(...points.map((p) => p[k]))] : [0, 1]);
-  const [x0, x1] = box(0), [y0, y1] = box(1), fit = Math.min((w - 56) / (x1 - x0 || 1e-12), (h - 48) / (y1 - y0 || 1e-12));
+  const listed = narrow ? 0 : groups.reduce((sum, { rows }) => sum + rows.length + 1.6, 0) * LINE + (scale ? 184 : 0);
+  const h = Math.max(height - top - 30 - LINE * foot.length, 220, listed);
+  const { across: [x0, x1], up: [y0, y1] } = hand.cloud, fit = Math.min((w - 56) / (x1 - x0 || 1e-12), (h - 48) / (y1 - y0 || 1e-12));
   const unit = x1 > x0 || y1 > y0 ? fit : 100;  // the same on both axes: a map's distances are what it is for
-  const px = (p) => [left + w / 2 + (p[0] - (x0 + x1) / 2) * unit, top + h / 2 - (p[1] - (y0 + y1) / 2) * unit];
-  const middle = [(x0 + x1) / 2, (y0 + y1) / 2], radius = points.length > 400 ? 3.5 : points.length > 150 ? 4.5 : 6;
-  return { left, top, w, h, side, head, sub, foot, unit, middle, radius, at: points.map(px), width: room, height: top + h + 26 + LINE * foot.length + 4 };
+  return { left, top, w, h, side, narrow, groups, under, head, sub, foot, unit, middle: [(x0 + x1) / 2, (y0 + y1) / 2], n: hand.cloud.n, width: room, height: top + h + 26 + LINE * (foot.length + under.length + (under.length && scale ? 1 : 0)) + 6 };
+}
+
+// Where a point is on the canvas: x = ax + bx * X, y = ay + by * Y.
+function windowed(g, view) {
+  const { k, x, y } = within(view, g);
+  g.k = k; g.scaled = g.unit * k; g.radius = markSize(g.n, k);
+  g.ax = g.left + (g.w / 2 - g.middle[0] * g.unit) * k - x; g.bx = g.scaled;
+  g.ay = g.top + (g.h / 2 + g.middle[1] * g.unit) * k - y; g.by = -g.scaled;
+  return g;
 }
 
 function drawFrame(ctx, g, ink) {
-  const step = nice(g.w / g.unit), places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const step = nice(g.w / g.scaled), places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   ctx.font = "11px sans-serif"; ctx.fillStyle = ink; ctx.strokeStyle = ink; ctx.lineWidth = 1;
   ctx.save(); ctx.beginPath(); ctx.rect(g.left, g.top, g.w, g.h); ctx.globalAlpha = 0.35; ctx.stroke(); ctx.globalAlpha = 0.1;
-  const ticks = (size, centre) => {
-    const half = size / 2 / g.unit, first = Math.ceil((centre - half) / step), last = Math.floor((centre + half) / step);
-    return Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
-  };
-  const across = ticks(g.w, g.middle[0]).map((v) => [v, g.left + g.w / 2 + (v - g.middle[0]) * g.unit]);
-  const up = ticks(g.h, g.middle[1]).map((v) => [v, g.top + g.h / 2 - (v - g.middle[1]) * g.unit]);
+  const ticks = (from, to) => { const first = Math.ceil(from / step), last = Math.floor(to / step); return Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => (first + k) * step); };
+  const across = ticks((g.left - g.ax) / g.bx, (g.left + g.w - g.ax) / g.bx).map((v) => [v, g.ax + v * g.bx]);
+  const up = ticks((g.top + g.h - g.ay) / g.by, (g.top - g.ay) / g.by).map((v) => [v, g.ay + v * g.by]);
   ctx.beginPath();
   for (const [, x] of across) { ctx.moveTo(x, g.top); ctx.lineTo(x, g.top + g.h); }
   for (const [, y] of up) { ctx.moveTo(g.left, y); ctx.lineTo(g.left + g.w, y); }
@@ -82,13 +98,62 @@ function mark(ctx, x, y, r, shape, face, edge, width) {
   else ctx.arc(x, y, r, 0, 2 * Math.PI);
   ctx.closePath();
   if (shape === "ring") { ctx.strokeStyle = face; ctx.lineWidth = 1.3; ctx.stroke(); return; }
-  ctx.fillStyle = face; ctx.fill(); ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke();
+  ctx.fillStyle = face; ctx.fill();
+  if (width > 0) { ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke(); }
+}
+
+// A mark as pixels: their places next to its middle, and their colors.
+function stamp(shape, radius, face, alpha, ratio, stride) {
+  const reach = Math.ceil((1.4 * radius + 1) * ratio), size = 2 * reach + 1, canvas = element("canvas");
+  canvas.width = canvas.height = size;
+  const ctx = canvas.getContext("2d", { willReadFrequently: true });
+  ctx.globalAlpha = alpha; ctx.translate(reach + 0.5, reach + 0.5); ctx.scale(ratio, ratio);
+  mark(ctx, 0, 0, radius, shape, face, "#ffffff", radius > 2.5 ? 0.8 : 0);
+  const { data } = ctx.getImageData(0, 0, size, size), places = [], words = [];
+  for (let k = 0; k < size * size; k += 1) {
+    if (data[4 * k + 3] < 8) continue;
+    places.push((Math.floor(k / size) - reach) * stride + (k % size) - reach);
+    words.push(((data[4 * k + 3] << 24) | (data[4 * k + 2] << 16) | (data[4 * k + 1] << 8) | data[4 * k]) >>> 0);
+  }
+  return { places: Int32Array.from(places), words: Uint32Array.from(words), reach };
+}
+
+// Copy the stamps of all points in the window into an image, which is kept for the next frame.
+function drawMany(ctx, g, hand, style, ratio) {
+  const pad = Math.ceil(10 * ratio), W = Math.ceil(g.w * ratio) + 2 * pad, H = Math.ceil(g.h * ratio) + 2 * pad, { X, Y, n } = hand.cloud;
+  let sheet = hand.sheet;
+  if (!sheet || sheet.W !== W || sheet.H !== H) {
+    const canvas = element("canvas");
+    canvas.width = W; canvas.height = H;
+    const its = canvas.getContext("2d"), image = its.createImageData(W, H);
+    sheet = hand.sheet = { W, H, canvas, its, image, pixels: new Uint32Array(image.data.buffer) };
+  }
+  const { pixels } = sheet, size = `${g.radius} ${ratio} ${W}`;
+  if (style.size !== size) Object.assign(style, { size, stamps: style.list.map(([shape, face, alpha]) => stamp(shape, g.radius, face, alpha, ratio, W)) });
+  const { stamps } = style;
+  pixels.fill(0);
+  const ox = (g.ax - g.left) * ratio + pad, oy = (g.ay - g.top) * ratio + pad, sx = g.bx * ratio, sy = g.by * ratio, right = W - pad, bottom = H - pad;
+  for (let i = 0; i < n; i += 1) {
+    const kind = style.of[i];
+    if (kind === HIDDEN) continue;
+    const x = Math.round(ox + X[i] * sx - 0.5), y = Math.round(oy + Y[i] * sy - 0.5);
+    if (x < pad - 8 || y < pad - 8 || x > right + 8 || y > bottom + 8) continue;
+    const { places, words } = stamps[kind], from = y * W + x;
+    for (let k = 0; k < places.length; k += 1) {
+      const at = from + places[k], over = words[k], alpha = over >>> 24, under = pixels[at];
+      if (alpha === 255 || under === 0) { pixels[at] = over; continue; }
+      const low = under >>> 24, share = alpha + (low * (255 - alpha)) / 255, a = alpha / share, b = 1 - a;
+      pixels[at] = (((share << 24) | ((((over >>> 16) & 255) * a + ((under >>> 16) & 255) * b) << 16) | ((((over >>> 8) & 255) * a + ((under >>> 8) & 255) * b) << 8) | ((over & 255) * a + (under & 255) * b)) >>> 0);
+    }
+  }
+  sheet.its.putImageData(sheet.image, 0, 0);
+  ctx.drawImage(sheet.canvas, pad, pad, W - 2 * pad, H - 2 * pad, g.left, g.top, (W - 2 * pad) / ratio, (H - 2 * pad) / ratio);
 }
 
 // Each stretch has the color of the point it leads to; the last one, and every long one, says which way.
 function drawRun(ctx, g, run, color, faint) {
   for (let k = 1; k < run.length; k += 1) {
-    const [x0, y0] = g.at[run[k - 1]], [x1, y1] = g.at[run[k]], long = Math.hypot(x1 - x0, y1 - y0);
+    const [x0, y0] = g.at(run[k - 1]), [x1, y1] = g.at(run[k]), long = Math.hypot(x1 - x0, y1 - y0);
     ctx.strokeStyle = ctx.fillStyle = color(run[k]); ctx.lineWidth = 1.4; ctx.globalAlpha = faint(run[k]) ? 0.2 : 0.75;
     ctx.beginPath(); ctx.moveTo(x0, y0); ctx.lineTo(x1, y1); ctx.stroke();
     const tip = g.radius + 1;
@@ -99,187 +164,18 @@ function drawRun(ctx, g, run, color, faint) {
   ctx.globalAlpha = 1;
 }
 
-// Beside their points where there is room, else not at all: pointing at them names them.
-function drawNames(ctx, g, names, labels, ink, paper, ringed, taken) {
-  ctx.strokeStyle = paper; ctx.lineWidth = 3; ctx.lineJoin = "round"; ctx.font = "11px sans-serif"; ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "middle";
+// Next to their points where there is room, else not at all: pointing at them names them.
+function drawNames(ctx, g, names, labels, theme, ringed, taken) {
+  const cells = new Map(), spots = ([x, y, w, h]) => { const found = []; for (let a = Math.floor(x / 60); a <= Math.floor((x + w) / 60); a += 1) for (let b = Math.floor(y / 24); b <= Math.floor((y + h) / 24); b += 1) found.push(a * 4096 + b); return found; };
+  const take = (box) => { for (const spot of spots(box)) { if (!cells.has(spot)) cells.set(spot, []); cells.get(spot).push(box); } };
+  const busy = (box) => spots(box).some((spot) => cells.get(spot)?.some((t) => box[0] < t[0] + t[2] && t[0] < box[0] + box[2] && box[1] < t[1] + t[3] && t[1] < box[1] + box[3]));
+  taken.forEach(take);
+  ctx.strokeStyle = theme.paper; ctx.lineWidth = 3; ctx.lineJoin = "round"; ctx.font = "11px sans-serif"; ctx.fillStyle = theme.ink; ctx.textAlign = "left"; ctx.textBaseline = "middle";
   for (const i of names) {
-    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + (ringed.has(i) ? 10 : 4), [x, y] = g.at[i];
+    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + (ringed.has(i) ? 10 : 4), [x, y] = g.at(i);
     const places = [[r, 0], [-r - w, 0], [-w / 2, -r - 6], [-w / 2, r + 6], [r, -10], [r, 10], [-r - w, -10], [-r - w, 10]];
-    const free = places.map(([a, b]) => [x + a, y + b - 6, w, 12]).find((box) => box[0] > g.left && box[0] + w < g.left + g.w && box[1] > g.top && box[1] + 12 < g.top + g.h
-      && !taken.some((t) => box[0] < t[0] + t[2] && t[0] < box[0] + w && box[1] < t[1] + t[3] && t[1] < box[1] + 12));
+    const free = places.map(([a, b]) => [x + a, y + b - 6, w, 12]).find((box) => box[0] > g.left && box[0] + w < g.left + g.w && box[1] > g.top && box[1] + 12 < g.top + g.h && !busy(box));
     if (!free) continue;
-    taken.push(free); ctx.strokeText(text, free[0], free[1] + 6); ctx.fillText(text, free[0], free[1] + 6);
+    take(free); ctx.strokeText(text, free[0], free[1] + 6); ctx.fillText(text, free[0], free[1] + 6);
   }
 }
-
-function drawLegend(ctx, g, model, ink, seen) {
-  const x = g.left + g.w + 14, scale = model.get("scale");
-  let y = g.top + 8;
-  ctx.textAlign = "left"; ctx.textBaseline = "middle";
-  const heading = (text) => { ctx.font = "600 12px sans-serif"; ctx.fillStyle = ink; ctx.fillText(ellipsis(ctx, text, g.side - 10), x, y); y += LINE; };
-  if (scale) {
-    const [name, low, high, colors] = scale, places = Math.abs(high - low) >= 20 && Number.isInteger(low) && Number.isInteger(high) ? 0 : Math.max(0, Math.ceil(1.3 - Math.log10(Math.abs(high - low) || 1)));
-    heading(name);
-    for (let s = 0; s < 130; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / 129) * (colors.length - 1))]; ctx.fillRect(x, y + s, 14, 1.5); }
-    ctx.font = "11px sans-serif"; ctx.fillStyle = ink;
-    for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(places), x + 20, y + (1 - share) * 129);
-    y += 130 + 1.3 * LINE;
-  }
-  for (const [name, rows] of model.get("legend")) {
-    heading(name);
-    for (const [label, color, shape] of rows) {
-      mark(ctx, x + 6, y, 5, shape, seen(color), g.edge, 0.8);
-      ctx.font = "12px sans-serif"; ctx.fillStyle = ink; ctx.fillText(ellipsis(ctx, label, g.side - 34), x + 18, y);
-      y += LINE;
-    }
-    y += 0.6 * LINE;
-  }
-}
-
-function drawWords(ctx, g, ink) {
-  ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "top";
-  let y = 4;
-  for (const [font, lines] of [["600 13px sans-serif", g.head], ["12px sans-serif", g.sub]]) for (const line of lines) { ctx.font = font; ctx.fillText(line, 4, y); y += LINE; }
-  ctx.font = "12px sans-serif";
-  g.foot.forEach((line, k) => ctx.fillText(line, 4, g.top + g.h + 26 + k * LINE));
-}
-
-function draw(model, el, canvas, hand) {
-  const ctx = canvas.getContext("2d"), ratio = window.devicePixelRatio || 1, { ink, paper, dark } = theme(el);
-  const g = layout(model, ctx, Math.max(320, Math.min(el.parentElement?.clientWidth || 760, 900)));
-  canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
-  canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
-  ctx.scale(ratio, ratio);
-  const colors = model.get("colors"), shapes = model.get("shapes"), shown = model.get("shown"), chosen = model.get("chosen"), selected = new Set(model.get("selected"));
-  const seen = (hex) => (dark && /^#0{6}$/.test(hex) ? ink : hex), color = (i) => seen(colors[i] || "#0072b2"), faint = (i) => selected.size > 0 && !selected.has(i);
-  g.picture = model.get("picture"); g.edge = "#ffffff"; g.shown = g.at.map((_, i) => shown[i] !== false);
-  drawFrame(ctx, g, ink);
-  const runs = model.get("runs").map((run) => run.filter((i) => g.shown[i])).filter((run) => run.length), place = new Map();
-  for (const run of runs) run.forEach((i, k) => place.set(i, k === 0 ? "first" : k === run.length - 1 ? "last" : "between"));
-  for (const run of runs) drawRun(ctx, g, run, color, faint);
-  g.at.forEach(([x, y], i) => {
-    if (!g.shown[i]) return;
-    const open = place.get(i) === "first", r = place.get(i) === "between" ? 0.7 * g.radius : g.radius;
-    ctx.globalAlpha = faint(i) ? 0.25 : 1;
-    mark(ctx, x, y, r, shapes[i], open ? paper : color(i), open ? color(i) : g.edge, open ? 1.8 : 0.8);
-  });
-  ctx.globalAlpha = 1;
-  for (const i of model.get("ringed")) if (g.shown[i]) mark(ctx, ...g.at[i], g.radius + 3, "ring", ink);
-  const ring = (i, style) => { ctx.beginPath(); ctx.setLineDash(style); ctx.arc(...g.at[i], g.radius + 5, 0, 2 * Math.PI); ctx.stroke(); ctx.setLineDash([]); };
-  ctx.strokeStyle = RING; ctx.lineWidth = 2.5;
-  const rings = chosen.filter((i) => g.shown[i]);
-  rings.forEach((i) => ring(i, []));
-  if (hand.cursor !== null && g.shown[hand.cursor]) { ctx.strokeStyle = ink; ctx.lineWidth = 1.2; ring(hand.cursor, [3, 3]); }
-  const visible = g.at.map((_, i) => i).filter((i) => g.shown[i]), ends = runs.map((run) => run[run.length - 1]);
-  const named = runs.length ? (ends.length <= 12 ? ends : []) : visible.length <= 12 ? visible : [];
-  const taken = visible.map((i) => [g.at[i][0] - 5, g.at[i][1] - 5, 10, 10]);
-  drawNames(ctx, g, new Set([...rings, ...named]), model.get("labels"), ink, paper, new Set(rings), taken);
-  if (hand.lasso.length > 1) {
-    ctx.beginPath(); hand.lasso.forEach(([x, y], k) => (k ? ctx.lineTo(x, y) : ctx.moveTo(x, y))); ctx.closePath();
-    ctx.fillStyle = RING; ctx.globalAlpha = 0.12; ctx.fill(); ctx.globalAlpha = 1; ctx.strokeStyle = RING; ctx.lineWidth = 1.2; ctx.setLineDash([5, 3]); ctx.stroke(); ctx.setLineDash([]);
-  }
-  drawLegend(ctx, g, model, ink, seen);
-  drawWords(ctx, g, ink);
-  canvas.setAttribute("aria-label", `${model.get("title")}: ${visible.length} points. Arrow keys move to the nearest point that way, Enter chooses it, Escape takes the choice back.`);
-  return g;
-}
-
-function inside([x, y], polygon) {
-  let within = false;
-  polygon.forEach(([x1, y1], k) => {
-    const [x0, y0] = polygon[(k || polygon.length) - 1];
-    if (y0 > y !== y1 > y && x < ((x1 - x0) * (y - y0)) / (y1 - y0) + x0) within = !within;
-  });
-  return within;
-}
-
-function render({ model, el }) {
-  el.classList.add("rs-scatter");
-  const canvas = document.createElement("canvas"), tip = document.createElement("div");
-  canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip"; tip.setAttribute("role", "status");
-  el.append(canvas, tip);
-  let g = null, pressed = null;
-  const hand = { cursor: null, lasso: [] };  // what is under way and nobody else's business
-  const paint = () => view.paint(), redraw = () => { show([]); paint(); };
-  const moved = () => { hand.cursor = null; hand.lasso = []; pressed = null; redraw(); };  // another map
-  const where = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-  const gap = (i, [x, y]) => Math.hypot(g.at[i][0] - x, g.at[i][1] - y);
-  const stack = (i) => g.at.map((_, k) => k).filter((k) => g.shown[k] && gap(k, g.at[i]) <= SAME).sort((a, b) => gap(a, g.at[i]) - gap(b, g.at[i]));
-  const near = (spot) => {
-    let best = -1;
-    g.at.forEach((_, i) => { if (g.shown[i] && gap(i, spot) <= NEAR && (best < 0 || gap(i, spot) < gap(best, spot))) best = i; });
-    return best < 0 ? [] : stack(best);
-  };
-  const show = (found) => {
-    if (!found.length) { tip.style.display = "none"; return; }
-    const labels = model.get("labels"), notes = model.get("notes");
-    tip.replaceChildren();
-    for (const i of found.slice(0, 6)) {
-      const name = document.createElement("b"), more = document.createElement("div");
-      name.textContent = labels[i]; more.textContent = found.length > 3 ? "" : notes[i] || "";
-      tip.append(name, more);
-    }
-    if (found.length > 6) tip.append(`and ${found.length - 6} more here`);
-    tip.style.display = "block";
-    const [x, y] = g.at[found[0]], beside = x + g.radius + 10, room = canvas.clientWidth - tip.offsetWidth - 4;
-    tip.style.left = Math.max(0, beside <= room ? beside : x - g.radius - 10 - tip.offsetWidth) + "px";
-    tip.style.top = Math.max(0, Math.min(y - tip.offsetHeight / 2, canvas.clientHeight - tip.offsetHeight)) + "px";
-  };
-  const choose = (found) => {
-    if (!found.length) return;
-    const before = model.get("chosen"), last = found.indexOf(before[before.length - 1]);  // where points coincide, each click takes the next
-    const next = found[last < 0 ? 0 : (last + 1) % found.length];
-    model.set("chosen", before.length === 1 ? [before[0], next] : [next]);
-    model.set("seen", g.picture); model.set("presses", model.get("presses") + 1); model.save_changes();
-  };
-  const clear = (names) => { for (const name of names) if (model.get(name).length) model.set(name, []); model.save_changes(); };
-  const toward = ([dx, dy]) => {
-    const from = hand.cursor, cost = (i) => {
-      const x = g.at[i][0] - g.at[from][0], y = g.at[i][1] - g.at[from][1], along = x * dx + y * dy;
-      return g.shown[i] && along > SAME ? along + 2 * Math.abs(x * dy - y * dx) : Infinity;
-    };
-    const best = g.at.reduce((found, _, i) => (cost(i) < cost(found) ? i : found), from);
-    return cost(best) < Infinity ? best : from;
-  };
-  const down = (event) => { if (g && event.button === 0) { pressed = where(event); canvas.setPointerCapture?.(event.pointerId); } };
-  const move = (event) => {
-    if (!g) return;
-    const spot = where(event);
-    if (!pressed) return show(near(spot));
-    if (!hand.lasso.length && Math.hypot(spot[0] - pressed[0], spot[1] - pressed[1]) > 5) hand.lasso = [pressed];
-    if (hand.lasso.length) { hand.lasso.push(spot); show([]); paint(); }
-  };
-  const up = (event) => {
-    if (!g || !pressed) return;
-    const lasso = hand.lasso, spot = where(event);
-    pressed = null; hand.lasso = []; hand.cursor = null;
-    if (lasso.length) {
-      model.set("selected", g.at.map((_, i) => i).filter((i) => g.shown[i] && inside(g.at[i], lasso))); model.set("seen", g.picture); model.save_changes();
-      return paint();
-    }
-    const found = near(spot);
-    if (found.length) choose(found); else clear(["selected"]);
-  };
-  const key = (event) => {
-    if (!g || !g.shown.some(Boolean)) return;
-    const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
-    const started = hand.cursor !== null && g.shown[hand.cursor];
-    if (step) hand.cursor = started ? toward(step) : g.shown.indexOf(true);
-    else if (event.key === "Enter" || event.key === " ") { if (started) choose(stack(hand.cursor)); }
-    else if (event.key === "Escape") { hand.cursor = null; clear(["chosen", "selected"]); }
-    else return;
-    paint();
-    if (step) show(stack(hand.cursor));
-    event.preventDefault(); event.stopPropagation();
-  };
-  const leave = () => show([]), cancel = () => { pressed = null; hand.lasso = []; paint(); }, blur = () => { hand.cursor = null; redraw(); };
-  for (const [name, call] of [["pointerdown", down], ["pointermove", move], ["pointerup", up], ["pointercancel", cancel], ["pointerleave", leave], ["blur", blur], ["keydown", key]]) canvas.addEventListener(name, call);
-  const names = TRAITS.filter((name) => name !== "points").map((name) => "change:" + name).join(" ");
-  const view = painter(el, canvas, () => { g = draw(model, el, canvas, hand); }, redraw);
-  model.on(names, redraw); model.on("change:points", moved);
-  redraw();
-  return () => { model.off(names, redraw); model.off("change:points", moved); view.end(); };
-}
-
-export { show };
-export default { render };

@@ -9,6 +9,11 @@ from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec
 
 _FOLDER = Path(__file__).parent
 _RING = ["ring", [["placed into the map", "#000000", "ring"]]]
+_SHARED = ("common", "svg", "navigation")  # a widget cannot import files: they are joined to one text
+_SCRIPTS = {
+    "matrix": (*_SHARED, "matrix", "matrix_view"),
+    "scatter": (*_SHARED, "scatter", "scatter_legend", "scatter_view"),
+}
 KINDS: dict[type[FigureSpec], str] = {MatrixSpec: "matrix", MapSpec: "scatter"}
 """The name of the script and the style that draw a kind of spec."""
 
@@ -19,7 +24,7 @@ def script(name: str) -> str:
     Its default export is `{render}` for a widget. Without one, `show(element, state)` in the same module draws the
     state that `view_state` returned.
     """
-    return (_FOLDER / "common.js").read_text(encoding="utf-8") + (_FOLDER / f"{name}.js").read_text(encoding="utf-8")
+    return "".join((_FOLDER / f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPTS[name])
 
 
 def style(name: str) -> str:
