@@ -3,7 +3,9 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import repsim_nb as rs
 from benchmarks.calibration import decaying, heavy, near, unrelated
@@ -117,3 +119,95 @@ def test_a_fixed_number_of_neighbours_has_no_limit():
     found = rs.inference.sample_size("mutual_knn", *near(100, np.random.default_rng(0)), within=0.5)
     assert found.enough is None and np.isnan(found.limit)
     assert "there is no population value" in found.why and found.why in repr(found)
+
+
+X = np.random.default_rng(0).normal(size=(12, 3))
+FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
+NUMBERED = {
+    "an id": FRAME.assign(stimulus_id=np.random.default_rng(0).permutation(400)[:12]),
+    "an Id as floats": FRAME.assign(imageId=np.arange(12.0) * 7),
+    "rows from 1, in another order": FRAME.assign(where=np.random.default_rng(0).permutation(12) + 1),
+    "an index that a file kept": FRAME.assign(**{"Unnamed: 0": range(12)}),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERED)
+def test_a_column_that_numbers_the_samples_is_no_feature(kind):
+    frame = NUMBERED[kind]
+    with pytest.warns(UserWarning, match=f"column '{frame.columns[-1]}' counts as a feature .* x.set_index"):
+        rs.compare("cka", {"x": frame, "y": X})
+    with pytest.warns(UserWarning, match=f"column '{frame.columns[-1]}' counts as a feature"):
+        rs.from_arrays({"net/fc": frame})
+
+
+def test_other_columns_of_integers_are_features():
+    counts = FRAME.assign(count=[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8], valid=range(5, 17), grid=np.arange(12) * 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rs.compare("cka", {"x": counts, "y": pd.DataFrame(X), "z": FRAME.set_index(pd.Index(range(12), name="id"))})
+        rs.measures.get("cka")(pd.DataFrame({"n": range(12)}), X)
+
+
+@pytest.mark.parametrize(
+    ("x", "code"),
+    [
+        (pd.Series(X[:, 0]), r"x.to_frame\(\)"),
+        (X[:, 0].tolist(), r"np.asarray\(x\)\[:, None\]"),
+        (X[:, 0], r"x\[:, None\]"),
+        (pd.Series(list(X)), r"np.stack\(list\(x\)\)"),
+        (pd.Series(list("abcdefghijkl")), "a DataFrame with one column a feature"),
+    ],
+)
+def test_one_number_a_sample_becomes_a_feature_by_code_for_its_type(x, code):
+    for use in (lambda: rs.measures.get("cka")(x, X), lambda: rs.from_arrays({"net/fc": x})):
+        with pytest.raises(ValueError, match=code):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("x.csv", r"pandas.read_csv\('.*x.csv', index_col="),
+        ("x.safetensors", r"from_arrays\(safetensors.torch.load_file\("),
+        ("x.H5", r"h5py.File\('.*x.H5'\)\['name of the array'\]"),
+        ("x.mat", "scipy.io.loadmat"),
+        ("x.nc", "xarray.open_dataset"),
+        ("x.parquet", "pandas.read_parquet"),
+        ("x.pkl", "can run code. If you trust it, open it yourself"),
+        ("x.dat", "with the library that wrote it"),
+    ],
+)
+def test_a_file_of_another_kind_is_opened_by_named_code(tmp_path, name, code):
+    with pytest.raises(ValueError, match=rf"reads .npy, .npz and .pt files; got .*{code}"):
+        rs.from_arrays(tmp_path / name)
+
+
+class Whole(torch.nn.Linear):
+    """A model that is pickled as a whole."""
+
+
+def test_files_of_objects_are_refused_without_advice_to_read_them(tmp_path):
+    torch.save(Whole(2, 2), tmp_path / "whole.pt")
+    (tmp_path / "broken.pt").write_bytes(b"nonsense")
+    np.savez(tmp_path / "objects.npz", x=np.array([1, None], dtype=object))
+    np.save(tmp_path / "objects.npy", np.array([1, None], dtype=object))
+    with pytest.raises(
+        ValueError, match=r"contains objects of .*Whole and not only .*save\(module.state_dict\(\)"
+    ) as one:
+        rs.from_arrays(tmp_path / "whole.pt")
+    assert "weights_only" not in str(one.value)
+    with pytest.raises(ValueError, match="broken.pt is damaged") as one:
+        rs.from_arrays(tmp_path / "broken.pt")
+    assert "weights_only" not in str(one.value) and len(str(one.value)) < 400
+    for name in ("objects.npz", "objects.npy"):
+        with pytest.raises(ValueError, match="contains Python objects .*np.savez"):
+            rs.from_arrays({"net/fc": tmp_path / name} if name.endswith("npy") else tmp_path / name)
+
+
+def test_facts_are_those_of_a_model():
+    with pytest.raises(TypeError, match=r"from_arrays\(\.\.\., net=\{'accuracy': 0.9\}\); got accuracy=0.9"):
+        rs.from_arrays({"net/fc": X}, accuracy=0.9)
+    with pytest.raises(TypeError, match=r"\*\*\{'net-1': \{'accuracy': 0.9\}\}"):
+        rs.from_arrays({"net-1/fc": X}, accuracy=0.9)
+    with pytest.raises(ValueError, match="unknown model with facts 'nett'. Did you mean 'net'?"):
+        rs.from_arrays({"net/fc": X}, nett={"accuracy": 0.9})

@@ -1,16 +1,22 @@
 """Exceptions and warnings have one style: complete sentences with a verb, without phrases that say little."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import repsim_nb as rs
+
 PACKAGE = Path(__file__).resolve().parent.parent / "repsim_nb"
+TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 HOLE = "{}"  # a value, or a reason in words of its own
 ENDS = (".", "?", ")", "}", HOLE)  # the last may be code
-EMBEDDED = ("UndefinedError", "NotImplementedError")  # other sentences quote them, so they have no full stop
+# other sentences quote them, so they have no full stop
+EMBEDDED = ("UndefinedError", "DegenerateComparisonError", "NotImplementedError")
 VERBS = [
     "is",
     "are",
@@ -158,8 +164,8 @@ def text(node: ast.expr) -> str | None:
 
 def messages() -> Iterator[tuple[str, str, str]]:
     """Yield (place, kind, message) for each exception that is raised and each warning."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
             call = node.exc if isinstance(node, ast.Raise) else node
             if not isinstance(call, ast.Call) or not call.args:
                 continue
@@ -171,6 +177,30 @@ def messages() -> Iterator[tuple[str, str, str]]:
 
 
 MESSAGES = list(messages())
+QUOTED = (
+    "as_clause(",
+    "first_line(",
+    "_reason(",
+    "first_sentence(",
+    "repr(",
+    "type(",
+    "str(error).rstrip('.')",
+)  # a text without its full stop
+
+
+def quotes() -> Iterator[tuple[str, str]]:
+    """Yield (place, expression) for each error that a sentence quotes in its middle, whatever it does with it."""
+    for path, tree in TREES.items():
+        errors = {one.name for one in ast.walk(tree) if isinstance(one, ast.ExceptHandler)}
+        for node in ast.walk(tree):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for part, after in itertools.pairwise(parts):
+                if isinstance(part, ast.FormattedValue) and isinstance(after, ast.Constant):
+                    names = {one.id for one in ast.walk(part.value) if isinstance(one, ast.Name)}
+                    expression = ast.unparse(part.value)
+                    whole = isinstance(part.value, ast.Name) or "str(" in expression or "(error)" in expression
+                    if whole and names & errors and after.value[:1] in (".", ",", ";", ")"):
+                        yield f"{path.relative_to(PACKAGE)}:{node.lineno}", expression
 
 
 def test_there_are_messages():
@@ -199,3 +229,21 @@ def test_a_message_of_two_sentences_ends_with_a_full_stop():
         if two.search(message) and not message.endswith(ENDS) and kind not in EMBEDDED
     ]
     assert not found, "\n".join(found)
+
+
+def test_a_sentence_that_other_sentences_quote_has_no_full_stop():
+    found = [f"{place}: {message}" for place, kind, message in MESSAGES if kind in EMBEDDED and message.endswith(".")]
+    assert not found, "\n".join(found)
+
+
+def test_an_error_in_the_middle_of_a_sentence_is_quoted_without_its_full_stop():
+    found = list(quotes())
+    assert len(found) > 15
+    assert not [f"{place}: {expression}" for place, expression in found if not expression.startswith(QUOTED)]
+
+
+def test_a_reason_of_two_sentences_is_quoted_once_with_one_full_stop():
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 4))
+    with pytest.raises(NotImplementedError) as refused:
+        rs.inference.null_moments(rs.measures.CKA(batch_size=10), x, y)
+    assert ".." not in str(refused.value) and "Use batch_size=None. " in str(refused.value)

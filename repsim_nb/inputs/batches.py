@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.errors import as_clause
+
 # a column of this name holds targets; it is an argument of a model only if the model's forward names it
 LABELS = ("labels", "label")
 
@@ -89,7 +91,9 @@ def split_graphs(batch: Any) -> list[Any]:
     try:
         return batch.to_data_list()
     except RuntimeError as error:
-        raise ValueError(f"this Batch cannot be taken apart into graphs ({error}): give a list of graphs") from error
+        raise ValueError(
+            f"this Batch cannot be taken apart into graphs ({as_clause(error)}): give a list of graphs"
+        ) from error
 
 
 def find_graph_targets(graphs: Sequence[Any]) -> np.ndarray | None:

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from repsim_nb.support.errors import as_clause
+
 from .code_analysis import (
     PACKAGE,
     closure_values,
@@ -260,7 +262,7 @@ def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, 
                 digest.update(piece.clone().view(torch.uint8).numpy())
     except (NotImplementedError, RuntimeError, TypeError) as error:
         raise UnreadableTensor(
-            f"is a {type(tensor).__qualname__} whose values cannot be read ({str(error).strip()[:120]}), so a store"
+            f"is a {type(tensor).__qualname__} whose values cannot be read ({as_clause(str(error)[:120])}), so a store"
             " could not distinguish recordings of two models. Record it without into=, into a variable, or give the"
             " store the model with ordinary tensors as its weights."
         ) from error

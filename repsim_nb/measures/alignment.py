@@ -226,7 +226,7 @@ class SoftMatching(Measure):
         if not few and p * q > _CELLS:
             raise UndefinedError(
                 f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
-                " pairs of units of different widths). Pool the activations, or choose a sample of the units."
+                " pairs of units of different widths). Pool the activations, or choose a sample of the units"
             )
         agreement = to_numpy(a.T @ b)
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)

@@ -153,7 +153,7 @@ class Measure(CostEstimates):
         True
         """
         raise NotImplementedError(
-            f"{self} cannot reorder the samples of a prepared representation. Prepare x[order] instead."
+            f"{self} cannot reorder the samples of a prepared representation. Prepare x[order] instead"
         )
 
     def gram_matrix(self, a: Any) -> np.ndarray:

@@ -50,7 +50,7 @@ def between_groups(measure: Measure) -> Between:
         raise NotImplementedError(
             f"{measure} has no form without the pairs of rows within a group. Use 'cka_debiased', 'rsa' or"
             " DistanceCorrelation(debiased=True), or take one row for each group, such as its mean:"
-            " pd.DataFrame(x).groupby(groups, sort=False).mean()."
+            " pd.DataFrame(x).groupby(groups, sort=False).mean()"
         )
     return form
 

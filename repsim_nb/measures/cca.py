@@ -229,8 +229,8 @@ class CCA(Measure):
         )
         sentence = (
             f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1"
-            f" whatever the data. Take more samples than the two ranks together, or keep fewer components ({fewer})."
+            f" whatever the data. Take more samples than the two ranks together, or keep fewer components ({fewer})"
         )
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)
-        warn_user(f"CCA: {sentence}", RuntimeWarning)
+        warn_user(f"CCA: {sentence}.", RuntimeWarning)

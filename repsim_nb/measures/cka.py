@@ -123,7 +123,7 @@ class CKA(Cosine):
         if self.batch_size is not None:
             raise NotImplementedError(
                 f"{self} compares batches of consecutive samples, and another order of samples changes the batches."
-                " Use batch_size=None."
+                " Use batch_size=None"
             )
 
     def _source(self, x: Array, number: int = 0) -> Source:
@@ -268,7 +268,7 @@ class DistanceCorrelation(Cosine):
         if not self.squared:
             raise NotImplementedError(
                 f"a value of {self} is the root of an inner product of two matrices. Use 'distance_correlation', which"
-                " is the inner product."
+                " is the inner product"
             )
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:

@@ -80,7 +80,7 @@ def _compute_again(
     counts = near.sum(axis=1)
     if counts.max() >= _AROUND:
         copies = np.equal.outer(*_same_rows(one, other))
-        put_some(*np.ix_(*map(np.arange, copies.shape)), np.zeros(copies.shape), copies)
+        put_some(np.arange(len(i))[:, None], np.arange(len(j))[None], np.zeros(copies.shape), copies)
         near &= ~copies
         _around_origins(one, other, near, put_some, doubt, dtype)
     a, b = np.nonzero(np.triu(near) if one is other else near)
@@ -114,9 +114,9 @@ def _around_origins(one: np.ndarray, other: np.ndarray, near: np.ndarray, put: _
         check_stopped()
         row = int(counts.argmax())
         members = np.flatnonzero(near[row])
-        apart = other[members] - one[row]
+        gaps = other[members] - one[row]
         # the member in the middle of the distances: a few far ones are not chosen
-        middle = int(np.argsort(np.einsum("ij,ij->i", apart, apart), kind="stable")[len(members) // 2])
+        middle = int(np.argsort(np.einsum("ij,ij->i", gaps, gaps), kind="stable")[len(members) // 2])
         origin = other[members[middle]]
         if one is other:
             members = np.sort(np.append(members, row))

@@ -246,7 +246,7 @@ class KL(_Divergence):
             raise UndefinedError(
                 f"at sample {sample} the second side gives class {label} the probability 0 and the first side"
                 f" {float(a.p[sample, label]):.3g}, so the divergence is infinite"
-                f" ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all). jsd is always finite."
+                f" ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all). jsd is always finite"
             )
         zero = xp.zeros_like(a.p)
         log_ratio = xp.where(a.p > 0, a.log, zero) - xp.where(a.p > 0, b.log, zero)

@@ -275,7 +275,7 @@ class JaccardKNN(_KNN):
 def _enough(measure: Measure, n: int) -> int:
     """Return n, or raise if a measure needs more samples."""
     if n < measure.min_samples:
-        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; got {n}. Take a smaller k.")
+        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; got {n}. Take a smaller k")
     return n
 
 

@@ -191,7 +191,7 @@ class LinearPredictivity(Measure):
             raise DegenerateComparisonError(
                 f"the predicting side has rank {source.folds[0].rank}, the largest that {n} samples allow, so in sample"
                 " it predicts everything and R² is 1 whatever the data. Hold samples out, LinearPredictivity(folds=5),"
-                " or take more samples."
+                " or take more samples"
             )
         xp = array_api_compat.array_namespace(target.features)
         missed = total = 0.0

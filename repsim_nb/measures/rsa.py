@@ -159,7 +159,7 @@ class RSA(Cosine):
         if coarsely_tied(values, ranks, tolerance) > 0.5:
             raise UndefinedError(
                 "most pairs of samples differ by no more than the rounding of its numbers, which are large compared"
-                " with their differences. Subtract the common part before the numbers are rounded, or keep more digits."
+                " with their differences. Subtract the common part before the numbers are rounded, or keep more digits"
             )
         ranks -= (len(ranks) + 1) / 2
         length = math.sqrt(ranks @ ranks)
@@ -187,7 +187,7 @@ class RSA(Cosine):
         if self.second.startswith("row"):
             raise NotImplementedError(
                 f"{self} scales every row of its matrix on its own, so that the matrix is no longer symmetric. Use"
-                " second='spearman', 'pearson' or 'cosine'."
+                " second='spearman', 'pearson' or 'cosine'"
             )
 
     def gram_matrix(self, a: Array) -> np.ndarray:

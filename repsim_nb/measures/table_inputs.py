@@ -10,9 +10,10 @@ import numpy as np
 
 from repsim_nb.support.containers import Array, is_array, to_array
 from repsim_nb.support.dimensions import check_dimensions
-from repsim_nb.support.errors import format_label
+from repsim_nb.support.errors import as_clause, format_label
 from repsim_nb.support.ids import Names, compare_names, names_of
 from repsim_nb.support.row_groups import check_groups
+from repsim_nb.support.validation import check_shape
 
 if TYPE_CHECKING:
     from .base import Measure
@@ -34,6 +35,8 @@ def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
     for label in xs:
         try:
             found[label] = to_array(xs[label])
+            if found[label].ndim == 1 and not is_array(xs[label]):
+                check_shape(xs[label], 0)  # refuses it, with the code for its type
         except (ValueError, MemoryError) as error:
             raise type(error)(f"'{format_label(label)}': {error}") from error
     return found
@@ -198,8 +201,8 @@ def to_device(x: Any, device: Any) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device must be available; got {str(device)!r} ({str(error).splitlines()[0]}). Use 'cpu', or None for"
-            " arrays as they are."
+            f"device must be available; got {str(device)!r} ({as_clause(str(error).splitlines()[0])}). Use 'cpu', or"
+            " None for arrays as they are."
         ) from error
     if isinstance(x, np.ndarray):
         x = np.ascontiguousarray(

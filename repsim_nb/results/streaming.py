@@ -120,7 +120,7 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
             " tokens and compare."
         )
     if len(data) < measure.min_samples:
-        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; '{data.name}' has {len(data)}.")
+        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; '{data.name}' has {len(data)}")
     same = model_b is model_a or (isinstance(model_a, str) and model_b == model_a)
     a = load_model(model_a)
     b = a if same else load_model(model_b)
@@ -361,7 +361,7 @@ class _Sums:
             if not varied:
                 raise UndefinedError(
                     f"{self.measure} of {label}: it is constant: in every batch all samples have the same activations."
-                    " Leave it out with layers=[...]."
+                    " Leave it out with layers=[...]"
                 )
             if not square > floor**2:
                 raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")

@@ -6,6 +6,7 @@ Libraries are recognised by the module name of a type, so none has to be install
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +17,11 @@ import pandas as pd
 import psutil
 
 from repsim_nb.support.dimensions import has_method, is_of, sample_dimension
-from repsim_nb.support.errors import UndefinedError, join_names
+from repsim_nb.support.errors import UndefinedError, as_clause, join_names, warn_user
 
 Array = Any  # a NumPy array or a torch tensor
+# names of columns that number samples
+_ID_NAME = re.compile(r"(?:.*[\W_])?(?:id|ids|idx|index|row|nr|no|number|unnamed: ?\d+|level_\d+)", re.IGNORECASE)
 ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
 
 
@@ -54,11 +57,13 @@ def to_array(x: Any) -> Array:
     if array_api_compat.is_torch_array(x):
         return _read_torch(x)
     if isinstance(x, pd.DataFrame):
-        return _read_columns(
-            [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])], len(x), whole=x
-        )
+        names, columns = [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])]
+        warn_of_id_columns(names, columns)
+        return _read_columns(names, columns, len(x), whole=x)
     if isinstance(x, (pd.Series, pd.Index)):
-        return _read_columns([str(x.name or "values")], [x], len(x))[:, 0]
+        if x.dtype.kind == "O" and len(x) and np.ndim(x[0] if isinstance(x, pd.Index) else x.iloc[0]):
+            raise _refused(x, "with an array in each row", "np.stack(list(x)) makes one array")
+        return _read_columns([str(x.name or "values")], [x], len(x), series=x)[:, 0]
     if isinstance(x, (list, tuple)):
         return _read_list(x)
     if is_of(x, "xarray"):
@@ -87,6 +92,39 @@ def to_array(x: Any) -> Array:
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
     return _read_others(x)
+
+
+def one_feature(x: Any) -> str:
+    """Return the code that makes one feature of an x with one number a sample."""
+    if is_of(x, "pandas", "Series", "Index") or is_of(x, "polars", "Series"):
+        return "x.to_frame()"
+    return "x[:, None]" if is_array(x) else "np.asarray(x)[:, None]"
+
+
+def warn_of_id_columns(names: list[str], columns: list[Any], *, polars: bool = False) -> None:
+    """Warn about columns of a frame that number the samples, since they would count as features.
+
+    Such a column has an integer in each row, each once, and either the name of an id, or just counts rows from 0 or 1.
+    """
+    found = []
+    for name, column in zip(names, columns, strict=True):
+        values = np.asarray(column) if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf" else None
+        if values is None or len(values) < 3 or not (np.diff(values[:3]).all() and np.all(values == np.round(values))):
+            continue
+        ordered = np.sort(values)
+        by_name = bool(_ID_NAME.fullmatch(name) or re.search(r"[a-z]I[dD]$", name))
+        counts = len(columns) > 1 and ordered[0] in (0, 1) and ordered[-1] - ordered[0] == len(values) - 1
+        if (by_name or counts) and np.diff(ordered).all():
+            found.append(name)
+    if found:
+        what = f"column {found[0]!r} counts as a feature and has"
+        if len(found) > 1:
+            what = f"columns {join_names(found, 4)} count as features and have"
+        index = "" if polars else f"make it the index, x.set_index({found[0]!r}), or "
+        warn_user(
+            f"the {what} another integer in each row, as ids of samples have. If it names the samples, {index}leave it"
+            f" out, x.drop({'' if polars else 'columns='}{found!r})."
+        )
 
 
 def is_array(x: Any) -> bool:
@@ -172,7 +210,9 @@ def _read_torch(x: Any) -> Any:
     return x
 
 
-def _read_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None) -> np.ndarray:
+def _read_columns(
+    names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None, series: Any = None
+) -> np.ndarray:
     """Stack columns of pandas side by side, in one dtype that represents them all."""
     for name, column in zip(names, columns, strict=True):
         dtype = column.dtype
@@ -181,6 +221,8 @@ def _read_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFr
             or not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
             or pd.api.types.is_complex_dtype(dtype)
         )
+        if bad and series is not None:
+            raise _refused(series, f"of type {dtype}", "pass the numbers, a DataFrame with one column a feature")
         if bad:
             raise UndefinedError(
                 f"a representation holds real numbers, and the column '{name}' of this frame is of type {dtype}: leave"
@@ -241,7 +283,7 @@ def _read_list(x: Any) -> Array:
         )
     except ValueError as error:
         raise _refused(
-            x, f"whose rows are no array ({error})", "all samples need the same number of features"
+            x, f"whose rows are no array ({as_clause(error)})", "all samples need the same number of features"
         ) from error
     if array.dtype.kind == "O":
         odd = next((item for item in array.ravel() if not isinstance(item, (int, float))), array.ravel()[0])
@@ -266,6 +308,7 @@ def _read_polars(x: Any) -> np.ndarray:
     if not is_of(x, "polars", "DataFrame"):
         return np.asarray(x.to_numpy())
     columns = []
+    warn_of_id_columns(list(x.columns), [column.to_numpy() for column in x.get_columns()], polars=True)
     for column in x.get_columns():
         if not column.dtype.is_numeric() and str(column.dtype) != "Boolean":
             raise UndefinedError(
@@ -293,7 +336,9 @@ def _read_others(x: Any) -> np.ndarray:
     try:
         array = np.asarray(x)
     except Exception as error:
-        raise _refused(x, f"which NumPy cannot read ({error})", "convert it, np.asarray(...), and pass that") from error
+        raise _refused(
+            x, f"which NumPy cannot read ({as_clause(error)})", "convert it, np.asarray(...), and pass that"
+        ) from error
     if array.dtype.kind == "O" or (hasattr(x, "shape") and tuple(x.shape) != array.shape):
         raise _refused(x, "which NumPy does not read as numbers", "convert it and pass the array")
     return _read_numpy(array)

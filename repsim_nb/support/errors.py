@@ -84,6 +84,11 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def as_clause(error: object) -> str:
+    """Return the text of an error, or a reason, without its full stop, so that the sentence around it can go on."""
+    return str(error).strip().removesuffix(".")
+
+
 def format_label(label: Any) -> str:
     """Write a label for a sentence: 'model/layer' for a key, anything else as it is."""
     return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import Array, check_digits, to_array, type_name
+from repsim_nb.support.containers import Array, check_digits, one_feature, to_array, type_name
 from repsim_nb.support.errors import UndefinedError
 
 
@@ -60,12 +60,12 @@ def check_shape(x: Array, min_samples: int) -> tuple[Array, Any]:
 
     Returns x as (n, p), and the precision of the work.
     """
-    x = to_array(x)
+    given, x = x, to_array(x)
     xp = array_api_compat.array_namespace(x)
     if x.ndim < 2:
         raise UndefinedError(
             f"a representation is (samples, features); it has shape {tuple(x.shape)}"
-            + (": use x[:, None] for one feature" if x.ndim else "")
+            + (f": use {one_feature(given)} for one feature" if x.ndim else "")
         )
     x = x.detach() if hasattr(x, "detach") else x
     floating = xp.isdtype(x.dtype, "real floating")

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import as_clause, join_names, unknown_name
 
 Cells = tuple[tuple[float | None, ...], ...]
 Labels = tuple[str, ...]
@@ -76,7 +76,7 @@ class Spec:
             found = _from_plain(json.loads(text))
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"from_json reads what to_json of this version wrote; this text has other contents: {error}."
+                f"from_json reads what to_json of this version wrote; this text has other contents: {as_clause(error)}."
             ) from error
         if not isinstance(found, cls):
             raise ValueError(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import as_clause, join_names, unknown_name
 
 from .base import check_frame
 from .colors import COLORS, group_colors
@@ -78,7 +78,7 @@ def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
         return frame[name].to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"scatter places points by numbers; the column '{name}' has other values ({error})."
+            f"scatter places points by numbers; the column '{name}' has other values ({as_clause(error)})."
         ) from error
 
 

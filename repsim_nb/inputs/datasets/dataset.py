@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from repsim_nb.support.errors import as_clause
 from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
@@ -290,7 +291,7 @@ class Dataset:
         except IndexError as error:
             raise ValueError(
                 f"dataset '{self.name}': rows must be from 0 to {len(self) - 1}, since it has {len(self)} rows;"
-                f" {error}."
+                f" {as_clause(error)}."
             ) from error
         lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
         inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]

@@ -21,6 +21,7 @@ from torch.utils.data import (
 from repsim_nb.inputs.batches import find_graph_targets, is_graph, is_option, is_torch_geometric
 from repsim_nb.inputs.fingerprints import fingerprint
 from repsim_nb.inputs.randomness import preserve_random_states
+from repsim_nb.support.errors import as_clause
 
 from .collecting import check_alike, collect_batches
 from .columns import unflatten
@@ -119,7 +120,7 @@ def _read_sample(source: Any, row: Any) -> Any:
         return source[int(row)]
     except Exception as error:
         raise ValueError(
-            f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {error}."
+            f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {as_clause(error)}."
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
@@ -230,6 +230,6 @@ def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _read_error(path: Any, error: Exception) -> ValueError:
     return ValueError(
-        f"the image {path} cannot be read ({error}): it is damaged, or no image. Remove it from the folder or replace"
-        " it."
+        f"the image {path} cannot be read ({as_clause(error)}): it is damaged, or no image. Remove it from the"
+        " folder or replace it."
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from repsim_nb.inputs.batches import LABELS
+from repsim_nb.support.errors import as_clause
 
 GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
 DEEP = {"F", "I"}  # those with more than 8 bits, next to all that begin with "I;"
@@ -46,7 +47,9 @@ def decode_picture(item: Any, what: str = "the picture", colored: Collection[str
         try:
             return torch.from_numpy(np.array(convert_picture(item, grey=item.mode in GREY and place not in colored)))
         except Exception as error:
-            raise ValueError(f"{what} cannot be read ({error}): it is damaged. Leave it out or replace it.") from error
+            raise ValueError(
+                f"{what} cannot be read ({as_clause(error)}): it is damaged. Leave it out or replace it."
+            ) from error
     if isinstance(item, Mapping):
         label = find_label(item)
         return {

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import check_name
+from repsim_nb.support.errors import as_clause, check_name
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.validation import check_integer
 
@@ -74,7 +74,7 @@ def _reading(name: str) -> Iterator[Path]:
     except FileNotFoundError:
         raise FileNotFoundError(f"the data file {path} is missing: {advice}.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"the data file {path} is damaged ({error}): {advice}.") from error
+        raise ValueError(f"the data file {path} is damaged ({as_clause(error)}): {advice}.") from error
 
 
 def _read_arrays(name: str) -> Callable[[str], Split]:

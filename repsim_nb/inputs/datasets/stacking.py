@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from repsim_nb.inputs.batches import is_graph, join_graphs
+from repsim_nb.support.errors import as_clause
 
 from .pillow import GREY, decode_picture, is_pillow, iterate_pictures
 
@@ -99,8 +100,8 @@ def stack_samples(
         which = sorts[0] if odd is None else f"sample {numbers[0]} is {sorts[0]}, sample {numbers[odd]} is {sorts[odd]}"
         mixed = " (for grey pictures next to colored ones: picture.convert('RGB'))" if len(kinds) > 1 else ""
         raise ValueError(
-            f"samples cannot be stacked into one batch ({which}): {error}. Give them one shape{mixed}, or give a"
-            f" DataLoader whose collate_fn joins them{explain_padding(parts)}."
+            f"samples cannot be stacked into one batch ({which}): {as_clause(error)}. Give them one shape{mixed}, or"
+            f" give a DataLoader whose collate_fn joins them{explain_padding(parts)}."
         ) from error
     return batch | absent if absent else batch
 

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.workers import SharedContext
 
 from .state_dicts import choose_state_dict, hash_weights
@@ -181,7 +181,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return weights, json.loads(metadata.get("card", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(
-            f"the file {file} is damaged or not in safetensors format ({error}). Nothing was read."
+            f"the file {file} is damaged or not in safetensors format ({as_clause(error)}). Nothing was read."
         ) from error
 
 
@@ -194,7 +194,7 @@ def _read_torch(file: Path) -> Any:
         raise ValueError(_explain_refusal(file)) from error
     except Exception as error:  # damaged bytes can raise anything
         raise ValueError(
-            f"the checkpoint {file} is damaged or was not written by torch.save ({error}). Nothing was read."
+            f"the checkpoint {file} is damaged or was not written by torch.save ({as_clause(error)}). Nothing was read."
         ) from error
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from repsim_nb.inputs.randomness import preserve_random_states, seed_generators
-from repsim_nb.support.errors import check_name, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, unknown_name
 
 from .layers import default_layers
 from .model import Model
@@ -134,7 +134,7 @@ def _reach(host: str) -> None:
         try:
             socket.create_connection((name, int(port or 443)), timeout=WAIT).close()
         except OSError as error:
-            raise OSError(f"no connection to {address} ({error})") from error
+            raise OSError(f"no connection to {address} ({as_clause(error)})") from error
 
 
 def _make_error(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:

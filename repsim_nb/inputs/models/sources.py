@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import check_name, join_names, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, join_names, unknown_name
 
 from .architectures import ARCHITECTURES
 from .channels import check_pictures, is_bytes
@@ -140,7 +140,7 @@ def _copy_module(module: nn.Module) -> nn.Module:
     except Exception as error:  # old weight_norm, lazy buffers
         raise ValueError(
             f"the architecture {type(module).__name__} cannot be copied, so its weights would be overwritten. Give a"
-            f" function that creates it, architecture=lambda: ... (the error of the copy: {error})."
+            f" function that creates it, architecture=lambda: ... (the error of the copy: {as_clause(error)})."
         ) from error
 
 

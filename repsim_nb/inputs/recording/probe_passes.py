@@ -21,6 +21,7 @@ from repsim_nb.inputs.models.running import (
 )
 from repsim_nb.inputs.models.tracing import Trace
 from repsim_nb.inputs.pooling import Pooling, find_masks
+from repsim_nb.support.errors import as_clause
 
 from .output_axes import find_layout
 from .preparation import Preparation
@@ -223,7 +224,7 @@ def label_part(part: Part) -> str:
 
 def first_sentence(error: BaseException) -> str:
     """Return the first line of an error, or of its cause."""
-    return str(error.__cause__ or error).strip().splitlines()[0][:200]
+    return as_clause(str(error.__cause__ or error).strip().splitlines()[0][:200])
 
 
 def are_equal(x: Pass, y: Pass, at: int | None = None, place: int | None = None) -> bool:

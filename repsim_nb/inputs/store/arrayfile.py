@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile, warn_user
+from repsim_nb.support.errors import DamagedFile, as_clause, warn_user
 from repsim_nb.support.labels import Key, check_step
 from repsim_nb.support.row_groups import attach_groups
 
@@ -143,7 +143,7 @@ class ArrayFile:
             EOFError,
             SyntaxError,
         ) as error:  # an OSError is a problem of the machine, not of the file, and is raised as it is
-            raise self._damaged(f"damaged ({error})") from error
+            raise self._damaged(f"damaged ({as_clause(error)})") from error
         if array.shape != self.shape or array.dtype != self.dtype:
             raise self._damaged(
                 f"damaged: it contains {array.dtype} {array.shape}, and {self.dtype} {self.shape} was written"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from repsim_nb.support.errors import unknown_name
+
 from .activations import Activations
 from .named_arrays import read_named_arrays
 
@@ -43,9 +45,11 @@ def from_arrays(
 
     Raises
     ------
+    TypeError
+        If facts are not under the name of a model.
     ValueError
-        If an array has no sample axis, if two names mean the same layer, if ids are not unique, or if there is not one
-        id, or one group, for each sample.
+        If facts are of a model that has no array, an array has no sample axis, two names mean the same layer, ids are
+        not unique, or there is not one id, or one group, for each sample.
     DamagedFile
         A ValueError: if a file cannot be read.
 
@@ -66,4 +70,16 @@ def from_arrays(
     [0.9, 0.8]
     """
     found, known, grouped = read_named_arrays(arrays, ids, groups)
+    models = list(dict.fromkeys(key.model for key in found))
+    for name, given in facts.items():
+        if not isinstance(given, Mapping):
+            known_fact = f"{{{name!r}: {given!r}}}"
+            model = str(models[0])
+            right = f"{model}={known_fact}" if model.isidentifier() else f"**{{{model!r}: {known_fact}}}"
+            raise TypeError(
+                f"facts must be a mapping under the name of a model, such as from_arrays(..., {right}); got"
+                f" {name}={given!r}."
+            )
+        if name not in models:
+            raise unknown_name("model with facts", name, models, "The name is the part before the slash.")
     return Activations(found, facts, known, groups=grouped)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile
+from repsim_nb.support.errors import DamagedFile, as_clause
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.ids import check_ids, ids_fingerprint
 from repsim_nb.support.row_groups import groups_fingerprint, runs_of, stored_groups
@@ -68,7 +68,7 @@ def read_ids(path: Path) -> np.ndarray:
     except FileNotFoundError:
         reason = "is missing"
     except (OSError, ValueError) as error:
-        reason = f"is damaged ({error})"
+        reason = f"is damaged ({as_clause(error)})"
     what = "groups of rows" if path.suffix == ".groups" else "ids of samples"
     its = what.partition(" ")[0]
     raise DamagedFile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.containers import is_array, to_array, type_name
-from repsim_nb.support.errors import DamagedFile, unknown_name
+from repsim_nb.support.containers import is_array, one_feature, to_array, type_name
+from repsim_nb.support.errors import DamagedFile, as_clause, unknown_name
 from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.row_groups import groups_of
@@ -62,8 +63,9 @@ def read_named_arrays(
         except (ValueError, MemoryError) as error:
             raise type(error)(f"'{key}': {error}") from error
         if array.ndim < 2:
+            hint = f" Use {one_feature(value)} for one feature." if array.ndim else ""
             raise ValueError(
-                f"Arrays must have the shape (samples, features, ...); '{key}' has shape {tuple(array.shape)}."
+                f"Arrays must have the shape (samples, features, ...); '{key}' has shape {tuple(array.shape)}.{hint}"
             )
         found[key] = array
         known[key] = _choose_ids(key, own, index, array.shape[0])
@@ -126,14 +128,32 @@ def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
     return given
 
 
+# how to open files of other kinds, as code
+_OPENED_BY = {
+    ".safetensors": "safetensors.torch.load_file({path})",
+    ".h5": "h5py.File({path})['name of the array']",
+    ".mat": "scipy.io.loadmat({path})['name of the array']",
+    ".zarr": "zarr.open({path})['name of the array']",
+    ".nc": "xarray.open_dataset({path})['name of the array']",
+    ".csv": "pandas.read_csv({path}, index_col='column of ids')",
+    ".tsv": "pandas.read_csv({path}, sep='\\t', index_col='column of ids')",
+    ".txt": "numpy.loadtxt({path})",
+    ".parquet": "pandas.read_parquet({path})",
+    ".feather": "pandas.read_feather({path})",
+    ".xlsx": "pandas.read_excel({path}, index_col='column of ids')",
+}
+_OPENED_BY |= {".hdf5": _OPENED_BY[".h5"], ".hdf": _OPENED_BY[".h5"]}
+
+
 def _read_file(path: Path) -> Any:
     """Return the array in an .npy file, or the arrays in an .npz or .pt file."""
-    if path.suffix not in (".npy", ".npz", ".pt", ".pth"):
-        raise ValueError(f"from_arrays reads .npy, .npz and .pt files; got {path}.")
+    kind = path.suffix.lower()
+    if kind not in (".npy", ".npz", ".pt", ".pth"):
+        raise ValueError(f"from_arrays reads .npy, .npz and .pt files; got {path}. {_how_to_open(path)}")
     try:
-        if path.suffix == ".npy":
+        if kind == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
-        if path.suffix == ".npz":
+        if kind == ".npz":
             zipfile.ZipFile(path).close()  # np.load would leave a damaged file open
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -143,6 +163,49 @@ def _read_file(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:
+        if objects := _objects_of(str(error)):
+            raise ValueError(
+                f"The file {path} contains {objects} and not only arrays, and to read that could run code, so it was"
+                f" not read. {_how_to_save(kind)}"
+            ) from error
         raise DamagedFile(
-            f"The file {path} is damaged, or contains something other than arrays, and was not read ({error})."
+            f"The file {path} is damaged, or contains something other than arrays, and was not read ({_reason(error)})."
         ) from error
+
+
+def _objects_of(message: str) -> str:
+    """Return what a file contains that NumPy or torch refused to unpickle; "" if it was refused for another reason."""
+    if found := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)|global ([\w.]+) was not", message):
+        return f"objects of {next(filter(None, found.groups()))}"
+    return "Python objects" if re.search("allow_pickle|Object arrays|Python objects", message) else ""
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file was not read, without the advice of torch to read what may run code."""
+    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    return found[1] if found else as_clause(str(error).splitlines()[0])
+
+
+def _how_to_save(kind: str) -> str:
+    """Say how to save the arrays of such a file, where it was written."""
+    if kind in (".npy", ".npz"):
+        return "If you trust it, open it yourself, and save the numbers alone, np.savez(path, **{'model/layer': x})."
+    return (
+        "If you trust it, open it yourself, and save the arrays alone, torch.save({'model/layer': x}, path). If it is a"
+        " model, save its weights, torch.save(module.state_dict(), path), and use rs.load_model and rs.record."
+    )
+
+
+def _how_to_open(path: Path) -> str:
+    """Say how to open a file of another kind."""
+    if path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
+        return (
+            "To read a pickle can run code. If you trust it, open it yourself, and pass the array:"
+            " from_arrays({'model/layer': x})."
+        )
+    code = _OPENED_BY.get(path.suffix.lower(), "").format(path=repr(str(path)))
+    if not code:
+        return "Open it with the library that wrote it, and pass the arrays: from_arrays({'model/layer': x})."
+    if path.suffix.lower() == ".safetensors":
+        return f"Open it and pass its arrays: from_arrays({code})."
+    return f"Open it and pass the array: from_arrays({{'model/layer': {code}}})."

@@ -13,6 +13,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
+from repsim_nb.support.errors import as_clause
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
 
@@ -72,7 +73,7 @@ def read_comparison(
         return values, kind(**options), n, undefined
     except TypeError as error:
         raise ValueError(
-            f"{path} was written with options that {name} does not have in this version ({error}). {todo}"
+            f"{path} was written with options that {name} does not have in this version ({as_clause(error)}). {todo}"
         ) from error
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
@@ -39,7 +39,9 @@ def to_numbers(frame: pd.DataFrame) -> np.ndarray:
     try:
         return frame.to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"a map needs numbers as dissimilarities; the table has other values ({error}).") from error
+        raise ValueError(
+            f"a map needs numbers as dissimilarities; the table has other values ({as_clause(error)})."
+        ) from error
 
 
 def check_distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:

@@ -15,7 +15,7 @@ from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.probes import linear_probe
 from repsim_nb.results.probes.features import check_set
-from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.errors import as_clause, format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
@@ -167,7 +167,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     if not defined:
         raise ValueError(
             "no measure is defined for all damaged representations:"
-            f" {'; '.join(f'{short}: {why}' for short, why in undefined.items())}."
+            f" {'; '.join(f'{short}: {as_clause(why)}' for short, why in undefined.items())}."
         )
     index = pd.MultiIndex.from_product([names, amounts], names=["model", "amount"])
     each = pd.DataFrame(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference.units import FEWEST_UNITS, Groups, Units, units_of
-from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.errors import as_clause, format_label, join_names
 from repsim_nb.support.labels import values_per_item
 
 
@@ -122,7 +122,7 @@ def read_item_values(labels: list[Any], index: pd.Index, given: Any, what: str) 
         values = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} needs one number for each item, such as an accuracy; it has other values ({error})."
+            f"{what} needs one number for each item, such as an accuracy; it has other values ({as_clause(error)})."
         ) from error
     if not np.isfinite(values).all():
         bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]

@@ -232,11 +232,11 @@ def pair_means(
         if not np.isfinite(means[name]):
             raise UndefinedError(
                 f"'{name}' is undefined: the function returns {means[name]} for the means"
-                f" {', '.join(f'{column} {means[column]:.4g}' for column in columns[:4])}."
+                f" {', '.join(f'{column} {means[column]:.4g}' for column in columns[:4])}"
             )
         undefined = int((~np.isfinite(draws[name].to_numpy(float))).sum())
         if undefined:
-            raise UndefinedError(f"'{name}' is undefined in {undefined} of {n_bootstrap} resamples of {units.name}.")
+            raise UndefinedError(f"'{name}' is undefined in {undefined} of {n_bootstrap} resamples of {units.name}")
     rows = {
         name: (float(means[name]), *_interval(draws[name].to_numpy(), float(means[name]), units.number, level))
         for name in draws

@@ -14,7 +14,7 @@ from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.inference.results import check_draws, check_permutations, compare_with_null
 from repsim_nb.results.inference.square_tables import precision_of
 from repsim_nb.results.inference.units import Groups, NoOrder, interval_over_units
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import as_clause, join_names, unknown_name
 from repsim_nb.support.labels import explain_same_text
 from repsim_nb.support.validation import check_integer
 
@@ -69,9 +69,8 @@ def rank(
     sets, failed = _correlate_sets(frame, names, distances, pairs)
     undefined = {**(undefined or {}), **failed}
     if not len(sets):
-        raise ValueError(
-            f"no measure is defined for all pairs: {join_names(f'{name}: {why}' for name, why in undefined.items())}."
-        )
+        reasons = join_names(f"{name}: {as_clause(why)}" for name, why in undefined.items())
+        raise ValueError(f"no measure is defined for all pairs: {reasons}.")
     xs = {name: distances[name] for name in sets.index.unique("measure")}
     draws = pairs.draws(xs, resampling.n_bootstrap, resampling.seed)
     defined = _check_draws_defined(draws, pairs, "all gaps or all distances")

@@ -11,7 +11,7 @@ import numpy as np
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.moments import sums_of
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import Tick
 
 from .counted_p_values import MOST, needs_counting
@@ -207,7 +207,7 @@ def chance_corrected(
     if not (best - q) * (1 if alike else -1) > 1e-9:
         raise UndefinedError(
             f"{measures.short_name(measure)} has no chance-corrected value: the null quantile ({q:.3g}) is as good as"
-            f" the best possible value ({best:.3g}). Use more samples or fewer features."
+            f" the best possible value ({best:.3g}). Use more samples or fewer features"
         )
     return max((value - q) / (best - q), 0.0)
 
@@ -220,8 +220,8 @@ def closed_form(measure: str | Measure) -> Measure:
         measure.check_gram_matrix()
     except NotImplementedError as error:
         raise NotImplementedError(
-            f"the null distribution of {measures.short_name(measure)} has no closed form here: {error}. Use"
-            " permutation_test."
+            f"the null distribution of {measures.short_name(measure)} has no closed form here: {as_clause(error)}. Use"
+            " permutation_test"
         ) from None
     return measure
 

@@ -86,7 +86,7 @@ def influence(
     if n <= measure.min_samples:
         raise UndefinedError(
             f"{measures.short_name(measure)} needs at least {measure.min_samples} samples, so that one can be left out"
-            f" of {measure.min_samples + 1} or more; there are {n}. Use more samples."
+            f" of {measure.min_samples + 1} or more; there are {n}. Use more samples"
         )
     seen = measure(x, y)
     values = np.full(n, np.nan)

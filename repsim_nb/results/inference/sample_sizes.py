@@ -13,7 +13,7 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_positive, is_integer
@@ -200,7 +200,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
         except UndefinedError as error:
             if n not in chosen:
                 return math.nan
-            raise UndefinedError(f"a set of {n} {units.name}: {error}. Choose larger sizes=[...].") from error
+            raise UndefinedError(f"a set of {n} {units.name}: {as_clause(error)}. Choose larger sizes=[...]") from error
 
     if sizes is None and len(defined := [n for n in chosen if _has_value(of, draw_rows(n, most, seed)[0])]) > 1:
         chosen = defined

@@ -10,7 +10,7 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import check_name, join_names
+from repsim_nb.support.errors import as_clause, check_name, join_names
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
 from repsim_nb.support.validation import check_diagonal
 
@@ -144,7 +144,7 @@ def as_numbers(values: Any) -> np.ndarray:
             dtype=float,
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"values must be numbers; got something else ({error}).") from error
+        raise ValueError(f"values must be numbers; got something else ({as_clause(error)}).") from error
 
 
 def require_values_per_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:

@@ -296,7 +296,7 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
         except ConvergenceWarning as error:
             raise UndefinedError(
                 f"the probe did not converge within {model.max_iter} steps. Use scaling=True, or a smaller cost than"
-                f" {cost:g}."
+                f" {cost:g}"
             ) from error
     predictions = pd.DataFrame(
         {"true": true[is_test], "predicted": model.predict(tested), "sample": rows[is_test], "image": image[is_test]}
