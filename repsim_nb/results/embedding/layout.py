@@ -1,4 +1,4 @@
-"""Positions of points: classical scaling, SMACOF, t-SNE, and new points among old ones."""
+"""Positions of points: classical scaling, t-SNE, and new points among old ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from scipy.optimize import least_squares, minimize
+import scipy.linalg
+from scipy.optimize import least_squares
+from scipy.sparse.linalg import ArpackError, eigsh
 from scipy.spatial.distance import cdist, pdist, squareform
-from sklearn.manifold import TSNE, smacof
+from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.workers import single_threaded_blas
+
+LANCZOS_FROM = 200  # points
 
 
 @contextmanager
@@ -24,51 +27,41 @@ def one_thread() -> Iterator[None]:
 
 def stress_of(points: np.ndarray, d: np.ndarray, free_scale: bool = False) -> float:
     """Return the stress of points; `free_scale`: after the best scale of the map."""
-    fitted, wanted = pdist(points), d[np.triu_indices(len(d), 1)]
+    fitted, wanted = pdist(points), squareform(d, checks=False)
     scale = np.sum(fitted * wanted) / np.sum(fitted**2) if free_scale else 1
     return float(np.sqrt(np.sum((scale * fitted - wanted) ** 2) / np.sum(wanted**2)))
 
 
 def classical_points(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the leading axes of double-centred squared dissimilarities, and all eigenvalues."""
-    centre = np.eye(len(d)) - 1 / len(d)
-    eigenvalues, vectors = np.linalg.eigh(-0.5 * centre @ (d**2) @ centre)
-    top = np.argsort(eigenvalues)[::-1][:n_components]
-    significant = np.where(np.abs(eigenvalues) > 1e-12 * np.abs(eigenvalues).max(), eigenvalues, 0)
-    return vectors[:, top] * np.sqrt(significant[top].clip(min=0)), significant
+    square = d**2
+    means = square.mean(axis=0)
+    inner = -0.5 * (square - means - means[:, None] + means.mean())
+    values, vectors, eigenvalues = _leading(inner, n_components)
+    significant, top = (
+        np.where(np.abs(some) > 1e-12 * np.abs(eigenvalues).max(), some, 0) for some in (eigenvalues, values)
+    )
+    return vectors * np.sqrt(top.clip(min=0)), significant
 
 
-def smacof_points(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick, restarts: int = 4) -> np.ndarray:
-    """Return the best of several starts.
+def _leading(symmetric: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the largest eigenvalues, falling, with their vectors, and all eigenvalues, rising.
 
-    Majorisation comes near quickly and then creeps, so a quasi-Newton method follows.
+    For a large matrix, Lanczos finds the vectors; if it misses a copy of a repeated eigenvalue, LAPACK does.
     """
-    rng = np.random.default_rng(seed)
-    begins, found = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))), [start]
-    with show_progress(progress, "mapping", "start") as tick:
-        for done, begin in enumerate(begins):
-            tick(done, len(begins))
-            near = smacof(
-                d, n_components=start.shape[1], init=begin, n_init=1, max_iter=100, eps=1e-6, normalized_stress=False
-            )[0]
-            best = minimize(
-                _misfit,
-                near.ravel(),
-                args=(d,),
-                jac=True,
-                method="L-BFGS-B",
-                options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9 * d.max()},
-            )
-            found += [near, best.x.reshape(start.shape)]
-    return min(found, key=lambda points: stress_of(points, d))
-
-
-def _misfit(flat: np.ndarray, d: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return Σ(distance - δ)² over pairs, and its gradient."""
-    points = flat.reshape(len(d), -1)
-    fitted = squareform(pdist(points))
-    pull = np.divide(fitted - d, fitted, out=np.zeros_like(d), where=fitted > 0)
-    return float(np.sum((fitted - d) ** 2) / 2), 2 * (pull.sum(axis=1, keepdims=True) * points - pull @ points).ravel()
+    n = len(symmetric)
+    if n <= LANCZOS_FROM or 10 * number > n:
+        every, vectors = np.linalg.eigh(symmetric)
+        return every[::-1][:number], vectors[:, ::-1][:, :number], every
+    every = np.linalg.eigvalsh(symmetric)
+    try:
+        values, vectors = eigsh(symmetric, number, which="LA", v0=np.cos(np.arange(n)), maxiter=20 * n)
+    except ArpackError:
+        values, vectors = every[:number], np.empty((n, number))
+    if not np.allclose(np.sort(values), every[-number:], rtol=0, atol=1e-10 * np.abs(every).max()):
+        values, vectors = scipy.linalg.eigh(symmetric, subset_by_index=(n - number, n - 1))
+    order = np.argsort(values)[::-1]
+    return values[order], vectors[:, order], every
 
 
 def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, metric: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +18,12 @@ from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
-from .layout import classical_points, one_thread, smacof_points, stress_of, to_principal_axes, tsne_points
+from .layout import classical_points, one_thread, stress_of, to_principal_axes, tsne_points
 from .results import Embedding, check_distances, check_perplexity, check_samples, read_table, rescale
+from .smacof import smacof_points
 
 KINDS = ("smacof", "classical")
+BETWEEN_MAPS = 0.2  # seconds between two maps for `watch`
 WIDE = 50  # t-SNE uses this many principal components of samples [van der Maaten and Hinton 2008]
 
 
@@ -30,6 +34,7 @@ def mds(
     seed: int = 0,
     *,
     progress: bool | Tick = False,
+    watch: Callable[[Embedding], None] | None = None,
 ) -> Embedding:
     """Multidimensional scaling of a square comparison, or of a symmetric frame of dissimilarities.
 
@@ -41,12 +46,15 @@ def mds(
     n_components : int
         The number of dimensions.
     kind : {"smacof", "classical"}
-        "smacof" minimises the stress; it takes the best of several starts, the classical solution among them.
+        "smacof" minimises the stress; it takes the best of several starts, the classical solution among them (Notes).
         "classical" takes the leading eigenvectors of the double-centred squared dissimilarities.
     seed : int
         Seed of the random starts, >= 0.
     progress : bool or function(done, total)
         Show a bar, or call this function.
+    watch : function(Embedding), optional
+        For "smacof": called with the classical solution first, and then with better maps, at most five times a second.
+        An exception that it raises ends the work.
 
     Returns
     -------
@@ -60,11 +68,19 @@ def mds(
     ValueError
         For fewer than 3 items, undefined cells, a table that is not square, or negative dissimilarities.
 
+    Notes
+    -----
+    "smacof" minimises the function of SMACOF with the gradient of its majorisation, by L-BFGS. Starts are the classical
+    solution, and the best of several starts for at most 250 of the items, with the other items placed among them. Then
+    the best map leaves local minima in two ways: it is given one more dimension, which is flattened again; and single
+    items jump to places that fit their dissimilarities better. The last steps are in float64.
+
     References
     ----------
     Torgerson 1952, Multidimensional scaling: I. Theory and method, Psychometrika. Kruskal 1964, Multidimensional
     scaling by optimizing goodness of fit to a nonmetric hypothesis, Psychometrika. de Leeuw 1977, Applications of
-    convex analysis to multidimensional scaling.
+    convex analysis to multidimensional scaling. Liu and Nocedal 1989, On the limited memory BFGS method for large scale
+    optimization, Mathematical Programming.
 
     Examples
     --------
@@ -82,9 +98,28 @@ def mds(
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
     check_integer(seed, "seed", minimum=0)
     with one_thread():
-        start, eigenvalues = classical_points(d, n_components)
-        points = to_principal_axes(start if kind == "classical" else smacof_points(d, start, seed, progress))
-    return _embedding(points, d, frame.index, eigenvalues, unit, kind=kind, seed=seed, **facts)
+        axes, eigenvalues = classical_points(d, min(n_components + 1, len(d)))
+
+        def result(points: np.ndarray, kind: str) -> Embedding:
+            return _embedding(
+                to_principal_axes(points), d, frame.index, eigenvalues, unit, kind=kind, seed=seed, **facts
+            )
+
+        classical = axes[:, :n_components]
+        if kind == "classical":
+            return result(classical, kind)
+        if watch is None:
+            return result(smacof_points(d, axes, n_components, seed, progress), kind)
+        watch(result(classical, "classical"))
+        last = time.monotonic()
+
+        def step(points: np.ndarray) -> None:
+            nonlocal last
+            if time.monotonic() - last >= BETWEEN_MAPS:
+                watch(result(points, kind))
+                last = time.monotonic()
+
+        return result(smacof_points(d, axes, n_components, seed, progress, step), kind)
 
 
 def tsne(
