@@ -57,6 +57,14 @@ IDIOMS = {  # pattern: what to write
     r"\bill-?omened\b|\bhenceforth\b|\bthereof\b|\bwhereof\b|\bhitherto\b|\bnought\b|\bof old\b|\bof late\b|\btwain\b": "plain words",
     r"\bgravest\b|\bgrave\b": "most serious",
     r"\bcolour": "color",
+} | {  # British spelling, as in public names (`centre_test`, `normalise=`), but color, as in matplotlib
+    r"(?<![\w.])neighbor(?!Loader|hood preservation)": "neighbour",
+    r"(?<![\w.\"'])center(?:s|ed|ing)?\b": "centre",
+    r"\bbehavior|\bfavor(?!ite)": "behaviour, favour",
+    r"\bgray(?![\"'])": "grey",
+    r"\blabel(?:ed|ings?)\b|\bmodel(?:ed|ing)\b|\btravel(?:ed|ing)\b|\bmisspelled\b": "labelled, modelled, travelled, misspelt",
+    r"\banalyz|\bartifact|\b(?:a|the|its|their|of|under) licenses?\b": "analyse, artefact, licence",
+    r"\b(?:normal|standard|quant|memor|recogn|minim|summar|initial|emphas|penal|regular)iz(?:es?|ed|ing|ations?)\b(?![\"'(]|\.\w)(?<!Dense, Normalize)": "-ise",
 }
 NAMES = re.compile(
     r"^(told|said|kept|made|named|faces|carried|apart|departing|Later|HERE|networks?|shares?|shuffled|colour)$"

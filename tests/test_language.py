@@ -21,8 +21,19 @@ def test_each_idiom_is_found(tmp_path):
         "Of each pair the value that is larger",
         "two networks",
         "colours",
+        "nearest neighbors",
+        "centered columns",
+        "the gray line",
+        "batch normalization",
+        "labeled samples",
+        "the behavior of animals",
+        "an artifact",
     ):
         path.write_text(text + ".\n")
         assert hits([path]), text
     path.write_text("Neural networks are compared: layers share weights, and a network file system is slow.\n")
+    assert not hits([path])
+    path.write_text(
+        "sklearn.neighbors.NearestNeighbors(n_neighbors=3), ha='center', Neighborhood preservation in maps.\n"
+    )
     assert not hits([path])

@@ -120,7 +120,7 @@ class Procrustes(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class NBS(_Aligned):
-    """Normalized Bures similarity: how well two representations agree after the best rotation of one onto the other.
+    """Normalised Bures similarity: how well two representations agree after the best rotation of one onto the other.
 
     It is the cosine of the angle of `Procrustes`. It has no options.
 

@@ -1,4 +1,4 @@
-"""Summarize many rows in few: mean and standard deviation of groups of rows."""
+"""Summarise many rows in few: mean and standard deviation of groups of rows."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _add_noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def move_sample(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
-    """Move the first sample away, by so many times the typical length of a centered sample [Davari et al. 2023]."""
+    """Move the first sample away, by so many times the typical length of a centred sample [Davari et al. 2023]."""
     x = x.copy()
     away = x[0] - x.mean(axis=0)
     x[0] += distance * np.linalg.norm(x - x.mean(axis=0), axis=1).mean() * away / np.linalg.norm(away)

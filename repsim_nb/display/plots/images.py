@@ -53,7 +53,7 @@ def pictures(
     Parameters
     ----------
     images : array (n, h, w) or (n, h, w, 3) of uint8
-        The images, in gray or in color, from 0 to 255.
+        The images, in grey or in color, from 0 to 255.
     captions : sequence of str
         One caption for each image; an empty sequence draws none.
     columns : int

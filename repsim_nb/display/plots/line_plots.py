@@ -136,7 +136,7 @@ def intervals(
     Notes
     -----
     If there is one DataFrame, and some of its rows are measures or families of models, these rows have their fixed
-    colors and the others are gray. Otherwise each DataFrame has one color: the fixed one, if its name has one.
+    colors and the others are grey. Otherwise each DataFrame has one color: the fixed one, if its name has one.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def scatter(  # noqa: PLR0913
         The axes to draw on; None creates a figure.
     color : str, optional
         The column with the group of each point, with at most 8 groups. The legend shows the number of points in each
-        group. Points without a group are gray.
+        group. Points without a group are grey.
     fit : True, value or list of values, optional
         The points that get a least-squares line: True for one line through all points, or one or several values of the
         column `color` for one line through each of these groups ([True] for a column of bool). The legend shows the

@@ -55,7 +55,7 @@ MODEL_COLORS: Mapping[str, str] = {
 """The color of each family of models."""
 
 OTHER = "0.35"
-"""The gray of a row of no family next to rows that have the color of theirs."""
+"""The grey of a row of no family next to rows that have the color of theirs."""
 
 _MEASURES = {
     "cka": ("cka",),

@@ -29,7 +29,7 @@ class Layer(Spec):
     ----------
     mark : str
         "line" joins the places, "points" marks them, "ranges" are horizontal lines from low to high, "area" fills the
-        space between low and high, "bars" rise from 0, "texts" are centered at the places, "flag" is a text at the top
+        space between low and high, "bars" rise from 0, "texts" are centred at the places, "flag" is a text at the top
         of the figure next to an x. "vertical" and "horizontal" are lines across the whole figure. "heading" is a
         heading in the legend.
     x, y : tuple of float or None

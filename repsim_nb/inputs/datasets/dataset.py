@@ -56,7 +56,7 @@ class Dataset:
         in another order. By default the file names of a folder, the index of a DataFrame, else none.
     size : int or (int, int), optional
         For a folder of images that differ in size: height and width in pixels, or one number for both. Images are
-        resized until they cover it, then the center is cropped.
+        resized until they cover it, then the centre is cropped.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 class Folder(Inputs):
     """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) if all are grey.
 
-    size: (h, w), or a number for both: pictures are resized (bilinear) until they cover it, then the center is cropped;
+    size: (h, w), or a number for both: pictures are resized (bilinear) until they cover it, then the centre is cropped;
     None if all have one size. The header of every file is read at once, for its size and whether it is grey. Rotation
     marks (EXIF) and transparency are ignored.
     """
@@ -46,7 +46,7 @@ class Folder(Inputs):
                     raise ValueError(
                         f"the images in {self.root} differ in size: {self.names[0]} is {wanted[0]}×{wanted[1]}, {name}"
                         f" is {other[0]}×{other[1]} (height×width). Give size=({wanted[0]}, {wanted[1]}), or one number"
-                        " such as size=224, to resize them and crop their center."
+                        " such as size=224, to resize them and crop their centre."
                     )
         self.size = wanted
 
@@ -217,7 +217,7 @@ def _check_size(size: Any) -> tuple[int, int] | None:
 
 
 def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resize a picture until it just covers (h, w), then crop its center."""
+    """Resize a picture until it just covers (h, w), then crop its centre."""
     (height, width), scale = size, max(size[0] / image.height, size[1] / image.width)
     if (image.height, image.width) == size:
         return image

@@ -47,7 +47,7 @@ class Pictures:
     """A `preprocess` that resizes, crops and normalises uint8 pictures.
 
     It does what libraries do when they test a model: a picture is resized (antialiased, with its proportions), then its
-    center is cropped, so its margin is lost. Values become (x / 255 - mean) / std.
+    centre is cropped, so its margin is lost. Values become (x / 255 - mean) / std.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ def _sizes(settings: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | Non
         return size, first if first and size and covers(first, size) else None
     if edge and ("crop_pct" in settings or "ConvNext" in settings.get("image_processor_type", "")) and edge < 384:
         return (edge, edge), int(edge / (settings.get("crop_pct") or 224 / 256))
-    if edge:  # ConvNeXt stretches from 384 on; pictures of others would differ in size, so their center is cropped
+    if edge:  # ConvNeXt stretches from 384 on; pictures of others would differ in size, so their centre is cropped
         return (edge, edge), (edge, edge) if "crop_pct" in settings else None
     return whole, whole if _pair(settings.get("size")) else None
 

@@ -281,7 +281,7 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
 
     Notes
     -----
-    Models of libraries take uint8 pictures (n, h, w) or (n, h, w, 3), which are resized and cropped at the center as in
+    Models of libraries take uint8 pictures (n, h, w) or (n, h, w, 3), which are resized and cropped at the centre as in
     the tests of that library (`models.Pictures`), or sentences or ids (`models.Texts`). No code from a file or a hub
     runs: weights are read as tensors only.
 

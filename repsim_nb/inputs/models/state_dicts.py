@@ -16,7 +16,7 @@ from repsim_nb.support.errors import join_names, unknown_name
 
 # what Lightning writes next to the weights
 NOT_WEIGHTS = {"hyper_parameters", "datamodule_hyper_parameters", "callbacks", "loops"}
-# parts of names under which modules, also quantized ones, save other objects
+# parts of names under which modules, also quantised ones, save other objects
 NO_TENSORS = {"_extra_state", "_packed_params"}
 
 
@@ -110,7 +110,7 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
 
     torch's `load_state_dict` decides, with all hooks of the module. A missing weight is accepted only if it cannot
     change an output: a weight that shares its memory with a loaded one, and the number of batches of a batch
-    normalization. An additional weight is accepted if the module has that buffer, with these values, and does not save
+    normalisation. An additional weight is accepted if the module has that buffer, with these values, and does not save
     it.
     """
     if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):

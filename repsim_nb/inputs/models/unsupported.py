@@ -60,7 +60,7 @@ OTHER_FILES: dict[tuple[str, ...], str] = {
     ),
     (".orbax", ".orbax-checkpoint"): f"JAX writes it. Load it there, {ARRAYS}",
     (".gguf", ".ggml"): (
-        "its weights are quantized for llama.cpp. transformers turns many of them back into floats (with the packages"
+        "its weights are quantised for llama.cpp. transformers turns many of them back into floats (with the packages"
         " gguf and accelerate): module = AutoModel.from_pretrained(folder, gguf_file='NAME.gguf'); then"
         " load_model(module)"
     ),

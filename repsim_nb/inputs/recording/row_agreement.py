@@ -131,7 +131,7 @@ def explain_mixing(module: nn.Module) -> str:
         if "quantized.dynamic" in type(part).__module__:
             return (
                 f"'{name}' ({type(part).__name__}) takes the scale of its int8 inputs from the whole batch, and these"
-                " samples differ much in size: scale them, or record the model before quantization"
+                " samples differ much in size: scale them, or record the model before quantisation"
             )
     return (
         "Does it expect the samples along another axis (torch's recurrent and attention layers need batch_first=True),"

@@ -125,7 +125,7 @@ def mds(
 def tsne(
     source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0
 ) -> Embedding:
-    """t-SNE: a map that keeps neighbors together.
+    """t-SNE: a map that keeps neighbours together.
 
     Distances between groups, and sizes of groups, have no meaning on it.
 
@@ -137,7 +137,7 @@ def tsne(
     n_components : int
         1, 2 or 3.
     perplexity : float, optional
-        About the number of neighbors that each point takes into account, from 1 to (points - 1) / 3. By default the
+        About the number of neighbours that each point takes into account, from 1 to (points - 1) / 3. By default the
         largest integer up to 30 that is allowed.
     seed : int
         Seed, >= 0, of a small shift of the start, which is the classical solution (for samples, the principal

@@ -113,7 +113,7 @@ def check_perplexity(perplexity: float | None, points: int) -> float:
         return min(30, int(most))
     if not 1 <= perplexity <= most:
         raise ValueError(
-            f"perplexity of a t-SNE of {points} points must be from 1 to {int(most)}, a third of the neighbors; got"
+            f"perplexity of a t-SNE of {points} points must be from 1 to {int(most)}, a third of the neighbours; got"
             f" {perplexity:g}."
         )
     return float(perplexity)
@@ -149,8 +149,8 @@ class Embedding:
     n : int or None
         The number of samples that were compared; None for a frame or samples.
     trustworthiness : float
-        How far neighbors on the map are neighbors in the data, for the min(5, (m - 1) // 2) nearest of each of m points
-        [1]_; 1 if all of them are.
+        How far neighbours on the map are neighbours in the data, for the min(5, (m - 1) // 2) nearest of each of m
+        points [1]_; 1 if all of them are.
     perplexity : float or None
         The perplexity of a t-SNE.
     placed : tuple

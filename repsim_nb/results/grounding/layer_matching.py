@@ -78,7 +78,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     Notes
     -----
     For each ordered pair of models, each layer of the first is matched with the nearest layer of the second. Ties count
-    in equal parts. The first and the last layer have neighbors on one side only.
+    in equal parts. The first and the last layer have neighbours on one side only.
 
     The interval is a percentile interval, widened for few units [1]_; with fewer than 5 units it is 0 to 1. Units are
     drawn with replacement, and pairs of different units count. Simulated at level 0.95 (CKA, four layers, models with

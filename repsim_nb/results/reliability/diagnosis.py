@@ -129,7 +129,7 @@ def diagnose(
 
 
 def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], max_lines: int = 3) -> tuple[str, ...]:
-    """Summarize the serious findings that matter for a measure, one line each.
+    """Summarise the serious findings that matter for a measure, one line each.
 
     Parameters
     ----------
