@@ -24,6 +24,7 @@ WINGS = {
         "ids",
         "row_dependence",
         "row_groups",
+        "row_labels",
         "validation",
         "labels",
         "files",

@@ -437,7 +437,10 @@ def test_the_same_samples_are_compared():
     x, y, z = side("a", NAMES), side("bb", NAMES.tolist()), side("ccc", None, 20)
     assert rs.compare("cka", x, y).n == rs.compare("cka", x | y).n == 20
     assert rs.compare("cka", x, z).n == rs.compare("cka", x | y | z).n == 20, "where ids are unknown nothing is checked"
-    assert rs.compare("cka", x, dict(side("bb", NAMES[::-1]))).n == 20, "and a plain dict knows none"
+    plain = {key: np.asarray(array) for key, array in side("bb", NAMES[::-1]).items()}
+    assert rs.compare("cka", x, plain).n == 20, "and plain arrays have none"
+    with pytest.raises(ValueError, match="in another order"):
+        rs.compare("cka", x, dict(side("bb", NAMES[::-1])))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from repsim_nb.results.inference import (
     sample_size,
 )
 from repsim_nb.results.inference.grouped_rows import group_means, permute_groups, rows_by_group
-from repsim_nb.support.row_groups import attach_groups
+from repsim_nb.support.row_labels import attach_labels
 
 PAIRWISE = [
     CKA(debiased=True),
@@ -166,7 +166,7 @@ def test_labels_of_all_kinds_are_the_same_groups(kind):
 def test_arrays_that_know_their_groups_use_them():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
-    known = attach_groups(x, labels)
+    known = attach_labels(x, groups=labels)
     assert (
         interval("cka_debiased", known, y).low
         == interval("cka_debiased", x, y, groups=labels).low

@@ -10,7 +10,9 @@ import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
 from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
 from repsim_nb.results.inference.grouped_rows import codes_of
-from repsim_nb.support.row_groups import attach_groups, groups_of, stored_groups
+from repsim_nb.support.ids import ids_of
+from repsim_nb.support.row_groups import groups_of, stored_groups
+from repsim_nb.support.row_labels import attach_labels
 from repsim_nb.support.validation import check_labels
 
 SIZE, NUMBER = 4, 24
@@ -270,6 +272,8 @@ def test_labels_that_print_alike_are_refused():
 
 # -- rows that are moved in place
 
+IDS = np.array(list("abcdef"))
+
 MOVES = {
     "shuffle": lambda x: np.random.default_rng(1).shuffle(x),
     "old shuffle": lambda x: np.random.RandomState(1).shuffle(x),
@@ -297,27 +301,27 @@ MOVES = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("where", ["memory", "disk"])
-def test_rows_moved_in_place_leave_no_stale_groups(move, where, tmp_path):
+def test_rows_moved_in_place_leave_no_stale_labels(move, where, tmp_path):
     values = np.random.default_rng(0).normal(size=(6, 2))
     if where == "disk":
         if move == "resize":
             pytest.skip("a memory map is not resized")
         np.save(tmp_path / "x.npy", values)
         values = np.lib.format.open_memmap(tmp_path / "x.npy", mode="r+")
-    x = attach_groups(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    x = attach_labels(values, IDS, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
     if move == "resize":
         x = x.copy()
-    assert groups_of(x) is not None
+    assert groups_of(x) is not None and ids_of(x) is not None
     MOVES[move](x)
-    assert groups_of(x) is None
+    assert groups_of(x) is None and ids_of(x) is None
 
 
 def test_what_moves_no_row_keeps_them():
-    x = attach_groups(np.arange(12.0).reshape(6, 2), stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    x = attach_labels(np.arange(12.0).reshape(6, 2), IDS, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
     x -= x.mean(axis=0)
     x[:, 0] = 3
     x[x > 2] = 0
     x *= 2
     np.maximum(x, 0, out=x)
-    assert groups_of(x).tolist() == list("aabbcc")
-    assert groups_of(x[[5, 0]]).tolist() == ["c", "a"]
+    assert groups_of(x).tolist() == list("aabbcc") and ids_of(x).tolist() == IDS.tolist()
+    assert groups_of(x[[5, 0]]).tolist() == ["c", "a"] and ids_of(x[[5, 0]]).tolist() == ["f", "a"]

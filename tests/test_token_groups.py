@@ -16,7 +16,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.inputs.store import Key, entries
-from repsim_nb.support.row_groups import GroupedMap, attach_groups, groups_fingerprint, stored_groups
+from repsim_nb.support.row_groups import groups_fingerprint, stored_groups
+from repsim_nb.support.row_labels import RowMap, attach_labels
 from repsim_nb.support.transport import has_address, pack, unpack
 from repsim_nb.support.validation import check_labels
 
@@ -274,7 +275,7 @@ def six(request, tmp_path):
     if request.param == "disk":
         np.save(tmp_path / "x.npy", values)
         values = np.lib.format.open_memmap(tmp_path / "x.npy", mode="r")
-    return attach_groups(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    return attach_labels(values, groups=stored_groups(check_labels(list("aabbcc"), 6, "groups")))
 
 
 def test_results_carry_them_only_with_the_same_rows(six):
@@ -337,7 +338,7 @@ def test_a_file_is_still_a_file(tmp_path):
     store = rs.Store(tmp_path)
     x = store["block"]
     assert (
-        isinstance(x, GroupedMap)
+        isinstance(x, RowMap)
         and isinstance(x, np.memmap)
         and has_address(x)
         and has_address(x[3:9])
@@ -364,7 +365,7 @@ def test_tables_are_the_same_with_them_and_without():
 
 def test_numpy_reads_such_arrays_as_any_other():
     plain = np.random.default_rng(0).normal(size=(6, 3))
-    x = attach_groups(plain.copy(), np.repeat([0, 1, 2], 2))
+    x = attach_labels(plain.copy(), groups=np.repeat([0, 1, 2], 2))
     assert np.allclose(x, plain) and np.isclose(x, plain).all() and np.array_equal(x, plain)
     assert x[()].groups.tolist() == [0, 0, 1, 1, 2, 2] and x[...].shape == (6, 3) and x[None].shape == (1, 6, 3)
     for function in (

@@ -69,6 +69,7 @@ def check_sides(
     firsts: dict[str, tuple[Any, Names]] = {}
     plain: tuple[Any, Any] | None = None
     frame: tuple[Any, Any] | None = None
+    arrays = False  # whether an array of a recording has ids
     for side in sides.values():
         ids = getattr(side, "ids", None)
         known = ids if isinstance(side, Mapping) and isinstance(ids, Mapping) else None
@@ -77,10 +78,10 @@ def check_sides(
                 continue
             if known is None:
                 x = side[label]
-                if is_array(x):
-                    continue
                 names = names_of(x)
-                if plain is not None:
+                if is_array(x):
+                    arrays = arrays or names is not None
+                elif plain is not None:
                     check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
                 elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
                     plain = label, x
@@ -99,6 +100,7 @@ def check_sides(
                         "every representation needs the same samples, in one order, and of"
                         f" '{format_label(other)}' and '{format_label(label)}' {how}."
                         f" {'' if common else 'Give both the same ids; then '}{call} {todo}."
+                        f"{' To compare the rows as they are, pass np.asarray(x).' if arrays else ''}"
                     )
             firsts.setdefault(names.kind, (label, names))
 

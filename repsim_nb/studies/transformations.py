@@ -70,6 +70,7 @@ def apply_measures(
 
     x: (samples, features). "shuffle samples" is the chance level: the same numbers in another order.
     """
+    x = np.asarray(x)  # without ids, which would refuse another order
     changed = {name: change(x, np.random.default_rng(seed)) for name, change in transformations.items()}
     return pd.DataFrame({name: _row(measures.get(name), x, changed) for name in names}).T.rename_axis(
         index="measure", columns="transformation"

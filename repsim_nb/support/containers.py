@@ -185,8 +185,15 @@ def _read_numpy(x: np.ndarray) -> np.ndarray:
         if "complex" in name:
             raise UndefinedError(f"a representation holds real numbers; it has dtype {name}")
         return x.astype(np.int8 if name.startswith("int") else np.uint8 if name.startswith("uint") else np.float32)
-    # an array with the groups of its rows is returned as it is
-    return x if type(x) in (np.ndarray, np.memmap) or hasattr(x, "groups") else np.asarray(x)
+    if type(x) in (np.ndarray, np.memmap):
+        return x
+    if not hasattr(x, "groups"):
+        return np.asarray(x)
+    # Groups of rows stay. Ids are compared before, and code that permutes one side must not carry them along.
+    plain = x.view(np.memmap if isinstance(x, np.memmap) else np.ndarray) if x.groups is None else x.view()
+    if x.groups is not None:
+        plain.groups = x.groups
+    return plain
 
 
 def _read_torch(x: Any) -> Any:

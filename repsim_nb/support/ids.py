@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from repsim_nb.support.containers import is_array
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import join_names
 
@@ -132,8 +133,21 @@ class Names(NamedTuple):
     kind: str
 
 
+def ids_of(array: Any) -> np.ndarray | None:
+    """Return the ids of the rows of an array or a tensor, or None.
+
+    A column `ids` of a table is something else.
+    """
+    ids, shape = getattr(array, "ids", None), tuple(getattr(array, "shape", ()))
+    # `x.shape = ...` changes the number of rows
+    return ids if is_array(array) and isinstance(ids, np.ndarray) and shape[:1] == (len(ids),) else None
+
+
 def names_of(x: Any) -> Names | None:
-    """Return the names of the samples of a container, or None."""
+    """Return the names of the samples of an array or a container, or None."""
+    if (ids := ids_of(x)) is not None:
+        # rows can be drawn twice, x[[0, 0, 1]]
+        return Names(ids, "ids") if len(np.unique(ids)) == len(ids) else Names(ids.astype(str), "repeated")
     index = sample_index(x)
     if index is None:
         return None

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import MissingRecording, join_names
-from repsim_nb.support.ids import check_ids
+from repsim_nb.support.ids import check_ids, ids_of
 from repsim_nb.support.labels import Key, resolve, select
-from repsim_nb.support.row_groups import attach_groups, groups_of
+from repsim_nb.support.row_groups import groups_of
+from repsim_nb.support.row_labels import attach_labels
 from repsim_nb.support.summaries import summarize
 
 from .arrayfile import ArrayFile
@@ -27,6 +28,10 @@ class Activations(Mapping[Key, Any]):
     `rs.record` and `rs.from_arrays` return it. ``x["conv1"]`` or ``x["mnist-cnn-0/conv1"]`` finds a recording by a
     short name that fits only one key; ``a | b`` joins two.
 
+    An array of a recording keeps the names of its rows: ``x[key].ids`` and ``x[key].groups``, also in a selection of
+    rows such as ``x[key][:100]``. A measure refuses two arrays whose ids differ in order. ``np.asarray(x[key])`` has no
+    ids: use it to permute the rows of one side on purpose.
+
     Parameters
     ----------
     arrays : {Key: array (n, p)}
@@ -39,8 +44,7 @@ class Activations(Mapping[Key, Any]):
     no_logits : {Key: str}, optional
         For outputs of models that are not logits (samples, classes): the reason.
     groups : {Key: array of str or int (n,)}, optional
-        The group of each row, if rows depend on each other: for a token, the sample that it is from. Each array has
-        its groups too, as ``x[key].groups``.
+        The group of each row, if rows depend on each other: for a token, the sample that it is from.
 
     Attributes
     ----------
@@ -131,8 +135,12 @@ class Activations(Mapping[Key, Any]):
         if not entries:
             raise MissingRecording(f"There is no recording '{key}': {self._emptiness()}.")
         key = resolve(key, entries)
-        array = entries[key].open() if isinstance(entries[key], ArrayFile) else entries[key]
-        return attach_groups(array, self._groups.get(key))
+        return self._labeled(key, entries[key])
+
+    def _labeled(self, key: Key, entry: Any) -> Any:
+        """Return the array of a recording with the ids and groups of its rows."""
+        array = entry.open() if isinstance(entry, ArrayFile) else entry
+        return attach_labels(array, self._ids_of(key, entry), self._groups_of(key, entry))
 
     __eq__ = object.__eq__  # the comparison of mappings would compare arrays
     __hash__ = object.__hash__
@@ -157,7 +165,9 @@ class Activations(Mapping[Key, Any]):
 
     def _ids_of(self, key: Key, entry: Any) -> np.ndarray | None:
         """Return the ids of one recording, or None."""
-        return self._ids[key] if key in self._ids else entry.ids() if isinstance(entry, ArrayFile) else None
+        if key in self._ids:
+            return self._ids[key]
+        return entry.ids() if isinstance(entry, ArrayFile) else None if Key(*key).by_token else ids_of(entry)
 
     @property
     def groups(self) -> dict[Key, np.ndarray]:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import array_type, type_name
+from repsim_nb.support.containers import array_type, is_array, type_name
 from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, names_of
+from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, ids_of, names_of
 from repsim_nb.support.labels import Key
+from repsim_nb.support.row_labels import attach_labels
 
 from .activations import Activations
 from .entries import check_each, make_group_check
@@ -38,11 +39,12 @@ def align(xs: Any, ys: Any = None) -> Any:
 
     Parameters
     ----------
-    xs : Activations, DataFrame, DataArray, or a mapping, list or tuple of frames or DataArrays
-        Representations whose samples have ids: the ids of a recording, the index of a DataFrame, or a coordinate of an
-        xarray DataArray along its samples. All representations in a mapping or a list are aligned.
+    xs : Activations, array of a recording, DataFrame, DataArray, or a mapping, list or tuple of these
+        Representations whose samples have ids: the ids of a recording or of one of its arrays, the index of a
+        DataFrame, or a coordinate of an xarray DataArray along its samples. All representations in a mapping or a list
+        are aligned.
     ys : as xs, optional
-        More representations. Required if `xs` is a single frame or DataArray.
+        More representations. Required if `xs` is a single representation.
 
     Returns
     -------
@@ -133,8 +135,8 @@ def _entries(side: Any, name: str) -> list[_Entry]:
 
 
 def _entry_of(x: Any, title: str) -> _Entry:
-    """Return a frame or DataArray with the names of its samples; ValueError if it has none."""
-    if array_type(x) not in ("pandas.DataFrame", "pandas.Series", "xarray.DataArray"):
+    """Return a frame, DataArray or array of a recording with the names of its samples; ValueError if it has none."""
+    if ids_of(x) is None and array_type(x) not in ("pandas.DataFrame", "pandas.Series", "xarray.DataArray"):
         raise ValueError(f"align matches samples by their ids; '{title}' is a {type_name(x)}, which has none. {_HOW}")
     names = names_of(x)
     if names is None:
@@ -217,5 +219,7 @@ def _choose_samples(side: Any, entries: list[_Entry], common: np.ndarray, label:
 
 
 def _choose_rows(x: Any, which: np.ndarray) -> Any:
-    """Return some rows of a frame or DataArray."""
+    """Return some rows of a frame, DataArray or array."""
+    if is_array(x):
+        return attach_labels(x[which], ids_of(x)[which])
     return x.iloc[which] if isinstance(x, (pd.DataFrame, pd.Series)) else x.isel({sample_dimension(x): which})

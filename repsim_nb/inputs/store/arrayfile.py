@@ -15,7 +15,6 @@ import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, as_clause, warn_user
 from repsim_nb.support.labels import Key, check_step
-from repsim_nb.support.row_groups import attach_groups
 
 from .idsfile import groups_path, ids_path, read_ids
 
@@ -101,7 +100,7 @@ class ArrayFile:
             return None
 
     def open(self) -> np.ndarray:
-        """Return the array, memory-mapped and read-only, with the groups of its rows as `groups`.
+        """Return the array, memory-mapped and read-only, without the ids and groups of its rows.
 
         DamagedFile if the file is missing, has another size, or differs from what was written in its first or last
         block.
@@ -109,7 +108,7 @@ class ArrayFile:
         array = self._map_file()
         count = len(self.record.get("crc32", ()))
         self._check_blocks({0, count - 1} if count else ())
-        return attach_groups(array, self.groups())
+        return array
 
     def check(self, tick: Callable[[int], None] = lambda done: None, *, again: bool = False) -> None:
         """Read every byte; DamagedFile if something is not as it was written.

@@ -59,7 +59,7 @@ def read_named_arrays(
         value = _read_file(Path(value)) if isinstance(value, (str, Path)) else value
         own = ids.get(name) if isinstance(ids, Mapping) else ids
         try:
-            array, index = to_array(value), names_of(value) if not is_array(value) else None
+            array, index = to_array(value), names_of(value)
         except (ValueError, MemoryError) as error:
             raise type(error)(f"'{key}': {error}") from error
         if array.ndim < 2:
