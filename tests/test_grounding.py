@@ -664,6 +664,6 @@ def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
         list(layers.by_layer["across_models"])
     ) and f"{layers.accuracy:.2f}" in ax.get_title()
     for draw in (rs.plots.benchmark, rs.plots.sensitivity, rs.plots.specificity):
-        with pytest.raises(TypeError, match="this picture shows what grounding"):
+        with pytest.raises(TypeError, match="draws what grounding"):
             draw(found.curves)
     plt.close("all")
