@@ -21,8 +21,8 @@ def recordings(kind, tmp_path):
         model = torch.nn.Sequential(torch.nn.Linear(4, 5))
         inputs = x.astype(np.float32)
         return [
-            rs.record(model, rs.Dataset(name, inputs[order], ids=[NAMES[k] for k in order]), into=tmp_path / name)["output"]
-            for name, order in (("one", np.arange(30)), ("two", ORDER))
+            rs.record(model, rs.Dataset(name, inputs[which], ids=np.array(NAMES)[which]), into=tmp_path)["output"]
+            for name, which in (("one", np.arange(30)), ("two", ORDER))
         ]
     make = {"memory": lambda y: y, "tensor": torch.from_numpy}[kind]
     orders = (np.arange(30), ORDER)

@@ -190,10 +190,11 @@ def _read_numpy(x: np.ndarray) -> np.ndarray:
     if not hasattr(x, "groups"):
         return np.asarray(x)
     # Groups of rows stay. Ids are compared before, and code that permutes one side must not carry them along.
-    plain = x.view(np.memmap if isinstance(x, np.memmap) else np.ndarray) if x.groups is None else x.view()
-    if x.groups is not None:
-        plain.groups = x.groups
-    return plain
+    if x.groups is None:
+        return x.view(np.memmap if isinstance(x, np.memmap) else np.ndarray)
+    grouped: Any = x.view()
+    grouped.groups = x.groups
+    return grouped
 
 
 def _read_torch(x: Any) -> Any:

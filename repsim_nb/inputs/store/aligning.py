@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import array_type, is_array, type_name
+from repsim_nb.support.containers import array_type, type_name
 from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, ids_of, names_of
@@ -220,6 +220,6 @@ def _choose_samples(side: Any, entries: list[_Entry], common: np.ndarray, label:
 
 def _choose_rows(x: Any, which: np.ndarray) -> Any:
     """Return some rows of a frame, DataArray or array."""
-    if is_array(x):
-        return attach_labels(x[which], ids_of(x)[which])
+    if (ids := ids_of(x)) is not None:
+        return attach_labels(x[which], ids[which])
     return x.iloc[which] if isinstance(x, (pd.DataFrame, pd.Series)) else x.isel({sample_dimension(x): which})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.containers import is_array, one_feature, to_array, type_name
+from repsim_nb.support.containers import one_feature, to_array, type_name
 from repsim_nb.support.errors import DamagedFile, as_clause, unknown_name
 from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
 from repsim_nb.support.labels import Key

@@ -113,8 +113,9 @@ class StoredActivations(Activations):
 
     def __getitem__(self, key: Key | str) -> np.ndarray:
         """Map the array of a recording into memory, by its key or a name that fits only one."""
-        found = self.find(key) if isinstance(key, Key) else None
-        return super().__getitem__(key) if found is None else self._labeled(key, found)
+        if isinstance(key, Key) and (found := self.find(key)) is not None:
+            return self._labeled(key, found)
+        return super().__getitem__(key)
 
     def holds(self, key: Key, origin: Mapping[str, str]) -> bool:
         """Check whether a recording is in the store, with every byte as it was written.
