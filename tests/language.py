@@ -58,7 +58,7 @@ IDIOMS = {  # pattern: what to write
     r"\bgravest\b|\bgrave\b": "most serious",
     r"\bcolour": "color",
 } | {  # British spelling, as in public names (`centre_test`, `normalise=`), but color, as in matplotlib
-    r"(?<![\w.])neighbor(?!Loader|hood preservation)": "neighbour",
+    r"(?<![\w.])neighbor(?!Loader|hood\s+preservation)": "neighbour",
     r"(?<![\w.\"'])center(?:s|ed|ing)?\b": "centre",
     r"\bbehavior|\bfavor(?!ite)": "behaviour, favour",
     r"\bgray(?![\"'])": "grey",

@@ -110,7 +110,7 @@ class ScatterView(View):
     hovered : list of int
         The point under the pointer; set it to mark a point, such as that of another map of the same points.
     links : list of list of int
-        The points to which lines are drawn from a point that is hovered or chosen, such as its neighbors.
+        The points to which lines are drawn from a point that is hovered or chosen, such as its neighbours.
     """
 
     _esm = script("scatter")
