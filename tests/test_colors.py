@@ -241,7 +241,7 @@ def test_two_benchmarks_share_an_axis_and_say_their_subtask(ranked):
             found[2]
         ).upper() not in MEASURE_COLORS.values()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "Spearman's ρ, 95% interval over 5 units",
+        "Spearman's ρ, 95 % interval over 5 units",
         "Kendall's τ",
     ]
     assert plots.benchmark(ranked).get_title().startswith("Which measures see what models can do\n")

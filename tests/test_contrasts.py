@@ -314,3 +314,16 @@ def test_p_is_uniform_if_units_share_what_they_have():
         for how, its in (("units", list(units)), ("items", None)):
             rejected[how] += anosim(d, codes, units=its, n_permutations=99).p_value <= 0.05
     assert rejected["units"] <= 17 and rejected["items"] > 60, rejected
+
+
+def test_only_a_missing_spread_is_missing(monkeypatch):
+    table = pd.DataFrame(np.abs(np.subtract.outer(np.arange(8.0), np.arange(8.0))))
+    groups = ["base"] * 4 + ["few"] * 2 + ["more"] * 2
+    assert contrasts(table, groups, "base")["spread_p"].isna().all(), "groups of two have no spread"
+
+    def fails(*_, **__):
+        raise ValueError("another error")
+
+    monkeypatch.setattr("repsim_nb.results.inference.group_contrasts.dispersion_test", fails)
+    with pytest.raises(ValueError, match="another error"):
+        contrasts(table, groups, "base")

@@ -854,7 +854,7 @@ def test_a_ring_is_around_the_one_that_was_placed_though_its_twin_has_its_label(
         (lambda x: plots.scatter(x, "a", "b"), "scatter takes a DataFrame.*got ndarray"),
         (lambda x: plots.answers(x), "answers takes a DataFrame.*got ndarray"),
         (lambda x: plots.to_final(x, x), "to_final takes a DataFrame.*got ndarray"),
-        (lambda x: plots.samples(x), "samples takes {name: matrix .*got ndarray"),
+        (lambda x: plots.samples(x), "samples draws similarities of samples by name, .*got ndarray"),
         (lambda x: plots.embeddings([x]), "embeddings draws a list of Embeddings .*got ndarray"),
         (lambda x: plots.heatmap(rs.probes.linear_probe(x, np.arange(60) % 3)), r"plots.confusion\(probe\)"),
     ],
@@ -865,6 +865,32 @@ def test_a_picture_names_what_it_takes(draw, words, rng):
 
 
 def test_one_comparison_and_none_are_no_list(rng):
-    for wrong in ([], rs.compare("cka", {"a": rng.normal(size=(20, 3))})):
-        with pytest.raises(ValueError, match="a single one with plots.heatmap"):
-            plots.heatmaps(wrong)
+    with pytest.raises(ValueError, match="a single one with plots.heatmap"):
+        plots.heatmaps(rs.compare("cka", {"a": rng.normal(size=(20, 3))}))
+    with pytest.raises(ValueError, match="this one is empty"):
+        plots.heatmaps([])
+
+
+def test_a_list_of_heatmaps_may_come_from_anything_that_gives_them(rng):
+    x = rng.normal(size=(20, 3))
+    tables = {name: rs.compare(name, {"a": x, "b": x**2}) for name in ("cka", "procrustes")}
+    for some in (tables, tables.values(), (tables[name] for name in tables)):
+        assert len(rs.plots.heatmaps(some)) == 2
+    with pytest.raises(ValueError, match="at least one comparison; this one is empty"):
+        rs.plots.heatmaps(iter(()))
+    with pytest.raises(TypeError, match="heatmaps draws a list of comparisons; got int"):
+        rs.plots.heatmaps(3)
+
+
+@pytest.mark.parametrize(
+    ("matrices", "error", "sentence"),
+    [
+        ({}, ValueError, "at least one matrix, .*; this mapping is empty"),
+        ([np.eye(3)], TypeError, r"by name, {'name': rs.measures.first_order\(x\)}; got list"),
+        ({"a": np.ones((5, 3))}, ValueError, r"'a' has shape \(5, 3\). For a representation pass rs.measures"),
+        ({"a": np.eye(3), "b": np.eye(4)}, ValueError, "same samples; 'a' has 3 and 'b' 4"),
+    ],
+)
+def test_pictures_of_samples_name_what_came(matrices, error, sentence):
+    with pytest.raises(error, match=sentence):
+        rs.plots.samples(matrices)

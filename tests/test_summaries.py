@@ -1,5 +1,6 @@
 """How a notebook shows results, models and data: one form, readable in every theme, that loads nothing by itself."""
 
+import dataclasses
 import inspect
 import os
 import re
@@ -129,7 +130,7 @@ def test_what_counts_is_on_the_first_two_lines(shown):
     def lines(name):
         return re.sub(r"<[^>]+>|&nbsp;", " ", shown[name]._repr_html_()).split("\n")[0]
 
-    assert "0.200 [0.100, 0.300]" in lines("inference.Interval") and "95% confidence" in lines("inference.Interval")
+    assert "0.200 [0.100, 0.300]" in lines("inference.Interval") and "95 % confidence" in lines("inference.Interval")
     assert "larger is more alike" in lines("Comparison") and "n = 40" in lines("Comparison")
     assert "statistic 0.4, p = 0.01" in lines("inference.Test") and "99 permutations" in lines("inference.Test")
     assert "20 samples" in lines("Dataset") and "inputs 28 × 28 uint8" in lines("Dataset")
@@ -143,3 +144,47 @@ def test_long_tables_are_cut_and_scroll():
     assert page.count("<tr") == 1 + 20 + 1, "the header, 20 rows, and a row of dots"
     assert page.count("<th>") == (1 + 12 + 1) + 21, "the header with a column of dots, and a label for each row"
     assert "overflow-x:auto" in page and page.count("...") == 1 + 1 + 20 + 13
+
+
+def test_a_level_has_all_its_digits(shown):
+    levels = {0.95: "95 %", 0.995: "99.5 %", 0.9: "90 %", 0.29: "29 %", 0.999: "99.9 %"}
+    assert [summaries.percent(level) for level in levels] == list(levels.values())
+    for name in ("grounding.Benchmark", "grounding.PairMeans", "inference.Interval", "inference.SampleSize"):
+        page = dataclasses.replace(shown[name], level=0.995)._repr_html_()
+        assert "99.5 %" in page and "100%" not in page, name
+    figure = rs.spec(dataclasses.replace(shown["grounding.Benchmark"], level=0.995)).to_json()
+    assert "99.5 % interval" in figure
+
+
+def test_no_level_is_rounded_to_whole_percents():
+    code = "\n".join(path.read_text() for path in Path(rs.__file__).parent.rglob("*.py"))
+    assert not re.findall(r"level:[^}]*%}", code), "percent(level) shows 0.995 as 99.5 %"
+
+
+def test_facts_are_words_and_no_code(shown):
+    for name, thing in shown.items():
+        facts = thing._repr_html_().split("</p>")[0].partition("opacity:.75'>")[2]
+        facts = re.sub(r"<[^>]+>", " ", facts).replace("mnist/test[n=20,seed=0]", "")
+        assert not re.search(r"\w=\S", facts), f"{name}: {facts}"
+
+
+def test_undefined_cells_are_dashes_and_few_reasons_are_listed():
+    rng = np.random.default_rng(0)
+    xs = {f"n{k}": rng.normal(size=(30, 3)) if k < 3 else np.full((30, 3), k) for k in range(12)}
+    page = rs.compare("cka", xs, on_undefined="mask")._repr_html_()
+    assert page.count("<li>") == 6 and "<li>and 4 more</li>" in page
+    assert rs.compare("cka", dict(list(xs.items())[:5]), on_undefined="mask")._repr_html_().count("<li>") == 2
+    table = rs.inference.null_table("cka", xs, on_undefined="mask")
+    assert "nan" not in table._repr_html_() and "nan" not in str(table) and "–" in str(table)
+    assert "of 3 pairs above" in repr(table), "pairs without a value are no tests"
+
+
+def test_tables_of_tests_have_short_labels_and_pictures_take_them():
+    rng = np.random.default_rng(0)
+    x = rs.from_arrays({f"{m}/{k}": rng.normal(size=(30, 3)) for m in "ab" for k in "pq"})
+    table = rs.inference.null_table("cka", x, x.where(model="a"))
+    for frame in (table.above(), table.adjusted(), table.p_text):
+        assert frame.index.tolist() == ["a/p", "a/q", "b/p", "b/q"] and frame.columns.tolist() == ["p", "q"]
+    assert rs.spec(table.comparison, marks=table.above()).marks == rs.spec(table).marks
+    whole = pd.DataFrame(table.above().to_numpy(), *table.value.axes)
+    assert rs.spec(table.comparison, marks=whole).marks == rs.spec(table).marks

@@ -247,12 +247,12 @@ def test_a_table_of_claims_names_a_level_only_if_it_is_that_of_all_its_intervals
         judge(FOUND, above=0.5, level=0.975),
         judge(FOUND, above=0.5),
     )
-    assert [heading(one) for one in (known, other, unknown)] == ["interval (95%):", "interval (97.5%):", "interval:"]
+    assert [heading(one) for one in (known, other, unknown)] == ["interval (95 %):", "interval (97.5 %):", "interval:"]
     assert [heading(known & one) for one in (known, other, unknown, judge_p(0.01))] == [
-        "interval (95%):",
+        "interval (95 %):",
         "interval:",
         "interval:",
-        "interval (95%):",
+        "interval (95 %):",
     ]
     assert (
         judge(Interval(0.61, 0.72, 0.95), above=0.5).interval == "(0.61 to 0.72)"
@@ -380,7 +380,7 @@ def test_claims_have_their_unit_threshold_and_where_they_turn():
         "✗&nbsp;not&nbsp;reproduced",
         "?&nbsp;undecided",
         "published: .70",
-        "interval (95%): 0.67",
+        "interval (95 %): 0.67",
         "unit: models (10)",
         "threshold: &gt; 0.5",
         "reproduced below 0.61, not reproduced from 0.72",

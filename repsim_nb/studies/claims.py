@@ -8,6 +8,7 @@ import pandas as pd
 
 from repsim_nb.results.inference.verdicts import Verdict
 from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import percent
 
 SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?"}
 WORDS = {
@@ -148,4 +149,4 @@ def _level(verdict: Verdict) -> str:
     """Return the level of all intervals of a verdict in words; empty if they differ or one is unknown."""
     levels = {part.level for part in verdict.parts or (verdict,) if part.low is not None}
     level = levels.pop() if len(levels) == 1 else None
-    return "" if level is None else f" ({100 * level:.4g}%)"
+    return "" if level is None else f" ({percent(level)})"

@@ -265,6 +265,11 @@ def short_labels(axis: pd.Index) -> Labels:
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
 
 
+def short_axis(axis: pd.Index) -> pd.Index:
+    """Return an axis of recordings with short labels, for tables that are read; another axis as it is."""
+    return axis if axis.nlevels == 1 else pd.Index(short_labels(axis), name="/".join(varying_fields(axis)) or None)
+
+
 def model_names(axis: pd.Index) -> Labels:
     """Return the model of each label if the models differ, else the short label."""
     models = tuple(map(str, axis.get_level_values("model"))) if "model" in axis.names else ()

@@ -54,6 +54,17 @@ def linked_to(address: str) -> Iterator[None]:
             os.environ[DOCUMENTATION] = before
 
 
+def percent(fraction: float) -> str:
+    """Return a level or another fraction in percent, with the digits that it has: "95 %", "99.5 %"."""
+    return f"{100 * fraction:.10g} %"
+
+
+def first_few(notes: Iterable[str], most: int = 5) -> list[str]:
+    """Return different notes, and how many more there are if they are more than `most`."""
+    found = list(dict.fromkeys(notes))
+    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
+
+
 def summarize(
     kind: str,
     name: str = "",

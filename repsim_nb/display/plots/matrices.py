@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def heatmap(
 
 
 def heatmaps(
-    comparisons: Sequence[Comparison | NullTable | MatrixSpec],
+    comparisons: Iterable[Comparison | NullTable | MatrixSpec] | Mapping[Any, Comparison | NullTable | MatrixSpec],
     *,
     columns: int = 3,
     annotate: bool | None = None,
@@ -93,7 +94,7 @@ def heatmaps(
 
     Parameters
     ----------
-    comparisons : sequence of Comparison, NullTable or MatrixSpec
+    comparisons : iterable of Comparison, NullTable or MatrixSpec, or {name: one of them}
         The tables to draw, from left to right and from top to bottom.
     columns : int
         The number of heatmaps in a row, at least 1.
@@ -109,6 +110,8 @@ def heatmaps(
 
     Raises
     ------
+    TypeError
+        If `comparisons` is no iterable.
     ValueError
         If `comparisons` is a single comparison or empty, or `columns` is below 1.
 
@@ -120,8 +123,13 @@ def heatmaps(
     >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps(tables)]
     ['cka', 'procrustes']
     """
-    if isinstance(comparisons, (Comparison, NullTable, MatrixSpec)) or not len(comparisons):
-        raise ValueError("heatmaps draws a list of at least one comparison; draw a single one with plots.heatmap.")
+    if isinstance(comparisons, (Comparison, NullTable, MatrixSpec)):
+        raise ValueError("heatmaps draws a list of comparisons; draw a single one with plots.heatmap.")
+    if not isinstance(comparisons, Iterable):
+        raise TypeError(f"heatmaps draws a list of comparisons; got {type(comparisons).__name__}.")
+    comparisons = list(comparisons.values() if isinstance(comparisons, Mapping) else comparisons)
+    if not comparisons:
+        raise ValueError("heatmaps draws a list of at least one comparison; this one is empty.")
     rows, columns = grid_shape(columns, len(comparisons))
     shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
@@ -250,9 +258,9 @@ def samples(
     Raises
     ------
     TypeError
-        If `matrices` is not a dict of matrices, or is empty.
+        If `matrices` is not a dict of matrices.
     ValueError
-        If there is not one target for each sample.
+        If it is empty, if a matrix is not samples by samples, and if there is not one target for each sample.
 
     Examples
     --------

@@ -9,6 +9,7 @@ import pandas as pd
 
 from repsim_nb.measures import short_name
 from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
+from repsim_nb.support.summaries import percent
 
 from .base import spec
 from .colors import COLORS, LINE_COLORS, OTHER, fixed_color
@@ -37,7 +38,7 @@ def benchmark_spec(
     pairs = (
         f"all {n} pairs" if result.pairing == "all" else f"{references} reference{'s' * (references != 1)}, {n} pairs"
     )
-    ranked = f"Spearman's ρ, {result.level:.0%} interval over {unit}"
+    ranked = f"Spearman's ρ, {percent(result.level)} interval over {unit}"
     points = Layer("points", numbers(table["spearman"]), y, colors=colors, marker="o", size=30**0.5, order=3)
     gray = Layer("line", colors=("0.35",), marker="o", size=5.5, width=1.8, label=ranked)
     return LineSpec(

@@ -14,7 +14,7 @@ from repsim_nb import measures
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.inference import NullTable
 from repsim_nb.support.containers import to_array
-from repsim_nb.support.labels import varying_fields
+from repsim_nb.support.labels import short_axis, varying_fields
 from repsim_nb.support.validation import check_labels, to_numpy
 
 from .base import Cells, FigureSpec, Labels, Spec, check_frame, finite, spec
@@ -268,7 +268,9 @@ def _find_marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, i
             "marks must be a DataFrame of True and False with the labels of the table, such as null_table(...).above();"
             f" got {type(marks).__name__}{' with other values' if isinstance(marks, pd.DataFrame) else ''}."
         )
-    if not (marks.index.equals(table.index) and marks.columns.equals(table.columns)):
+    if not all(
+        mine.equals(its) or mine.equals(short_axis(its)) for mine, its in zip(marks.axes, table.axes, strict=True)
+    ):
         raise ValueError(
             f"marks must have the labels of the table in the same order; the table has"
             f" {' × '.join(map(str, table.shape))} cells, marks have {' × '.join(map(str, marks.shape))}"
@@ -340,9 +342,27 @@ def samples_specs(
     matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> tuple[MatrixSpec, ...]:
     """Return the specs of samples by samples, one for each representation; options as for `plots.samples`."""
-    if not isinstance(matrices, Mapping) or not matrices:  # type: ignore[redundant-expr]
-        raise TypeError(f"samples takes {{name: matrix (n, n)}}; got {type(matrices).__name__}.")
+    if not isinstance(matrices, Mapping):  # type: ignore[redundant-expr]
+        raise TypeError(
+            "samples draws similarities of samples by name, {'name': rs.measures.first_order(x)}; got"
+            f" {type(matrices).__name__}."
+        )
+    if not matrices:
+        raise ValueError(
+            "samples needs at least one matrix, {'name': rs.measures.first_order(x)}; this mapping is empty."
+        )
     matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}
+    for name, matrix in matrices.items():
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise ValueError(
+                f"samples draws matrices of samples by samples; '{name}' has shape {matrix.shape}. For a representation"
+                " pass rs.measures.first_order(x)."
+            )
+        if len(matrix) != len(next(iter(matrices.values()))):
+            raise ValueError(
+                f"samples draws matrices of the same samples; '{next(iter(matrices))}' has"
+                f" {len(next(iter(matrices.values())))} and '{name}' {len(matrix)}."
+            )
     n = len(next(iter(matrices.values())))
     targets = None if targets is None else check_labels(targets, n, "targets")
     order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)

@@ -13,7 +13,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.labels import Labels, constant_fields, frame_of, own_constants, select_from_axis, short_labels
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import first_few, summarize
 
 from .saved import read_comparison, write_comparison
 
@@ -395,6 +395,6 @@ class Comparison:
                 ", ".join(map(str, shared.values())),
             ],
             table=self.values.set_axis(rows, axis=0).set_axis(columns, axis=1),
-            notes=dict.fromkeys(self.undefined.values()),
+            notes=first_few(self.undefined.values()),
             page="Comparison",
         )

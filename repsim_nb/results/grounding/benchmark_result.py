@@ -11,7 +11,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results.inference.units import simultaneous
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import first_few, percent, summarize
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,7 +204,7 @@ class Benchmark:
             [
                 f"{self.models} models{units}",
                 "pairs with references" if self.pairing == "reference" else "all pairs",
-                f"{self.level:.0%} intervals over {'models' if self.units == self.models else 'units'}",
+                f"{percent(self.level)} intervals over {'models' if self.units == self.models else 'units'}",
                 self.about,
             ],
             table=self.table,
@@ -216,4 +216,4 @@ class Benchmark:
 
 def list_undefined(undefined: Mapping[str, str]) -> list[str]:
     """Return lines that name the measures without a row, and why."""
-    return [f"undefined: {name}: {why}" for name, why in undefined.items()]
+    return first_few(f"undefined: {name}: {why}" for name, why in undefined.items())

@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb.results.inference.results import check_draws, student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_integer
 
 from .item_values import check_groups_named
@@ -110,7 +110,7 @@ class PairMeans:
         return f"PairMeans({len(self.table)} statistics, {self.unit})"
 
     def _repr_html_(self) -> str:
-        facts = [f"{self.level:.0%} intervals over {self.unit}"]
+        facts = [f"{percent(self.level)} intervals over {self.unit}"]
         return summarize("PairMeans", "means over pairs of models", facts, table=self.table, page="grounding.PairMeans")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
 
-from .labelled_items import label_items
+from .labelled_items import NoSpread, label_items
 from .results import ROUNDING, Test, compare_with_null
 from .square_tables import SquareTable
 
@@ -131,7 +131,7 @@ def dispersion_test(
     found.check_spreads(parts, "")
     pairs = {str(found.names[k]): None for rows in parts for k in np.flatnonzero(np.bincount(found.codes[rows]) == 2)}
     if pairs:
-        raise ValueError(
+        raise NoSpread(
             "both items of a group of two are equally far from its centre, so it does not show how much their"
             f" distances vary: give {join_names(pairs, 3)} 3 items or"
             f" more{'' if len(found.items_of_strata) == 1 else ' in each stratum'}, or leave these groups out."
@@ -139,7 +139,7 @@ def dispersion_test(
     if found.units is not None:
         many = {str(name): len(np.unique(found.units[found.codes == k])) for k, name in enumerate(found.names)}
         if few := {name: number for name, number in many.items() if number < FEWEST_SPREAD_UNITS}:
-            raise ValueError(
+            raise NoSpread(
                 f"spreads need at least {FEWEST_SPREAD_UNITS} units in each group;"
                 f" {', '.join(f'{name} has {number}' for name, number in list(few.items())[:3])}. Add units, or leave"
                 " these groups out."
@@ -155,7 +155,7 @@ def dispersion_test(
         if np.abs(residuals[rows]).max() > 1e-9 * distances[rows].max():
             varying.append(rows)
     if not varying:
-        raise ValueError(
+        raise NoSpread(
             "dispersion_test needs distances that vary within groups, but within every group all items are equally far"
             " from its centre."
         )

@@ -12,7 +12,7 @@ from repsim_nb.support.labels import Choice
 
 from .dispersion import dispersion_test
 from .group_tests import anosim_r
-from .labelled_items import LabelledItems, NoOtherLabelling, label_items
+from .labelled_items import LabelledItems, NoOtherLabelling, NoSpread, label_items
 from .results import ROUNDING, compare_with_null
 from .square_tables import SquareTable, with_ties
 from .units import holm
@@ -166,8 +166,8 @@ def _contrast(
             n_permutations=n_permutations,
             seed=seed,
         ).p_value
-    except ValueError:
-        spread = None  # too few items, or all equally far from their centre
+    except (NoSpread, NoOtherLabelling):
+        spread = None
     return {
         "to_base": float(to_base[0]),
         "base": float(own[0]),

@@ -43,11 +43,15 @@ FIXED_K = MutualKNN, JaccardKNN, CKNNA
 CALIBRATED = CKA, Procrustes, RSA, FromFunction  # those of functions are the caller's to judge
 LARGEST_MOVE = 1.2  # standard errors; related sides of 200 samples reached 0.9, unrelated ones under Procrustes 1.7
 # measures whose intervals are not calibrated, and why
+_DEPENDS_ON_N = (
+    "the value depends on the number of samples, because k is fixed, so there is no population value that the interval"
+    " could contain."
+)
 UNRELIABLE: dict[tuple[type[Measure], ...], str] = {
-    FIXED_K: (
-        "the value depends on the number of samples, because k is fixed, so there is no population value that the"
-        " interval could contain. Report the value with its chance level, measure.chance(n), or use permutation_test."
+    (MutualKNN, JaccardKNN): (
+        f"{_DEPENDS_ON_N} Report the value with its chance level, measure.chance(n), or use permutation_test."
     ),
+    (CKNNA,): f"{_DEPENDS_ON_N} Report chance_corrected(measure, x, y), or use permutation_test.",
     (LinearPredictivity,): (
         "leaving out samples changes the regression, so the interval is not calibrated: it is too wide, and may go"
         " beyond the largest possible value. Report the held-out value, and compare it with permutation_test."

@@ -22,6 +22,10 @@ class NoOtherLabelling(ValueError):
     """No two units of different groups can exchange their labels."""
 
 
+class NoSpread(ValueError):
+    """Items from which no spread of a group can be computed: too few, or all equally far from their centre."""
+
+
 def relabel(
     codes: np.ndarray, strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
@@ -118,7 +122,7 @@ class LabelledItems(NamedTuple):
         """Check that no group has a single item in a stratum."""
         few = {str(self.names[k]): None for rows in parts for k in np.flatnonzero(np.bincount(self.codes[rows]) == 1)}
         if few:
-            raise ValueError(
+            raise NoSpread(
                 f"a group of one item {'' if len(self.items_of_strata) == 1 else 'in a stratum '}has no"
                 f" spread{f', {why}' if why else ''}. Leave out {join_names(few, 3)}, or add items."
             )

@@ -17,6 +17,7 @@ from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.comparison.comparing import compare_with_moments
 from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_fraction
@@ -101,7 +102,8 @@ class NullTable:
         Returns
         -------
         DataFrame
-            1 for an item with itself, which is no test, and if the p-value is undefined.
+            1 for an item with itself, which is no test, and if the p-value is undefined. Recordings have their short
+            labels, as in `Comparison.labels`.
 
         Notes
         -----
@@ -126,7 +128,7 @@ class NullTable:
         if which.any():
             adjusted[which] = stats.false_discovery_control(p[which], method="bh")
         adjusted = np.minimum(adjusted, adjusted.T) if self.mirrored else adjusted
-        return pd.DataFrame(adjusted, index=self.value.index, columns=self.value.columns)
+        return pd.DataFrame(adjusted, *map(short_axis, self.value.axes))
 
     def above(self, rate: float = 0.05) -> pd.DataFrame:
         """Return which cells are above chance.
@@ -139,7 +141,8 @@ class NullTable:
         Returns
         -------
         DataFrame of bool
-            Whether the adjusted p-value of a cell is at most `rate`.
+            Whether the adjusted p-value of a cell is at most `rate`. Recordings have their short labels, as in
+            `Comparison.labels`.
 
         Raises
         ------
@@ -161,13 +164,14 @@ class NullTable:
     def p_text(self) -> pd.DataFrame:
         """The p-values as text, upper bounds with "≤" (DataFrame of str)."""
         texts = np.vectorize(p_text, otypes=[object])(self.p_value, self.at_most)
-        return pd.DataFrame(texts, index=self.value.index, columns=self.value.columns)
+        return pd.DataFrame(texts, *map(short_axis, self.value.axes))
 
     def _summary(self) -> tuple[str, str]:
         """Return the number of samples, and of cells above chance, as texts."""
-        found, tests = int(self.above().to_numpy().sum()), self.value.size
+        counted = np.isfinite(self.p_value.to_numpy(float))
         if self.mirrored:
-            found, tests = found // 2, (tests - len(self.value)) // 2
+            counted &= np.triu(np.ones_like(counted), 1)
+        found, tests = int(self.above().to_numpy()[counted].sum()), int(counted.sum())
         what = "" if self.permuted == "samples" else f" {self.permuted}"
         kind = "pairs" if self.mirrored else "cells"
         above = f"{found} of {tests} {kind} above their null (false discovery rate 5 %)"
@@ -183,7 +187,7 @@ class NullTable:
         rows, columns = self.comparison.labels()
         marks = np.where(self.above().to_numpy(), " •", "")
         cells = [
-            [f"{value:.3f}{mark}" for value, mark in zip(*row, strict=True)]
+            [f"{value:.3f}{mark}" if np.isfinite(value) else "–" for value, mark in zip(*row, strict=True)]
             for row in zip(self.value.to_numpy(), marks, strict=True)
         ]
         return pd.DataFrame(cells, index=rows, columns=columns)

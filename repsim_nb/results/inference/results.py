@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_fraction, check_integer
 
 ROUNDING = 1e-10  # of one statistic, summed in another order in float64
@@ -113,7 +113,7 @@ class GroupTest(Test):
 
     def _facts(self) -> list[str]:
         """Return the facts of a test, the means and the number of groups."""
-        means = [f"within={self.within:.4g}", f"between={self.between:.4g}"]
+        means = [f"mean within groups {self.within:.4g}", f"between groups {self.between:.4g}"]
         return [*super()._facts(), *means, f"{len(self.groups)} groups"]
 
 
@@ -277,7 +277,7 @@ class Interval:
     def _repr_html_(self) -> str:
         ends = f"[{self.low:.3f}, {self.high:.3f}]"
         name = ends if self.estimate is None else f"{self.estimate:.3f} {ends}"
-        return summarize("Interval", name, [f"{self.level:.0%} confidence"], page="inference.Interval")
+        return summarize("Interval", name, [f"{percent(self.level)} confidence"], page="inference.Interval")
 
 
 def compare_with_null(

@@ -15,12 +15,12 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import Tick
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
-from .intervals import FEWEST_SAMPLES, FIXED_K, UNRELIABLE, corrected_interval
+from .intervals import FEWEST_SAMPLES, FIXED_K, corrected_interval, why_unreliable
 from .results import check_level, limit_move
 
 SETS = 20  # of each size
@@ -104,7 +104,12 @@ class SampleSize:
         return summarize(
             "SampleSize",
             self.measure,
-            [f"enough for ±{self.within:g}: {enough}", f"limit {self.limit:.3f}", f"level {self.level:.0%}", self.why],
+            [
+                f"enough for ±{self.within:g}: {enough}",
+                f"limit {self.limit:.3f}",
+                f"level {percent(self.level)}",
+                self.why,
+            ],
             table=self.curve,
             page="inference.SampleSize",
         )
@@ -224,7 +229,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis(
         "n"
     )
-    why = UNRELIABLE[FIXED_K] if isinstance(getattr(measure, "base", measure), FIXED_K) else ""
+    why = why_unreliable(measure) if isinstance(getattr(measure, "base", measure), FIXED_K) else ""
     if why:
         settled, limit = False, math.nan
     enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
