@@ -119,7 +119,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     if n < k + 2:
         raise UndefinedError(
             f"locate_differences with k = {k} needs at least {k + 2} samples, so that a sample has others than its"
-            f" neighbours; there are {n}. Use more samples, or a smaller k."
+            f" neighbours; there are {n}. Use more samples, or a smaller k"
         )
     labels = None if targets is None else _classes_of(targets, classes, n, (x, y))
     near = []
