@@ -9,5 +9,6 @@ from .functions import explore
 from .layer_tables import comparison
 from .model_maps import embedding_map
 from .model_pairs import model_pair
+from .sample_explorer import samples
 
-__all__ = ["Explorer", "comparison", "dataset_bias", "embedding_map", "explore", "model_pair"]
+__all__ = ["Explorer", "comparison", "dataset_bias", "embedding_map", "explore", "model_pair", "samples"]

@@ -18,7 +18,7 @@ import traitlets
 
 from repsim_nb.display import plots
 from repsim_nb.display.specs import FigureSpec, spec
-from repsim_nb.display.views import VIEWS, MatrixView, ScatterView
+from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.support.progress import Tick
 
 from . import saved
@@ -273,7 +273,7 @@ class Explorer(Panel):
         def job(tick: Tick) -> Drawing:
             result = self._draw(**values, progress=tick) if self._ticks else self._draw(**values)
             shown = self._spec_of(result, values)
-            return result, shown, None if type(shown) in VIEWS else plots.png(shown)
+            return result, shown, None if type(shown) in self._views else plots.png(shown)
 
         self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
 

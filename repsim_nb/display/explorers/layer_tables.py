@@ -25,7 +25,8 @@ from repsim_nb.support.progress import Tick, show_progress
 
 from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, measure_code, to_activations, where_code
-from .detail import Detail, DetailExplorer
+from .detail import Detail
+from .pair_samples import PairSamplesExplorer
 
 DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
 NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second for each layer
@@ -103,7 +104,7 @@ def comparison(
     return _RecordedExplorer(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
 
 
-class LayerTableExplorer(DetailExplorer):
+class LayerTableExplorer(PairSamplesExplorer):
     """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}; xs: the recordings, to which a subclass may
@@ -147,7 +148,7 @@ class LayerTableExplorer(DetailExplorer):
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._make_table, controls, self._code_of)
-        self.children = (*self.children[:-2], self._note, *self.children[-2:])
+        self.children = (*self.children[:-3], self._note, *self.children[-3:])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
@@ -192,11 +193,11 @@ class LayerTableExplorer(DetailExplorer):
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._table_of_note = None
+        self._set_pair(None)
         self._say_note(())
         self._request_note()
 
-    def _deliver_detail(self, detail: Detail | None, error: BaseException | None) -> None:
-        super()._deliver_detail(detail, error)
+    def _after_samples(self) -> None:
         self._request_note()  # if the click came before the note
 
     def _request_note(self) -> None:
@@ -272,7 +273,7 @@ class LayerTableExplorer(DetailExplorer):
         if self._is_being_replaced():
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
-
+        self._set_pair(keys)
         names = html.escape(f"{format_label(keys[0])} × {format_label(keys[1])}")
         self._ask(
             f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …"
@@ -313,11 +314,7 @@ class LayerTableExplorer(DetailExplorer):
             f" align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
         )
         text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
-        known = (
-            self._dataset
-            if all(self._dataset is not None and key.dataset in ("", self._dataset.name) for key in keys)
-            else None
-        )
+        known = self._dataset_of(keys)
         return text + (
             f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{listing}</ul>" if listing else ""
         ), self._matrices(titles, x, y, known)

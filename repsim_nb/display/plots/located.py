@@ -19,12 +19,13 @@ from repsim_nb.support.validation import check_integer
 from .axes import drop_none, expect, new_axes, without_markup
 from .drawing import draw
 from .images import dataset_images
+from .tiles import TILE, tile
 
 if TYPE_CHECKING:
     from repsim_nb.inputs.datasets import Dataset
 
 CHANGE_COLORS = {"kept": COLORS[2], "lost": COLORS[1], "gained": COLORS[3]}
-_TILE, _EDGE, _GAP = 56, 4, 6  # pixels
+_EDGE, _GAP = 4, 6  # pixels
 
 
 def differences(result: SampleDifferences | LineSpec, *, ax: Axes | None = None, title: str | None = None) -> Axes:
@@ -205,7 +206,7 @@ class _Sheet:
         rows: list[tuple[Hashable, pd.DataFrame, pd.DataFrame]],
         most: int,
     ) -> None:
-        size, index = _TILE + 2 * _EDGE + _GAP, result.table.index
+        size, index = TILE + 2 * _EDGE + _GAP, result.table.index
         labels = [label for sample, x, y in rows for label in (sample, *x.index, *y.index)]
         places = dict.fromkeys(index.get_indexer(labels).tolist())
         images = dataset_images(dataset.take(list(places), dataset.name))
@@ -214,7 +215,7 @@ class _Sheet:
                 f"neighbours draws images; the inputs of '{dataset.name}' are not images. The samples that differ most"
                 f" are {join_names(result.top(6).index.tolist())}."
             )
-        tiles = dict(zip(places, map(_tile, images), strict=True))
+        tiles = dict(zip(places, map(tile, images), strict=True))
         starts = [0, size + _GAP, size + 2 * _GAP + most * size]
         self.pixels = np.full((size * len(rows), starts[2] + most * size, 3), 255, np.uint8)
         self.middles = [size * row + size // 2 for row in range(len(rows))]
@@ -225,18 +226,5 @@ class _Sheet:
                     top, left = size * row, start + size * column
                     frame = 255 * np.array(to_rgb(CHANGE_COLORS.get(str(change), "0.2")))
                     self.pixels[top : top + size - _GAP, left : left + size - _GAP] = frame
-                    at = slice(top + _EDGE, top + _EDGE + _TILE), slice(left + _EDGE, left + _EDGE + _TILE)
+                    at = slice(top + _EDGE, top + _EDGE + TILE), slice(left + _EDGE, left + _EDGE + TILE)
                     self.pixels[at] = tiles[index.get_loc(label)]
-
-
-def _tile(image: np.ndarray) -> np.ndarray:
-    """Return an image (h, w) or (h, w, 3) as a square tile in color; its sides keep their proportion."""
-    image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    large = max(image.shape[:2])
-    tile = np.zeros((_TILE, _TILE, 3), np.uint8)
-    height, width = (max(1, round(_TILE * side / large)) for side in image.shape[:2])
-    rows = (np.arange(height) * image.shape[0] // height)[:, None]
-    columns = np.arange(width) * image.shape[1] // width
-    top, left = (_TILE - height) // 2, (_TILE - width) // 2
-    tile[top : top + height, left : left + width] = image[rows, columns]
-    return tile

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation
 
-from repsim_nb.display.specs import MapSpec, spec
+from repsim_nb.display.specs import MapSpec, MapsSpec, spec
 from repsim_nb.display.specs.colors import NEUTRAL
 from repsim_nb.display.specs.maps import embedding_specs
 from repsim_nb.results.embedding import Embedding
@@ -171,6 +171,15 @@ def draw_map(shown: MapSpec, *, ax: Axes | None = None) -> Axes:
     ax, written = _one(shown, ax=ax)
     spread([ax], [written])
     return ax
+
+
+@draw.register
+def draw_first_map(shown: MapsSpec, *, ax: Axes | None = None) -> Axes:
+    """Draw several maps into the figure of `ax`, in its place; return the first."""
+    figure = None if ax is None else ax.get_figure(root=True)
+    if ax is not None:
+        ax.remove()
+    return draw_maps(shown.maps, figure=figure)[0]
 
 
 def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | None = None) -> list[Axes]:

@@ -7,7 +7,7 @@ with `dataclasses.replace`, and stored as JSON with `to_json` and `from_json`. C
 from . import confusions, grounded, located  # noqa: F401  (their functions are registered with `spec`)
 from .base import FigureSpec, ImageSpec, Spec, spec
 from .lines import Layer, LineSpec, PanelsSpec
-from .maps import MapSpec
+from .maps import MapSpec, MapsSpec
 from .matrices import MatrixSpec, Ticks
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Layer",
     "LineSpec",
     "MapSpec",
+    "MapsSpec",
     "MatrixSpec",
     "PanelsSpec",
     "Spec",

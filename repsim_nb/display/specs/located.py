@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from repsim_nb.results.inference import NeighbourConfusion, SampleDifferences
 from repsim_nb.support.validation import check_choice
@@ -10,6 +11,7 @@ from repsim_nb.support.validation import check_choice
 from .base import spec
 from .colors import CLASS_COLORS, COLORS, group_colors
 from .lines import Layer, LineSpec, numbers
+from .maps import Legend, MapSpec, MapsSpec, style_points
 from .matrices import MatrixSpec, Ticks, cells, texts_of
 
 
@@ -19,11 +21,9 @@ def sample_differences_spec(result: SampleDifferences, *, title: str | None = No
     order = result.order()
     places, values = np.arange(1, result.n + 1), result.table["displacement"].to_numpy()[order]
     size, groups = float(np.clip(900 / result.n, 9, 30)) ** 0.5, [("", np.ones(result.n, bool), COLORS[0])]
-    own = result.table["class"].iloc[order] if "class" in result.table else None
-    if own is not None and len(own.cat.categories) <= len(CLASS_COLORS):
-        names = list(own.cat.categories)
-        colors = group_colors(names, COLORS if len(names) <= len(COLORS) else CLASS_COLORS)
-        groups = [(name, (own == name).to_numpy(), color) for name, color in zip(names, colors, strict=True)]
+    if has_class_colors(result):
+        own = result.table["class"].iloc[order]
+        groups = [(name, (own == name).to_numpy(), color) for name, color in _class_colors(result).items()]
     layers = [
         Layer(
             "points",
@@ -48,6 +48,17 @@ def sample_differences_spec(result: SampleDifferences, *, title: str | None = No
         y_limits=(min(0.0, float(values.min())), None),
         size=(7.2, 4.2),
     )
+
+
+def has_class_colors(result: SampleDifferences) -> bool:
+    """Return whether there are classes, and few enough for a color each."""
+    return "class" in result.table and len(result.table["class"].cat.categories) <= len(CLASS_COLORS)
+
+
+def _class_colors(result: SampleDifferences) -> dict[str, str]:
+    names = list(result.table["class"].cat.categories)
+    colors = group_colors(names, COLORS if len(names) <= len(COLORS) else CLASS_COLORS)
+    return dict(zip(names, colors, strict=True))
 
 
 @spec.register
@@ -88,3 +99,46 @@ def neighbour_confusion_spec(
 def _signed(value: float) -> str:
     """Return a difference as text; "" if it rounds to 0."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= 0.005 else ""
+
+
+def sample_maps_spec(
+    result: SampleDifferences, points: tuple[np.ndarray, np.ndarray], footers: tuple[str, str], color: str
+) -> MapsSpec:
+    """Return the spec of two maps of the same samples.
+
+    points: of both maps, (n, 2) each.  footers: a line below each map.  color: a column of the table.
+    """
+    table = result.table
+    if color == "class":
+        of_class = _class_colors(result)
+        colors = tuple(of_class[name] for name in table["class"])
+        legend: Legend = (("class", tuple((name, own, "o") for name, own in of_class.items())),)
+        scale = None
+    else:
+        styles = style_points(result.n, pd.Series(table[color].to_numpy(float), name=color), None)
+        colors, legend, scale = styles.colors, styles.legend, styles.scale
+    facts = ["rank", "displacement", "kept", *(["influence"] if "influence" in table else [])]
+    notes = tuple(
+        "\n".join(f"{name}: {row[name]:.3g}" for name in facts) for row in table[facts].to_dict(orient="records")
+    )
+    own = table["class"].astype(str) + " " if "class" in table else [""] * result.n
+    labels = tuple(f"{name}({sample})" for name, sample in zip(own, table.index, strict=True))
+    return MapsSpec(
+        tuple(
+            MapSpec(
+                points=tuple((float(x), float(y)) for x, y in places),
+                labels=labels,
+                colors=colors,
+                shapes=("o",) * result.n,
+                shown=(True,) * result.n,
+                notes=notes,
+                legend=legend,
+                scale=scale,
+                title=name,
+                subtitle=f"n = {result.n}",
+                footer=footer,
+            )
+            for name, places, footer in zip(result.names, points, footers, strict=True)
+        ),
+        size=(11.1, 5.3),
+    )

@@ -96,6 +96,28 @@ class MapSpec(FigureSpec):
 
 
 @dataclass(frozen=True)
+class MapsSpec(FigureSpec):
+    """Several maps next to each other, with one legend and one scale.
+
+    Parameters
+    ----------
+    maps : tuple of MapSpec
+        The maps, from left to right. The legend and the scale are those of the first.
+    size : (float, float)
+        Width and height of the figure in inches.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots, specs
+    >>> one = specs.MapSpec(((0.0, 0.0), (1.0, 0.5)), ("a", "b"), ("#0072B2",) * 2, ("o", "o"), (True, True))
+    >>> len(plots.draw(specs.MapsSpec((one, one))).figure.axes)
+    2
+    """
+
+    maps: tuple[MapSpec, ...]
+
+
+@dataclass(frozen=True)
 class _Styles:
     """Colors and shapes of points, with their legend."""
 
@@ -134,7 +156,7 @@ def embedding_specs(
         else pd.concat([values_per_item(result.points.index, choice, role) for result in results], ignore_index=True)
         for choice, role in ((color, "color"), (shape, "shape"))
     )
-    styles, start, specs = _style_points(sum(len(result.points) for result in results), by_color, by_shape), 0, []
+    styles, start, specs = style_points(sum(len(result.points) for result in results), by_color, by_shape), 0, []
     for k, result in enumerate(results):
         index, title = result.points.index, _heading(result)
         span = slice(start, start := start + len(index))
@@ -204,7 +226,7 @@ def _names(
 # -- colors, shapes and paths
 
 
-def _style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | None) -> _Styles:
+def style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | None) -> _Styles:
     styles, legend = _Styles((COLORS[0],) * count, ("o",) * count), []
     if by_color is not None and is_amount(by_color):
         colors, scale = _scale_colors(by_color)

@@ -14,7 +14,7 @@ from repsim_nb.measures.neighbour_search import Neighbours
 from repsim_nb.measures.neighbours import neighbour_ranks
 from repsim_nb.measures.ties import merge_ties
 from repsim_nb.support.errors import UndefinedError, add_context, join_names
-from repsim_nb.support.ids import check_order, names_of
+from repsim_nb.support.ids import check_ids, check_order, names_of
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_labels
 
@@ -36,6 +36,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     targets: Any = None,
     classes: Sequence[str] = (),
     groups: Any = None,
+    ids: Any = None,
     names: Sequence[str] = ("x", "y"),
     progress: bool | Tick = False,
 ) -> SampleDifferences:
@@ -62,6 +63,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     groups : labels (n,), optional
         Rows that depend on each other, as for `influence`: each row has the influence of its group. Pass range(n) if
         rows are independent.
+    ids : sequence of str or int, optional
+        The names of the samples in the tables. None takes those of x or y, such as the index of a DataFrame, or counts.
     names : (str, str)
         The names of the representations.
     progress : bool or function(done, total)
@@ -144,7 +147,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
             "lost": k - common,
             "gained": k - common,
         },
-        index=_index_of(x, y, n),
+        index=_index_of(x, y, n) if ids is None else pd.Index(check_ids(ids, n), name="sample"),
     )
     measured = None if measure is None else measures.get(measure)
     value = None

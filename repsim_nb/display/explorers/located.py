@@ -1,0 +1,170 @@
+"""What explorers of samples show of a pair of representations, and how one sample is described."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.display.plots.images import dataset_images
+from repsim_nb.display.plots.located import CHANGE_COLORS
+from repsim_nb.display.plots.tiles import png_address, tile
+from repsim_nb.display.specs import MapsSpec
+from repsim_nb.display.specs.located import has_class_colors, sample_maps_spec
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.measures import Measure
+from repsim_nb.results.embedding.of_samples import align_points, sample_points
+from repsim_nb.results.inference import SampleDifferences, locate_differences
+from repsim_nb.support.progress import Tick
+from repsim_nb.support.row_groups import groups_of
+
+_TEXT = 160  # characters of a sentence in a list
+_NEIGHBOURS = 12  # of one sample, on each side
+
+
+class Options(NamedTuple):
+    """Options of `locate_differences`, the largest number of samples, and the seed of maps."""
+
+    k: int = 10
+    metric: str = "cosine"
+    measure: str | Measure | None = "cka_debiased"
+    most: int = 2000
+    seed: int = 0
+
+
+class Located:
+    """The differences of a pair, the samples as a data set, and maps of both sides."""
+
+    def __init__(self, found: SampleDifferences, sides: tuple[Any, Any], dataset: Dataset | None, seed: int) -> None:
+        self.found, self.dataset, self._sides, self._seed = found, dataset, sides, seed
+        self._points: dict[str, tuple[tuple[np.ndarray, np.ndarray], tuple[str, str]]] = {}
+
+    @property
+    def colors(self) -> list[str]:
+        """The columns of the table that points can be colored by."""
+        return [*(["class"] if has_class_colors(self.found) else []), "displacement", "kept"]
+
+    def maps(self, kind: str = "pca", color: str | None = None) -> MapsSpec:
+        """Return the maps of both sides; the second is rotated so that samples are near where they are in the first."""
+        if kind not in self._points:
+            (one, first), (other, second) = (sample_points(side, kind, self._seed) for side in self._sides)
+            self._points[kind] = (one, align_points(other, one)), (first, second)
+        color = color if color in self.colors else self.colors[0]
+        return sample_maps_spec(self.found, *self._points[kind], color=color)
+
+    @cached_property
+    def links(self) -> tuple[list[list[int]], list[list[int]]]:
+        """The rows of the neighbours of each sample on both sides, the nearest first."""
+        pairs, index = self.found.pairs, self.found.table.index
+        rows = pd.DataFrame({name: index.get_indexer(pairs[name]) for name in ("sample", "neighbour")})
+        sides = []
+        for side in ("x", "y"):
+            near = rows[(pairs[f"weight_{side}"] > 0).to_numpy()].assign(rank=pairs[f"rank_{side}"])
+            near = near.sort_values(["sample", "rank"], kind="stable")
+            starts = np.searchsorted(near["sample"], np.arange(1, self.found.n))
+            sides.append([part[:_NEIGHBOURS].tolist() for part in np.split(near["neighbour"].to_numpy(), starts)])
+        return sides[0], sides[1]
+
+    @cached_property
+    def images(self) -> np.ndarray | None:
+        """The samples as images; None if they are not images, or not known."""
+        return None if self.dataset is None else dataset_images(self.dataset)
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """Return these samples as texts; [] if they are not texts."""
+        inputs = None if self.dataset is None else self.dataset.inputs
+        if not isinstance(inputs, list) or not all(isinstance(inputs[row], str) for row in rows):
+            return []
+        return [text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…" for text in (inputs[row] for row in rows)]
+
+    def label(self, row: int) -> str:
+        """Return the class and the id of a sample."""
+        own = f"{self.found.table['class'].iloc[row]} " if "class" in self.found.table else ""
+        return f"{own}({self.found.table.index[row]})"
+
+    def describe(self, row: int) -> str:
+        """Return a sample and its neighbours on both sides as HTML."""
+        own = self.found.table.iloc[row]
+        facts = [
+            f"rank {own['rank']} of {self.found.n}",
+            f"displacement {own['displacement']:.2f}",
+            f"{own['kept']:.3g} of {self.found.k} neighbours kept",
+            *(
+                [f"influence on {self.found.measure} {own['influence']:+.2g}".replace(" -", " \N{MINUS SIGN}")]
+                if "influence" in own
+                else []
+            ),
+        ]
+        near = self.found.neighbours(self.found.table.index[row])
+        rows = [
+            self._neighbours(name, near[near["change"] != other].sort_values(f"rank_{side}", kind="stable"))
+            for name, side, other in zip(self.found.names, "xy", ("gained", "lost"), strict=True)
+        ]
+        text = "".join(f" {html.escape(one)}" for one in self.texts([row]))
+        key = " &nbsp; ".join(f"{_dot(color)} {change}" for change, color in CHANGE_COLORS.items())
+        return (
+            f"<div style='display:flex;gap:10px;align-items:flex-start;flex-wrap:wrap'>{self._picture(row, '#666666')}"
+            f"<div><b>{html.escape(self.label(row))}</b>{text}<br>{html.escape('; '.join(facts))}<br>{key}</div></div>"
+            + "".join(rows)
+        )
+
+    def _neighbours(self, name: str, near: pd.DataFrame) -> str:
+        places = self.found.table.index.get_indexer(near.index)[:_NEIGHBOURS].tolist()
+        colors = [CHANGE_COLORS[change] for change in near["change"]]
+        texts = self.texts(places)
+        if self.images is not None:
+            items = "".join(self._picture(row, color) for row, color in zip(places, colors, strict=False))
+            body = f"<div style='display:flex;flex-wrap:wrap;gap:4px'>{items}</div>"
+        else:
+            words = texts or [""] * len(places)
+            lines = (
+                f"<li>{_dot(color)} {html.escape(self.label(row))} {html.escape(text)}</li>"
+                for row, color, text in zip(places, colors, words, strict=False)
+            )
+            body = f"<ul style='margin:2px 0;padding:0;list-style:none'>{''.join(lines)}</ul>"
+        return f"<div style='margin-top:6px'>nearest in {html.escape(name)}</div>{body}"
+
+    def _picture(self, row: int, color: str) -> str:
+        if self.images is None:
+            return ""
+        name = html.escape(self.label(row), quote=True)
+        return (
+            f"<img src='{png_address([tile(self.images[row])])}' width=56 height=56 alt='{name}' title='{name}'"
+            f" style='border:3px solid {color};margin:0'>"
+        )
+
+
+def locate(
+    x: Any, y: Any, names: tuple[str, str], dataset: Dataset | None, options: Options, progress: Tick
+) -> Located:
+    """Locate the differences of a pair; with many samples, of evenly spaced ones."""
+    n = min(len(x), len(y))
+    rows = None if n <= options.most else np.linspace(0, n - 1, options.most).round().astype(int)
+    if dataset is not None and len(dataset) != n:
+        dataset = None
+    if rows is not None:
+        dataset = None if dataset is None else dataset.take(rows, dataset.name)
+    sides = (x, y) if rows is None else (x[rows], y[rows])
+    known = dataset if dataset is not None and dataset.targets is not None else None
+    groups = groups_of(sides[0])
+    found = locate_differences(
+        *sides,
+        k=options.k,
+        metric=options.metric,
+        measure=options.measure,
+        targets=None if known is None else known.targets,
+        classes=() if known is None else known.classes,
+        groups=range(len(sides[0])) if groups is None else groups,
+        ids=rows,
+        names=names if names[0] != names[1] else (names[0], f"{names[1]} (again)"),
+        progress=progress,
+    )
+    return Located(found, sides, dataset, options.seed)
+
+
+def _dot(color: str) -> str:
+    return f"<span style='color:{color}'>●</span>"

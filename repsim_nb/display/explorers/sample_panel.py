@@ -1,0 +1,218 @@
+"""The widgets below two maps of samples: a list of samples, one of them with its neighbours, and classes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from repsim_nb.display.plots.tiles import TILE, png_address, tile
+from repsim_nb.display.specs.located import neighbour_confusion_spec
+from repsim_nb.display.views import MatrixView, View
+from repsim_nb.display.views.gallery import GalleryView
+
+from .linked_maps import LinkedMaps
+from .located import Located
+
+LISTED = 60  # samples in the list
+_HINT = (
+    "Click a sample for its neighbours, in a map or in the list. Draw a line around points to list only them."
+    " Lines join a sample with its nearest neighbours on each side."
+)
+_CLASS_HINT = (
+    "Rows are classes of samples, columns the classes of their neighbours. Click a cell to list the samples of the row"
+    " that lost or gained neighbours of the column."
+)
+
+
+class SamplePanel(widgets.VBox):
+    """Two linked maps, the samples that differ most, and what is known of the chosen one.
+
+    Attributes
+    ----------
+    maps : LinkedMaps
+        The maps.
+    gallery : GalleryView
+        The samples that are listed.
+    matrix : MatrixView
+        The classes of the neighbours: fractions of the second side minus those of the first.
+    located : Located or None
+        What is shown.
+    listed : list of int
+        The rows of the samples that are listed, also those that are not among the first 60.
+    """
+
+    children: Any  # of ipywidgets, which has no types
+
+    def __init__(self, locked: Callable[[Callable[[], None]], None]) -> None:
+        self.maps, self.gallery, self.matrix = LinkedMaps(), GalleryView(), MatrixView()
+        self.located: Located | None = None
+        self.listed: list[int] = []
+        self._filter: tuple[list[int], str] | None = None  # the only samples to list, and what they are
+        self._filling = False
+        wide = {"style": {"description_width": "initial"}}
+        self.part = widgets.ToggleButtons(options=["samples", "classes"], style={"button_width": "90px"})
+        self.sort = widgets.Dropdown(options=["displacement", "influence"], description="sorted by", **wide)
+        self._about, self._one, self._classes = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._class_box = widgets.VBox([widgets.HTML(f"<i>{_CLASS_HINT}</i>"), self.matrix, self._classes])
+        row = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"}
+        self.below = widgets.VBox(
+            [
+                widgets.HTML(f"<div style='line-height:1.4'><i>{_HINT}</i></div>"),
+                widgets.Box([self.part, self.sort], layout=row),
+                self.gallery,
+                self._one,
+                self._class_box,
+                self._about,
+            ],
+            layout={"width": "100%"},
+        )
+        self.maps.link(self.gallery, ("hovered", "chosen"))
+        super().__init__([self.maps, self.below], layout={"width": "100%"})
+
+        def on(view: widgets.Widget, trait: str, call: Callable[[], None]) -> None:
+            def answer() -> None:
+                if self.located is not None and not self._filling and not getattr(view, "is_late", False):
+                    call()
+
+            view.observe(lambda _: locked(answer), trait)
+
+        for view in (*self.maps.views, self.gallery):
+            on(view, "presses", partial(self._choose_last, view))
+        on(self.maps.views[0], "selected", self._select)
+        on(self.matrix, "presses", lambda: self.choose_classes(*self.matrix.chosen))
+        on(self.part, "value", self._show_part)
+        on(self.sort, "value", self._list)
+
+    @property
+    def detail(self) -> str:
+        """The chosen sample and its neighbours, as HTML."""
+        return self._one.value
+
+    def show(self, located: Located, maps: Any) -> None:
+        """Show a pair, and the sample that differs most."""
+        again, self._filling = located is self.located, True
+        try:
+            self.located = located
+            self.maps.show(maps)
+            for view, links in zip(self.maps.views, located.links, strict=True):
+                view.links = links
+            if again:
+                return
+            self._filter = None
+            self.maps.mark("selected", [])
+            influence = "influence" in located.found.table
+            self.sort.options = ["displacement", *(["influence"] if influence else [])]
+            self.part.value, known = "samples", "class" in located.found.table
+            self.part.layout.display = "" if known else "none"
+            if known:
+                self.matrix.show(neighbour_confusion_spec(located.found.confusion()))
+                self._classes.value = _table(located.found.by_class())
+            self._show_part()
+            self._list()
+            self.choose(int(located.found.order()[0]))
+        finally:
+            self._filling = False
+
+    def _choose_last(self, view: View) -> None:
+        if view.chosen:
+            self.choose(view.chosen[-1])
+
+    def choose(self, row: int) -> None:
+        """Show a sample with its neighbours."""
+        assert self.located is not None
+        self.maps.mark("chosen", [row])
+        self.gallery.chosen = [row]
+        self._one.value = self.located.describe(row)
+
+    def choose_classes(self, row: int, column: int) -> None:
+        """List the samples of a class that lost or gained neighbours of another class."""
+        assert self.located is not None
+        found = self.located.found
+        names = list(found.table["class"].cat.categories)
+        pairs = found.pairs[found.pairs["change"] != "kept"]
+        own, other = (pairs[side].map(found.table["class"]) for side in ("sample", "neighbour"))
+        samples = pairs.loc[((own == names[row]) & (other == names[column])).to_numpy(), "sample"].unique()
+        title = f"{names[row]} with changed neighbours of class {names[column]}"
+        self._set_filter((found.table.index.get_indexer(samples).tolist(), title))
+        self.part.value = "samples"
+
+    def _select(self) -> None:
+        rows = list(self.maps.views[0].selected)
+        self._set_filter((rows, "selected") if rows else None)
+
+    def _set_filter(self, some: tuple[list[int], str] | None) -> None:
+        self._filter, before = some, self._filling
+        self._filling = True
+        try:
+            self.maps.mark("selected", some[0] if some else [])
+            self._list()
+        finally:
+            self._filling = before
+
+    def _show_part(self) -> None:
+        classes = self.part.value == "classes"
+        for widget, shown in ((self._class_box, classes), (self.gallery, not classes), (self._one, not classes)):
+            widget.layout.display = "" if shown else "none"
+        self.sort.layout.display = "none" if classes else ""
+
+    def _list(self) -> None:
+        """List the samples that differ most, or the filtered ones."""
+        assert self.located is not None
+        found = self.located.found
+        rows = found.order(self.sort.value)
+        which = f"{found.n} samples"
+        if self._filter is not None:
+            rows = rows[np.isin(rows, self._filter[0])]
+            which = f"{len(rows)} of {which} ({self._filter[1]})"
+        self.listed = rows.tolist()
+        first = self.listed[:LISTED]
+        name = self.sort.value
+        values = found.table[name].to_numpy()
+        more = f", the first {LISTED}" if len(rows) > LISTED else ""
+        images, texts = self.located.images, self.located.texts(first)
+        sheet = {} if images is None or not first else _sheet([images[row] for row in first])
+        self.gallery.show(
+            first,
+            f"{which}{more}, those that differ most first; the number is the {name}",
+            labels=[self.located.label(row) for row in first],
+            values=[_number(values[row]) for row in first],
+            notes=[f"kept {found.table['kept'].iloc[row]:.3g} of {found.k} neighbours" for row in first],
+            texts=[f"{_number(values[row])}  {text}" for row, text in zip(first, texts, strict=False)],
+            **sheet,
+        )
+        facts = f"{found.table['kept'].mean():.1f} of {found.k} neighbours kept (chance {found.chance:.1f})"
+        valued = "" if found.value is None else f"; {found.measure} {found.value:.3f}"
+        scale = "Displacement: 0 if the neighbours are the same, 1 for unrelated representations."
+        self._about.value = f"<div style='line-height:1.4'>{html.escape(facts + valued)}. {scale}</div>"
+
+
+def _number(value: float) -> str:
+    return (f"{value:.2f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "\N{MINUS SIGN}")
+
+
+def _sheet(images: list[np.ndarray]) -> dict[str, Any]:
+    return {"sheet": png_address([tile(image) for image in images]), "size": TILE}
+
+
+def _table(means: pd.DataFrame) -> str:
+    """Return the means of classes as HTML."""
+    head = "".join(f"<th style='text-align:right;padding:0 0 0 14px'>{name}</th>" for name in means)
+    rows = "".join(
+        f"<tr><td style='padding:0'>{html.escape(str(name))}</td>"
+        + "".join(f"<td style='text-align:right;padding:0 0 0 14px'>{_short(value)}</td>" for value in row)
+        + "</tr>"
+        for name, row in zip(means.index, means.to_numpy(), strict=True)
+    )
+    style = "line-height:1.35;overflow-x:auto;font-variant-numeric:tabular-nums"
+    head = f"<tr><th style='text-align:left;padding:0'>mean of the class</th>{head}</tr>"
+    return f"<div style='{style}'><table>{head}{rows}</table></div>"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")

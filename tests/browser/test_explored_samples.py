@@ -1,0 +1,88 @@
+"""The explorer of samples in a real browser: two linked maps, also while the kernel is busy, and the list below."""
+
+import nbformat
+import pytest
+from steps import leave, opened, run_all
+from test_explored_maps import print_in_kernel
+
+CELLS = [
+    """import repsim_nb as rs
+data = rs.load_dataset("mnist", n=60)
+x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1"], data, -2, progress=False)""",
+    "e = rs.explorers.samples(x, data)\ne",
+]
+POINT = """([map, i]) => {
+  const canvas = document.querySelectorAll('.rs-scatter canvas')[map], tip = canvas.parentElement.querySelector('.rs-tip');
+  const box = canvas.getBoundingClientRect();
+  for (let y = 2; y < box.height; y += 3) for (let x = 2; x < box.width; x += 3) {
+    canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + x, clientY: box.top + y, bubbles: true }));
+    const names = getComputedStyle(tip).display === 'none' ? [] : [...tip.querySelectorAll('b')].map((b) => b.textContent);
+    if (names.length === 1 && names[0] === i) return [box.left + x, box.top + y];
+  }
+  return null;
+}"""
+INK = """(map) => {
+  const canvas = document.querySelectorAll('.rs-scatter canvas')[map];
+  return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].reduce((sum, v, k) => (sum * 31 + v * (k % 97)) % 1000003, 0);
+}"""
+
+
+@pytest.fixture
+def samples_page(lab, page):
+    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), lab.root / "samples.ipynb")
+    page.set_viewport_size({"width": 1300, "height": 1600})
+    opened(page, lab("samples.ipynb"))
+    run_all(page)
+    page.locator(".rs-gallery-list button").first.wait_for(timeout=60_000)
+    page.wait_for_function("() => document.querySelectorAll('.rs-scatter canvas').length === 2")
+    page.wait_for_timeout(1000)
+    yield page
+    assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
+    assert print_in_kernel(page, "print(e.errors)") == "[]"
+    leave(page)
+
+
+def test_two_maps_and_the_list_are_linked(samples_page, tmp_path):
+    page = samples_page
+    page.screenshot(path=str(tmp_path / "opened.png"))
+    items, maps = page.locator(".rs-gallery-list button"), page.locator(".rs-scatter canvas")
+    assert items.count() == 60 and maps.count() == 2
+    boxes = [maps.nth(k).bounding_box() for k in range(2)]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"], "next to each other"
+
+    # while the kernel computes, pointing and clicking still mark the sample everywhere
+    page.evaluate(
+        """() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute(
+          { code: "import time; time.sleep(6)" }); }"""
+    )
+    before = [page.evaluate(INK, k) for k in range(2)]
+    items.nth(5).hover()
+    page.wait_for_timeout(300)
+    assert all(page.evaluate(INK, k) != before[k] for k in range(2)), "both maps mark what the list points at"
+    name = items.nth(9).locator("b").inner_text()
+    spot = page.evaluate(POINT, [0, name])
+    page.mouse.move(*spot)
+    page.wait_for_timeout(300)
+    assert "rs-hovered" in items.nth(9).get_attribute("class")
+    page.mouse.click(*spot)
+    page.wait_for_timeout(300)
+    assert items.nth(9).get_attribute("aria-selected") == "true"
+    page.screenshot(path=str(tmp_path / "busy.png"))
+
+    # and when it is free, the sample is described
+    page.get_by_text(f"{name}", exact=True).nth(1).wait_for(timeout=30_000)
+    row = int(print_in_kernel(page, "print(e.panel.gallery.samples[9])"))
+    assert (
+        print_in_kernel(page, "print(e.panel.maps.views[1].chosen[-1], e.panel.gallery.chosen[-1])") == f"{row} {row}"
+    )
+    assert print_in_kernel(page, "print(e.panel.detail.count('<img'))") == "21"
+    items.nth(2).click()
+    items.nth(2).press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(800)
+    assert print_in_kernel(page, "print(e.panel.gallery.chosen == [e.panel.gallery.samples[3]])") == "True"
+    page.get_by_role("button", name="classes").click()
+    page.locator(".rs-matrix canvas").wait_for(state="visible")
+    page.screenshot(path=str(tmp_path / "classes.png"))
