@@ -211,3 +211,50 @@ def test_facts_are_those_of_a_model():
         rs.from_arrays({"net-1/fc": X}, accuracy=0.9)
     with pytest.raises(ValueError, match="unknown model with facts 'nett'. Did you mean 'net'?"):
         rs.from_arrays({"net/fc": X}, nett={"accuracy": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (X, torch.nn.Linear(3, 2)),
+        (torch.tensor(X), rs.load_model(torch.nn.Linear(3, 2))),
+        (rs.Dataset("mine", X), "zoo:mnist-mlp-0"),
+        ("mnist", [torch.nn.Linear(3, 2)]),
+        (rs.Dataset("mine", X), "mnist"),
+    ],
+)
+def test_data_before_the_model_is_refused_with_the_right_call(model, data):
+    with pytest.raises(TypeError, match=r"model comes first and the data second, rs.record\(model, data\); got .* and"):
+        rs.record(model, data, progress=False)
+
+
+def test_a_stream_of_data_before_models_is_refused_with_the_right_call():
+    module = torch.nn.Linear(3, 2)
+    with pytest.raises(TypeError, match=r"rs.stream\(model_a, model_b, data\); got a torch.Linear as data"):
+        rs.stream(torch.tensor(X).float(), module, module, progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_missing_numbers_in_the_data_are_found_in_the_data(batch_size):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    many = np.random.default_rng(0).normal(size=(90, 3)).astype(np.float32)
+    many[[40, 77], 1] = np.nan, np.inf
+    for layers in (None, "1"):
+        with pytest.raises(
+            rs.measures.UndefinedError, match="dataset 'inputs' has NaN .* 2 of its 90 samples, 40, 77, "
+        ):
+            rs.record(module, many, layers, batch_size=batch_size, progress=False)
+    named = rs.Dataset("mine", many, ids=[f"s{i}" for i in range(90)])
+    with pytest.raises(
+        rs.measures.UndefinedError, match=r"'mine' .*, 40 \('s40'\), 77 \('s77'\), .*Leave these samples"
+    ):
+        rs.record(module, named, batch_size=batch_size, progress=False)
+    module[2].weight.data[:] = np.nan
+    with pytest.raises(rs.measures.UndefinedError, match="layer 'output' of 'Sequential' gives NaN"):
+        rs.record(module, np.nan_to_num(many, posinf=0), "output", progress=False)
+
+
+def test_a_model_that_cannot_run_names_the_samples_that_there_are():
+    module = torch.nn.Sequential(torch.nn.Linear(5, 2))
+    with pytest.raises(ValueError, match=r"on 'inputs': 3 samples, repeated in a batch of 8, \(8, 3\)"):
+        rs.record(module, torch.tensor(X[:3]).float(), progress=False)

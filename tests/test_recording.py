@@ -249,7 +249,8 @@ def test_what_a_model_cannot_run_is_said_with_shapes(mnist):
     with pytest.raises(
         ValueError,
         match=(
-            r"Model 'mnist-cnn-0' could not run on 'big': 8 samples, \(8, 32, 32, 3\) uint8, reached it as \(8, 3, 32,"
+            r"Model 'mnist-cnn-0' could not run on 'big': 5 samples, repeated in a batch of 8, \(8, 32, 32, 3\) uint8,"
+            r" reached it as \(8, 3, 32,"
             r" 32\) float32, and it raised: "
         ),
     ):

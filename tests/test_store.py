@@ -144,9 +144,7 @@ def test_arrays_from_elsewhere(tmp_path, rng):
     with pytest.raises(ValueError, match=".npy, .npz and .pt"):
         rs.from_arrays("x.csv")
     np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(
-        ValueError, match="evil.npy contains Python objects and not only arrays, and to read that could run code"
-    ):
+    with pytest.raises(ValueError, match="evil.npy contains Python objects and not only arrays, and to read"):
         rs.from_arrays({"a/b": tmp_path / "evil.npy"})
 
 

@@ -342,7 +342,7 @@ def samples_specs(
     matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> tuple[MatrixSpec, ...]:
     """Return the specs of samples by samples, one for each representation; options as for `plots.samples`."""
-    if not isinstance(matrices, Mapping):  # type: ignore[redundant-expr]
+    if not isinstance(matrices, Mapping):
         raise TypeError(
             "samples draws similarities of samples by name, {'name': rs.measures.first_order(x)}; got"
             f" {type(matrices).__name__}."

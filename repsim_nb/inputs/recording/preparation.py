@@ -16,6 +16,7 @@ from repsim_nb.inputs.models.arguments import explain_refusal, prepare_batch, ta
 from repsim_nb.inputs.models.running import evaluation_mode
 from repsim_nb.inputs.models.state import State
 from repsim_nb.inputs.pooling import find_masks, is_usual_mask
+from repsim_nb.support.errors import as_clause
 
 
 class Preparation:
@@ -112,12 +113,16 @@ class Preparation:
                 hint = explain_refusal(self.model.module, batch if prepared is None else prepared)
             if "preprocess=" not in str(error):
                 hint += ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
-            n = count_samples(batch)
             raise ValueError(
                 f"Model '{self.model.name}' could not run on '{self.dataset.name}':"
-                f" {samples or f'{n} sample' + 's' * (n > 1)}, {given}, {reached}it raised:"
-                f" {str(error).removesuffix('.')}{hint}"
+                f" {samples or self._describe_batch(count_samples(batch))}, {given}, {reached}it raised:"
+                f" {as_clause(error)}{hint}"
             ) from error
+
+    def _describe_batch(self, n: int) -> str:
+        """Return how many samples a batch has; a few samples are repeated to fill it."""
+        own = min(n, len(self.dataset))
+        return f"{own} sample{'s' * (own > 1)}" + (f", repeated in a batch of {n}" if own < n else "")
 
 
 def _describe_form(prepared: Any) -> str:

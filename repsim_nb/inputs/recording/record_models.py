@@ -19,6 +19,7 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import open_workers
 
+from .arguments import refuse_swapped
 from .recorder import Recorder
 from .run import to_dataset, warn_left_out
 from .shared_modules import refuse_shared
@@ -87,6 +88,8 @@ def record(  # noqa: PLR0913
 
     Raises
     ------
+    TypeError
+        If the data comes before the model.
     ValueError
         If a layer is unknown (the message names the nearest); if a layer that was asked for by name does not run, has
         no sample axis, mixes samples, keeps a state or is random; or if no layer can be recorded. Default layers and
@@ -127,6 +130,7 @@ def record(  # noqa: PLR0913
     >>> [str(key) for key in x]
     ['mlp/0 (digits)']
     """
+    refuse_swapped(model, data)
     given: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:
         raise ValueError("record needs at least one model; the list is empty.")

@@ -19,6 +19,8 @@ from repsim_nb.inputs.pooling import Pooling
 from repsim_nb.inputs.store import Key
 from repsim_nb.support.errors import UndefinedError, join_names, warn_user
 
+from .arguments import refuse_model
+from .not_finite import explain_inputs
 from .padding import warn_about_padding
 from .preparation import Preparation
 from .probe import Probe
@@ -30,6 +32,7 @@ from .unused_columns import warn_about_unused_columns
 
 def to_dataset(data: Any) -> Dataset:
     """Return what models are to run on as a Dataset: its name, a Dataset, or inputs. ValueError if it is empty."""
+    refuse_model(data)
     if isinstance(data, str) and not Path(data).expanduser().is_dir():
         data = load_dataset(data)
     dataset = data if isinstance(data, Dataset) else Dataset("inputs", data)
@@ -107,6 +110,7 @@ class Run(Preparation):
 
         ValueError if they were asked for one by one, or if no layer is left.
         """
+        all_found = dict(self.found)
         not_finite = {layer: why for layer, about in self.found.items() if (why := _explain_not_finite(about))}
         constant = [layer for layer in self.found if layer not in not_finite and _is_constant(self.found[layer])]
         for layer in (
@@ -119,6 +123,8 @@ class Run(Preparation):
                 )
         for layer, why in (probe.problems | not_finite).items():
             if layer in self.required or is_one_of(layer, self.request.by_name):
+                if layer in not_finite:
+                    self._blame_inputs(_first_not_finite(all_found[layer]))
                 raise (UndefinedError if layer in not_finite else ValueError)(
                     f"layer '{layer}' of '{self.model.name}' {why}"
                 )
@@ -126,6 +132,8 @@ class Run(Preparation):
                 self.leave_out(layer, why)
         if not self.found:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
+            if layer in not_finite:
+                self._blame_inputs(_first_not_finite(all_found[layer]))
             raise (UndefinedError if layer in not_finite else ValueError)(
                 f"layer '{layer}' of '{self.model.name}' {why}"
                 + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else "")
@@ -255,9 +263,16 @@ class Run(Preparation):
         ValueError if it was asked for by name, or if no other layer is left.
         """
         if layer in self.required or len(self.found) == 1:
+            if isinstance(error, _NotFinite):
+                self._blame_inputs(error.sample)
             kind = UndefinedError if isinstance(error, UndefinedError) else ValueError
             raise self._error(f"layer '{layer}' of '{self.model.name}' {why}", kind) from error
         self.leave_out(layer, why)
+
+    def _blame_inputs(self, sample: int) -> None:
+        """Raise UndefinedError if a sample whose activations are not finite has such inputs."""
+        if why := explain_inputs(self.dataset, sample):
+            raise self._error(why, UndefinedError)
 
     def reject_missing(self, layers: Sequence[str], first: int, last: int) -> None:
         """Reject layers that did not run in a batch, samples first to last."""
@@ -278,8 +293,9 @@ class Run(Preparation):
         if floating and not values.sum().isfinite() and not (good := values.isfinite()).all():
             row = start + int((~good).any(1).int().argmax())
             sample = row // layer.rows if layer.rows else int((self._ends_of(layer) <= row).sum()) - 1
-            raise UndefinedError(
-                f"{int((~good).sum())} of {values.numel()} numbers are NaN or infinite, the first for sample {sample}"
+            raise _NotFinite(
+                f"{int((~good).sum())} of {values.numel()} numbers are NaN or infinite, the first for sample {sample}",
+                sample,
             )
         tried = {
             sample: values[self.row(layer, sample) - start : self.row(layer, sample + 1) - start].cpu().numpy()
@@ -305,12 +321,27 @@ def warn_left_out(runs: Sequence[Run]) -> None:
             warn_user(run.describe_left_out())
 
 
+class _NotFinite(UndefinedError):
+    """Activations of a sample are NaN or infinite."""
+
+    def __init__(self, message: str, sample: int) -> None:
+        super().__init__(message)
+        self.sample = sample
+
+
+def _first_not_finite(layer: RecordableLayer) -> int:
+    """Return the first of the samples that were tried whose activations are NaN or infinite; -1 if there is none."""
+    bad = (i for i, rows in sorted(layer.expected.items()) if rows.dtype.kind in "fc" and not np.isfinite(rows).all())
+    return next(bad, -1)
+
+
 def _explain_not_finite(layer: RecordableLayer) -> str:
     """Return what is wrong with the values of the first samples; "" if they are finite."""
-    for sample, rows in sorted(layer.expected.items()):
-        if rows.dtype.kind in "fc" and (bad := int((~np.isfinite(rows)).sum())):
-            return f"gives NaN or infinite numbers: {bad} of {rows.size} for sample {sample}"
-    return ""
+    if (sample := _first_not_finite(layer)) < 0:
+        return ""
+    rows = layer.expected[sample]
+    bad = int((~np.isfinite(rows)).sum())
+    return f"gives NaN or infinite numbers: {bad} of {rows.size} for sample {sample}"
 
 
 def _is_constant(layer: RecordableLayer) -> bool:
