@@ -174,16 +174,16 @@ def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
 
 
 def parts(path):
-    """The Python blocks of a page; a comment `<!-- setup ... -->` defines what its blocks use."""
-    return re.findall(r"^(?:```python\n(.*?)^```|<!-- setup\n(.*?)-->)", path.read_text(), re.M | re.S)
+    """The Python blocks of a page, which define all that they use: a reader can copy them one after the other."""
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)
 
 
 @pytest.mark.parametrize("path", [path for path in WRITTEN if parts(path)], ids=lambda p: p.stem)
 def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    for shown, setup in parts(path):
-        exec(compile(shown or setup, str(path), "exec"), names)
+    for shown in parts(path):
+        exec(compile(shown, str(path), "exec"), names)
 
 
 def test_every_how_to_page_is_listed():
