@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import inspect
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +21,8 @@ from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.support.progress import Tick
 
 from . import saved
+from .code import parameters
+from .history import History
 from .kernel import call_later
 from .panel import Panel
 from .worker import Worker
@@ -105,6 +106,7 @@ class Explorer(Panel):
         self._image: bytes | None = None  # of a spec that has no view of its own
         self._last_error: BaseException | None = None
         self._shown_values: dict[str, Any] | None = None  # the values of the controls for what is shown
+        self._history = History()
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
         self._displayed = self._delivered = False
@@ -313,6 +315,7 @@ class Explorer(Panel):
                 self.view.value = image
             self._show(self.view)
             self.result, self.spec, self._image = result, shown, image
+            self._history.add(settings, shown)
         self._last_error, self._shown_values, self._drawing = error, settings, False
         self._busy(False, "")
         self._delivered = True
@@ -336,7 +339,8 @@ class Explorer(Panel):
         Returns
         -------
         dict of str to object
-            The widget, its picture as "image/png" if there is one, and a line of text as "text/plain".
+            The widget, its picture as "image/png" if there is one, the pictures of this explorer as data that reports
+            draw, and a line of text as "text/plain".
 
         Examples
         --------
@@ -346,7 +350,10 @@ class Explorer(Panel):
         """
         bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
         image = self.png()
-        return bundle | ({} if image is None else {"image/png": base64.b64encode(image).decode()})
+        if image is None:
+            return bundle
+        live = self._worker.call_locked(lambda: self._history.data(self.spec, self.controls))
+        return bundle | {"image/png": base64.b64encode(image).decode()} | live
 
     def _put(self, *, update: bool) -> None:
         """Display two outputs: the explorer with its picture, and what replaces it when it no longer runs."""
@@ -386,11 +393,3 @@ class Explorer(Panel):
         if nobody:
             finish(None)
             self._put(update=True)
-
-
-def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """Return the parameters of a function by name; None if they cannot be read."""
-    try:
-        return inspect.signature(draw).parameters
-    except ValueError:  # some functions written in C
-        return None

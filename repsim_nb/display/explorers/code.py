@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -65,3 +66,11 @@ def get_or_make(cache: dict[Name, Value], key: Name, make: Callable[[], Value]) 
     if key not in cache:
         cache[key] = make()
     return cache[key]
+
+
+def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Return the parameters of a function by name; None if they cannot be read."""
+    try:
+        return inspect.signature(draw).parameters
+    except ValueError:  # some functions written in C
+        return None

@@ -10,7 +10,8 @@ import ipywidgets as widgets
 
 from repsim_nb.support.errors import unknown_name
 
-from .base import Explorer, parameters
+from .base import Explorer
+from .code import parameters
 
 
 def _control(name: str, choice: Any) -> widgets.Widget:

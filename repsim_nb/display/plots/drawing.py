@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import sys
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
+import numpy as np
+from matplotlib import image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -83,6 +86,24 @@ def png(shown: FigureSpec, dpi: int = 100) -> bytes:
     figure = Figure(figsize=shown.size, layout="constrained")
     draw(shown, ax=figure.add_subplot())
     return _file(figure, dpi)
+
+
+def sheet(shown: Sequence[FigureSpec], *, columns: int, dpi: int = 80) -> bytes:
+    """Return the pictures of specs as one PNG file, in rows of `columns` pictures."""
+    if len(shown) == 1:
+        return png(shown[0])
+    drawn = [image.imread(io.BytesIO(png(one, dpi)), format="png")[..., :3] for one in shown]
+    rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
+    widths = [max(row[k].shape[1] for row in rows if k < len(row)) for k in range(min(columns, len(drawn)))]
+    heights = [max(one.shape[0] for one in row) for row in rows]
+    whole = np.ones((sum(heights), sum(widths), 3), np.float32)
+    for i, row in enumerate(rows):
+        for j, one in enumerate(row):
+            top, left = sum(heights[:i]), sum(widths[:j])
+            whole[top : top + one.shape[0], left : left + one.shape[1]] = one
+    buffer = io.BytesIO()
+    image.imsave(buffer, whole, format="png", dpi=dpi, pil_kwargs={"optimize": True})
+    return buffer.getvalue()
 
 
 @spec.register

@@ -11,6 +11,8 @@ from typing import Any
 from repsim_nb.support.errors import explain_missing
 from repsim_nb.support.files import replace_atomically
 
+from . import interactive
+
 # Pictures are next to each other if there is room, and one a row on a phone. A table that is wider than the page has a
 # bar to scroll it. Dark pages keep the white paper of pictures. On paper a heading stays with what follows it, and no
 # picture or row is cut.
@@ -26,7 +28,7 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
   gap: .5rem 1rem; align-items: start; }
 .jp-OutputArea-child, .jp-RenderedImage, .jp-RenderedHTML { display: block !important; }
 .jp-RenderedImage { padding: 0 !important; margin: 0 !important; width: 100% !important; }
-.jp-RenderedImage img { max-width: 100%; height: auto; background: white; border-radius: 3px; }
+.jp-RenderedImage img { max-width: 100%; height: auto; box-sizing: border-box; background: white; border-radius: 6px; }
 .jp-RenderedHTML { overflow-x: auto !important; max-width: 100%; padding: 0 0 4px !important; margin: 0 !important; }
 .jp-RenderedHTMLCommon table { margin: 0 !important; table-layout: auto; }
 .jp-RenderedHTMLCommon table, .jp-RenderedHTMLCommon tbody tr { background: none !important; }
@@ -39,8 +41,9 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
   --jp-layout-color0: #111; --jp-layout-color1: #111; --jp-layout-color2: #333; --jp-cell-editor-background: #1d1d1d;
   --jp-content-font-color0: #fff; --jp-content-font-color1: #e3e3e3; --jp-content-link-color: #64b5f6;
   --jp-ui-font-color0: #fff; --jp-ui-font-color1: #e3e3e3; --jp-border-color1: #555; --jp-border-color2: #444;
-  --jp-rendermime-error-background: #411;
-  background: #111; } }
+  --jp-rendermime-error-background: #411; --jp-inverse-layout-color1: #eee; --jp-ui-inverse-font-color1: #222;
+  background: #111; }
+  .jp-RenderedImage img { padding: 6px; } }
 @media print {
   @page { size: A4; margin: 15mm; }
   body.jp-Notebook { padding: 0; max-width: none; }
@@ -65,7 +68,9 @@ def import_library(library: str) -> ModuleType:
 def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     """Write an executed notebook as one HTML file next to it, which loads nothing from the internet.
 
-    The file contains the pictures; widgets are replaced by their static pictures.
+    The file contains the pictures. Explorers and what `live` returns stay live if they show a table or a map: point at
+    it, zoom, sort it, and choose among the measures that were computed. Other widgets, and every picture without
+    JavaScript or on paper, are images.
 
     Parameters
     ----------
@@ -101,6 +106,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     nbformat, exporters = import_library("nbformat"), import_library("nbconvert")
     path = Path(notebook)
     content = without_widgets(nbformat.read(path, as_version=4))
+    drawn_by = _make_live(content)
     exporter = exporters.HTMLExporter(
         embed_images=_has_pictures(content),
         exclude_input=path.stem.startswith("report_") if code is None else not code,
@@ -121,9 +127,21 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
         content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
     body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": title(content, path.stem)}})
     target = path.with_suffix(".html")
+    before, end, after = body.replace("</head>", f"<style>{_STYLE}</style></head>", 1).rpartition("</body>")
     with replace_atomically(target) as temporary:
-        temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
+        temporary.write_text(f"{before}{interactive.scripts(drawn_by)}{end}{after}", encoding="utf-8")
     return target
+
+
+def _make_live(content: Any) -> set[str]:
+    """Put live pictures in place of their images, and return the names of the views that draw them."""
+    kinds = set[str]()
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            found = interactive.fragment(output.get("data", {}))
+            if found is not None:
+                output.data, kinds = {"text/html": found[0]}, kinds | found[1]
+    return kinds
 
 
 def _has_pictures(content: Any) -> bool:
@@ -147,7 +165,10 @@ def title(content: Any, fallback: str) -> str:
 
 
 def without_widgets(content: Any) -> Any:
-    """Return a copy with static pictures in place of widgets, and without outputs that only a widget can show."""
+    """Return a copy with pictures in place of widgets, and without outputs that only a widget can show.
+
+    What replaces an explorer in a notebook that is opened again is left out, since the picture itself is shown.
+    """
     view = "application/vnd.jupyter.widget-view+json"
     content = copy.deepcopy(content)
     content.metadata.pop("widgets", None)
@@ -162,6 +183,8 @@ def without_widgets(content: Any) -> Any:
                 if not set(data) & {"image/png", "text/html"}:
                     continue
             if output.output_type == "stream" and output.name == "stderr":
+                continue
+            if "class='rs-saved'" in "".join(data.get("text/html", "")):
                 continue
             outputs.append(output)
         cell.outputs = outputs

@@ -10,7 +10,7 @@ import traitlets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
 
-from .states import script, style, view_state
+from .states import KINDS, script, style, view_state
 
 
 class View(anywidget.AnyWidget):
@@ -138,5 +138,5 @@ class ScatterView(View):
         self._set(state | ({} if same else {"chosen": [], "selected": [], "picture": self.picture + 1}))
 
 
-__all__ = ["VIEWS", "MatrixView", "ScatterView", "View", "script", "style", "view_state"]
+__all__ = ["KINDS", "VIEWS", "MatrixView", "ScatterView", "View", "script", "style", "view_state"]
 VIEWS: dict[type[Spec], type[MatrixView] | type[ScatterView]] = {MatrixSpec: MatrixView, MapSpec: ScatterView}

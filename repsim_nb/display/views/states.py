@@ -42,7 +42,9 @@ def view_state(shown: FigureSpec) -> dict[str, Any]:
 
 
 def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
-    undefined = f", {len(shown.notes)} cells undefined (point at one to see why)" if shown.notes else ""
+    one = len(shown.notes) == 1
+    undefined = "1 cell" if one else f"{len(shown.notes)} cells"
+    undefined = f"{undefined} undefined (point at {'it' if one else 'one'} to see why)" if shown.notes else ""
     state: dict[str, Any] = {
         name: getattr(shown, name) for name in ("row_title", "column_title", "title", "low", "high", "bar_label")
     }
@@ -51,7 +53,7 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
     for name in ("values", "texts"):
         state[name] = list(map(list, getattr(shown, name)))
     state["notes"] = {f"{i},{j}": reason for i, j, reason in shown.notes}
-    return state | {"subtitle": shown.subtitle + undefined}
+    return state | {"subtitle": ", ".join(filter(None, (shown.subtitle, undefined)))}
 
 
 def _map_state(shown: MapSpec) -> dict[str, Any]:

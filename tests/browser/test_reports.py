@@ -1,0 +1,188 @@
+"""A report on a reader's screen: live pictures that need no kernel and no connection."""
+
+import re
+import shutil
+
+import nbformat
+import numpy as np
+import pytest
+
+import repsim_nb as rs
+
+ROOM = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+
+
+def table(name, values, **fields):
+    """A table of three layers; the second model's names differ in their order of the alphabet."""
+    rows, columns = ("conv2", "conv10", "fc"), ("a </script>", "b", "c")
+    values = np.array(values, float)
+    return rs.specs.MatrixSpec(
+        tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in values),
+        rows,
+        columns,
+        title=name,
+        **fields,
+    )
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """The page of a notebook with three live pictures: two measures, a map, and two tables next to each other."""
+    folder = tmp_path_factory.mktemp("report")
+    cka = table("cka", [[0.2, 0.11, 0.3], [0.9, 0.8, 0.7], [0.5, np.nan, 0.4]], notes=((2, 1, "too few"),))
+    distance = table("procrustes", [[1.2, 1.1, 1.3], [0.1, 0.2, 0.3], [0.5, 0.6, 0.4]], color_map="viridis_r", high=2.0)
+    names = ("one", "two", "three")
+    points = rs.specs.MapSpec(
+        ((0.0, 0.0), (1.0, 0.2), (0.4, 1.0)), names, ("#0072B2",) * 3, ("o",) * 3, (True,) * 3, title="a map"
+    )
+    pictures = [
+        rs.reports.live({"cka": cka, "procrustes": distance}),
+        rs.reports.live(points),
+        rs.reports.live([cka, cka]),
+    ]
+    cells = [
+        nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())])
+        for one in pictures
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "report_a.ipynb")
+    return rs.reports.to_html(folder / "report_a.ipynb")
+
+
+@pytest.fixture
+def opened(chromium, report):
+    """-> the report in a window of this width and theme; afterwards: it asked for nothing and nothing went wrong."""
+    pages = []
+
+    def open_page(width=1300, **how):
+        page = chromium.new_context(viewport={"width": width, "height": 1000}, **how).new_page()
+        page.asked, page.wrong = [], []
+        page.on(
+            "request", lambda r: page.asked.append(r.url) if r.url.partition(":")[0] not in ("file", "data") else None
+        )
+        page.on("pageerror", lambda e: page.wrong.append(str(e)))
+        page.on("console", lambda m: page.wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.goto(report.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        assert page.asked == [] and page.wrong == []
+        page.context.close()
+
+
+def settled(page, count=4):
+    page.wait_for_function(
+        "(count) => { const drawn = [...document.querySelectorAll('.rs-live canvas')].filter((c) => Number(c.dataset.drawn) > 0);"
+        " return drawn.length >= count; }",
+        arg=count,
+    )
+    page.wait_for_timeout(200)
+
+
+def labels(page, picture=0):
+    """The row and the value of the cells in the first column, from top to bottom, by the keys."""
+    canvas = page.locator(".rs-live").nth(picture).locator("canvas").first
+    tip = page.locator(".rs-live").nth(picture).locator(".rs-tip").first
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+    found = []
+    for _ in range(3):
+        name, value = tip.inner_text().split("\n")
+        found.append((name.partition(" × ")[0], value))
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")
+    return found
+
+
+def test_pictures_answer_the_mouse(opened, tmp_path):
+    page = opened()
+    settled(page)
+    assert page.locator(".rs-live > img:visible").count() == 0 and page.locator(".rs-live canvas:visible").count() == 4
+    first = page.locator(".rs-live").first
+    canvas = first.locator("canvas")
+    assert canvas.get_attribute("aria-label").startswith("cka: 3 by 3 cells")
+    box, tip, seen = canvas.bounding_box(), first.locator(".rs-tip").first, set()
+    for x in range(60, int(box["width"]), 20):
+        page.mouse.move(box["x"] + x, box["y"] + 100)
+        if tip.is_visible():
+            seen.add(tip.inner_text().partition("\n")[0])
+    assert seen & {f"conv10 × {column}" for column in ("a </script>", "b", "c")}, "hover names the cell"
+    assert labels(page) == [("conv2", "0.2000"), ("conv10", "0.9000"), ("fc", "0.5000")]
+
+    before = canvas.screenshot()
+    measure, order = first.get_by_label("measure"), first.get_by_label("order")
+    measure.select_option("procrustes")
+    page.wait_for_function(
+        "() => document.querySelector('.rs-live canvas').getAttribute('aria-label').startsWith('procrustes')"
+    )
+    page.wait_for_timeout(200)
+    assert canvas.screenshot() != before, "another measure is another picture"
+    assert labels(page) == [("conv2", "1.2000"), ("conv10", "0.1000"), ("fc", "0.5000")]
+    for how, expected in {
+        "brightest first": ["conv10", "fc", "conv2"],
+        "by name": ["conv2", "conv10", "fc"],
+        "as given": ["conv2", "conv10", "fc"],
+    }.items():
+        order.select_option(how)
+        page.wait_for_timeout(200)
+        assert [row for row, _ in labels(page)] == expected, how
+    page.screenshot(path=str(tmp_path / "report.png"), full_page=True)
+
+
+def test_a_chosen_cell_stays_chosen(opened, tmp_path):
+    page = opened()
+    settled(page)
+    first = page.locator(".rs-live").first
+    canvas, detail = first.locator("canvas"), first.locator(".rs-live-detail")
+    assert "by measure" in detail.inner_text()
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(200)
+    lines = [line.split("\t") for line in detail.inner_text().splitlines() if line.strip()]
+    assert lines == [["fc × b"], ["cka", "undefined: too few"], ["procrustes", "0.6000"]]
+    first.get_by_label("order").select_option("by the chosen cell")
+    page.wait_for_timeout(200)
+    assert [row for row, _ in labels(page)] == ["conv10", "conv2", "fc"], "by column b; undefined cells last"
+    first.get_by_label("measure").select_option("procrustes")
+    page.wait_for_timeout(200)
+    assert [row for row, _ in labels(page)] == ["conv10", "fc", "conv2"]
+    assert detail.inner_text().startswith("fc × b")
+    page.screenshot(path=str(tmp_path / "chosen.png"))
+
+
+@pytest.mark.parametrize("width, theme", [(1300, "dark"), (700, "light"), (400, "dark")])
+def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
+    page = opened(width, color_scheme=theme)
+    settled(page)
+    assert page.evaluate(ROOM)
+    ink = page.evaluate("() => getComputedStyle(document.querySelector('.rs-live-controls')).color")
+    light = int(re.search(r"\d+", ink)[0]) > 128
+    assert light == (theme == "dark")
+    page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
+
+
+def test_without_javascript_and_on_paper_the_image_stays(opened, tmp_path):
+    page = opened(java_script_enabled=False)
+    images = page.locator(".rs-live > img")
+    assert images.count() == 3 and all(images.nth(i).is_visible() for i in range(3))
+    assert page.locator(".rs-live canvas").count() == 0
+    page.screenshot(path=str(tmp_path / "plain.png"), full_page=True)
+    page = opened()
+    settled(page)
+    page.emulate_media(media="print")
+    assert page.locator(".rs-live > img:visible").count() == 3 and page.locator(".rs-live canvas:visible").count() == 0
+    page.emulate_media(media="screen")
+    settled(page)
+    assert page.locator(".rs-live canvas:visible").count() == 4
+
+
+def test_jupyterlab_shows_the_image(lab, page, report):
+    """JupyterLab has no renderer for the data of a live picture."""
+    shutil.copy(report.with_suffix(".ipynb"), lab.root / "live.ipynb")
+    page.goto(lab("live.ipynb"))
+    images = page.locator(".jp-RenderedImage img")
+    images.nth(2).wait_for(state="visible")
+    assert images.count() == 3 and page.outside == [] and page.errors == []
