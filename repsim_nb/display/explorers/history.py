@@ -34,17 +34,17 @@ class History:
 
         Only the latest pictures are there if all are too large for a notebook; {} if the current one is too large.
         """
-        kept: list[str] = []
+        keys: list[str] = []
         room = MOST_BYTES
         for key in sorted(self._shown, key=lambda key: self._shown[key][1] is current)[::-1]:
             room -= len(self._pack(key)) + 200
             if room < 0:
                 break
-            kept.append(key)
-        if not kept or self._shown[kept[0]][1] is not current:
+            keys.append(key)
+        if not keys or self._shown[keys[0]][1] is not current:
             return {}
-        kept = [key for key in self._shown if key in kept]  # in the order of drawing
-        settings = [self._shown[key][0] for key in kept]
+        keys = [key for key in self._shown if key in keys]  # in the order of drawing
+        settings = [self._shown[key][0] for key in keys]
         varying = [name for name in settings[0] if len({repr(one.get(name)) for one in settings}) > 1]
         titles = {name: getattr(controls.get(name), "description", "") or name for name in varying}
         names = [
@@ -55,8 +55,8 @@ class History:
             for values in settings
         ]
         label = next(iter(titles.values())) if len(titles) == 1 else "picture"
-        at = next(place for place, key in enumerate(kept) if self._shown[key][1] is current)
-        return live_data([(name, self._pack(key)) for name, key in zip(names, kept, strict=True)], label, at)
+        at = next(place for place, key in enumerate(keys) if self._shown[key][1] is current)
+        return live_data([(name, self._pack(key)) for name, key in zip(names, keys, strict=True)], label, at)
 
     def _pack(self, key: str) -> str:
         shown = self._shown[key][1]

@@ -116,12 +116,13 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     Examples
     --------
     >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
     >>> x = rs.from_arrays({f"{model}/fc": rng.normal(size=(20, 3)) for model in "abc"})
     >>> rs.reports.live({name: rs.compare(name, x) for name in ("cka", "procrustes")})
-    LivePicture of cka; procrustes
+    LivePicture of cka at fc; procrustes at fc
     """
-    named = results if isinstance(results, Mapping) else {"": results}
-    specs = {str(name): tuple(map(_live_spec, _listed(one))) for name, one in named.items()}
+    by_name = results if isinstance(results, Mapping) else {"": results}
+    specs = {str(name): tuple(map(_live_spec, _listed(one))) for name, one in by_name.items()}
     if not specs or not all(specs.values()):
         raise ValueError("live needs at least one result, and at least one for each name.")
     return LivePicture(specs, label)
