@@ -72,7 +72,7 @@ function liven(root, views) {
   };
   const put = (k, panel) => {
     const { box, of } = at(k), matrix = panel.kind === "matrix", how = order?.value || "given", here = matrix ? placed(panel.state) : null;
-    const turn = matrix ? orderOf(panel, how, here) : null, state = matrix ? permuted(panel.state, turn, how === "given") : { ...panel.state };
+    const turn = matrix ? orderOf(panel, how, here) : null, state = matrix ? { ...permuted(panel.state, turn, how === "given"), snug: true } : { ...panel.state };
     if (matrix) state.chosen = here ? [turn[0].indexOf(here[0]), turn[1].indexOf(here[1])] : [];
     for (const [kind, { place }] of Object.entries(of)) place.hidden = kind !== panel.kind;
     let shown = of[panel.kind];

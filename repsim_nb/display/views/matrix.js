@@ -51,7 +51,7 @@ function layout(model, hand, ctx, room) {
   const cell = { w: fit(t.columns.length, room - margin(46) - right), h: fit(t.rows.length, height - top - bottom) };
   cell.w = Math.min(cell.w, Math.max(1.7 * cell.h, 46)); cell.h = Math.min(cell.h, Math.max(1.7 * cell.w, 46));
   const w = cell.w * t.columns.length, h = cell.h * t.rows.length, left = margin(cell.w);
-  return { ...t, rowNames, columnNames, left, top, w, h, slanted, most, width: room, height, base: cell, names: widest(rowNames) };
+  return { ...t, rowNames, columnNames, left, top, w, h, slanted, most, width: room, height: model.get("snug") ? Math.min(height, top + Math.max(h + bottom, 180)) : height, base: cell, names: widest(rowNames) };
 }
 
 // The window onto the cells: their size now, the place of one, and those that can be seen.
