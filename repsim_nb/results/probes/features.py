@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpstrf
 from sklearn.kernel_approximation import Nystroem
 
 from repsim_nb.support.errors import add_context, format_label
 from repsim_nb.support.validation import check_fraction, check_integer, check_positive, check_representation, to_numpy
+from repsim_nb.support.workers import single_threaded_blas
 
 from .held_out import MIN_ROWS
 
@@ -29,11 +32,19 @@ def scale(x: np.ndarray, is_test: np.ndarray) -> np.ndarray:
 
 
 def reduce(fit: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Project on the span of the training rows if there are more features than rows; a linear probe needs no more."""
+    """Rotate to the span of the training rows if there are more features than rows; a linear probe needs no more.
+
+    The coordinates come from a Cholesky factor of the products between rows, which is faster than an orthogonal basis.
+    """
     if fit.shape[1] <= fit.shape[0]:
         return fit, test
-    basis = np.linalg.qr(fit.T)[0]
-    return fit @ basis, test @ basis
+    with single_threaded_blas():
+        factor, places, rank, _ = dpstrf(fit @ fit.T, lower=1)
+        order, lower = places - 1, np.tril(factor)[:, :rank]
+        coordinates = np.empty_like(lower)
+        coordinates[order] = lower
+        products = fit[order[:rank]] @ test.T
+        return coordinates, solve_triangular(lower[:rank], products, lower=True, check_finite=False).T
 
 
 def expand(fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import to_axis
-from repsim_nb.support.progress import Tick
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_labels
-from repsim_nb.support.workers import map_with_progress
 
 from .features import check_options, check_set, expand, reduce, scale
 from .held_out import check_counts, draw_some, hold_out, image_ids, number_images
 from .results import DatasetProbe, Probe
 from .scoring import score
+from .svm import fit_against_rest
 
 SCALINGS = ("pooled", "per_set", None)
 PROBES = ("linear", "rbf")
@@ -64,8 +63,8 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         "linear": one SVM (squared hinge loss) for each set against the others; the highest score is the prediction.
         "rbf": the same on 600 features of a Gaussian kernel (Nyström), to find what a linear one misses.
     cost : float
-        C of scikit-learn's LinearSVC, > 0. With "rbf", whose features are shorter, C is `cost` times the number of
-        features.
+        C of scikit-learn's LinearSVC(dual=False), > 0; the same function is minimised, by Newton's method. With "rbf",
+        whose features are shorter, C is `cost` times the number of features.
     n_permutations : int
         The number of permutations for the p-value.
     seed : int
@@ -173,15 +172,10 @@ def _score_against_rest(
     fit: np.ndarray, true: np.ndarray, test: np.ndarray, names: Sequence[str], cost: float, progress: bool | Tick
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores (rows, classes) of the training rows and of the test rows, each class against all others."""
-
-    def one(k: int) -> tuple[np.ndarray, np.ndarray]:
-        svm = LinearSVC(C=cost, dual=False).fit(fit, true == k)  # the primal: as many rows as features, or more
-        return svm.decision_function(fit), svm.decision_function(test)
-
-    done = map_with_progress(
-        one, range(len(names)), progress=progress, what=f"an SVM for each of {len(names)} sets", unit="set"
-    )
-    return np.column_stack([fitted for fitted, _ in done]), np.column_stack([tested for _, tested in done])
+    with show_progress(progress, f"an SVM for each of {len(names)} sets", "set") as tick:
+        tick(0, len(names))
+        weights = fit_against_rest(fit, true, len(names), cost, tick)
+    return fit @ weights[:-1] + weights[-1], test @ weights[:-1] + weights[-1]
 
 
 def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
