@@ -5,6 +5,7 @@ saved; all else is named.
 import copy
 import json
 import pickle
+import struct
 import warnings
 
 import numpy as np
@@ -890,6 +891,14 @@ def test_damaged_bytes_are_never_a_bare_error(tmp_path):
             except ValueError as error:
                 refused += f"{name} " in str(error)
         assert refused > 30, name
+
+
+@pytest.mark.parametrize("name", ["t.pt", "t.pkl"])
+def test_a_zip_with_a_damaged_end_is_refused_in_a_sentence(tmp_path, name):
+    disks = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 9)  # a zip file on nine disks
+    (tmp_path / name).write_bytes(disks + struct.pack("<4s4H2LH", b"PK\x05\x06", *[0] * 7))
+    with pytest.raises(ValueError, match=f"{name} is (damaged|refused)"):
+        rs.load_model(tmp_path / name, architecture=Convolutional)
 
 
 def test_the_digest_of_a_card_is_still_held_against_the_weights(tmp_path):

@@ -344,6 +344,10 @@ PINNED = {
 }
 
 
+if "bias=" not in repr(nn.BatchNorm2d(1)):  # older torch; the text of a module is hashed
+    PINNED["weights of the zoo"] = "179e6001c7976ba989d9fc4640aac3ce"
+
+
 def pinned_things():
     cnn = rs.load_model("zoo:mnist-cnn-0")
     pictures = rs.models.Pictures(size=(224, 224), mean=(0.5,), std=(0.25,))

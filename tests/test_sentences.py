@@ -306,7 +306,7 @@ def test_without_the_library_a_warning_names_what_is_not_applied(inside, bert, t
         close(model.module(torch.arange(5, 9)[None]).last_hidden_state, expected)
     listed_in(tmp_path / "saved", ("Transformer", inside))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         rs.load_model(tmp_path / "saved")
 
 

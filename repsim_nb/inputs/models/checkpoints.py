@@ -9,7 +9,6 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.workers import SharedContext
 
 from .state_dicts import choose_state_dict, hash_weights
-from .unsupported import ARRAYS, TORCH_TAR, describe_other_file
+from .unsupported import ARRAYS, TORCH_TAR, describe_other_file, is_zip
 
 PICKLES = (".pkl", ".pickle", ".joblib")
 INDEX = ".index.json"  # the end of the name of a file that lists the shards of a checkpoint
@@ -147,7 +146,7 @@ def _read_content(file: Path) -> tuple[Any, dict[str, Any]]:
     """Return the content of one file, and its card."""
     if file.stat().st_size == 0:
         raise ValueError(f"the file {file} is damaged: it is empty.")
-    if file.suffix in PICKLES and not zipfile.is_zipfile(file):  # torch.save writes a zip, whatever its name
+    if file.suffix in PICKLES and not is_zip(file):  # torch.save writes a zip, whatever its name
         raise ValueError(_explain_refusal(file))
     return _read_safetensors(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
 

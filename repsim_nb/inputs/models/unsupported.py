@@ -105,9 +105,16 @@ def describe_other_file(file: Path) -> str:
     return f"load_model cannot read the file {file}: {what}" if what else ""
 
 
+def is_zip(file: Path) -> bool:
+    """Return whether a file is a zip file, which torch.save writes; a damaged end makes zipfile raise."""
+    with suppress(zipfile.BadZipFile):
+        return zipfile.is_zipfile(file)
+    return False
+
+
 def _find_writer(file: Path) -> str:
     """Return the function of torch that wrote a zip file, "" for other files."""
-    if not file.is_file() or not zipfile.is_zipfile(file):
+    if not file.is_file() or not is_zip(file):
         return ""
     inside: set[str] = set()
     with suppress(Exception), zipfile.ZipFile(file) as whole:  # a damaged file is reported when it is read
