@@ -377,7 +377,9 @@ def test_a_drop_down_of_objects(rng):
 
 def test_it_opens_on_the_first_two_models(comparing):
     assert (
-        comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"}
+        comparing.values()
+        == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"}
+        | {"second": "none", "together": "side by side"}
         and comparing.errors == []
     )
     view = comparing.view
@@ -387,7 +389,7 @@ def test_it_opens_on_the_first_two_models(comparing):
         "layer of mnist-cnn-1",
         "cka_debiased: mnist-cnn-0 × mnist-cnn-1",
     )
-    assert list(comparing.controls["measure"].options) == list(rs.measures.ALL)
+    assert set(comparing.controls["measure"].options) == set(rs.measures.ALL)
 
 
 def test_every_measure_draws_and_masked_cells_have_reasons(comparing):
@@ -442,7 +444,13 @@ def test_a_click_shows_the_detail_of_the_pair(comparing, recorded):
     comparing.wait()
     assert "jsd" in comparing.detail
     comparing.controls["a"].value = "mnist-mlp-0"
-    assert comparing.detail == ""
+    comparing.wait()
+    assert "mnist-mlp-0 / output × mnist-cnn-1 / output" in comparing.detail, "the place is kept"
+    comparing.controls["measure"].value = "jsd"
+    assert "compares the outputs" in comparing.wait().detail and comparing.view.chosen == []
+    comparing.controls["measure"].value = "rsa"
+    assert "mnist-mlp-0 / output × mnist-cnn-1 / output" in comparing.wait().detail, "and found again"
+    assert len(comparing.selected) == 1 and comparing.selected["value"][0] == comparing.result.values.iloc[-1, -1]
     with pytest.raises(ValueError, match="unknown choice .conv9"):
         comparing.choose("conv9", "fc")
 
@@ -597,8 +605,9 @@ def test_a_failed_detail_raises_in_wait(comparing, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         comparing.wait()
     assert len(comparing.errors) == 1 and "ZeroDivisionError" in comparing.detail
+    monkeypatch.undo()
     comparing.controls["measure"].value = "rsa"
-    comparing.wait()
+    assert "ZeroDivisionError" not in comparing.wait().detail
 
 
 def test_models_on_other_samples_show_a_sentence(recorded, rng):
@@ -621,9 +630,46 @@ def test_the_bundle_holds_widget_picture_and_text(comparing):
 def test_the_view_is_plain_and_ships_its_source():
     folder = Path(views.__file__).parent
     assert (
-        "export default" in (folder / "matrix.js").read_text() and ".rs-matrix" in (folder / "matrix.css").read_text()
+        "export default" in (folder / "matrix_view.js").read_text()
+        and ".rs-view" in (folder / "common.css").read_text()
     )
     assert MatrixView(values=[[1.0, None]], row_labels=["a"], column_labels=["b", "c"]).values == [[1.0, None]]
+
+
+def test_two_measures_side_by_side_or_as_their_difference(comparing, recorded, monkeypatch):
+    name_things(monkeypatch, {"x": recorded})
+    comparing.controls["measure"].value = "cka"
+    comparing.controls["second"].value = "procrustes"
+    comparing.wait()
+    views = [part for part in parts(comparing) if isinstance(part, MatrixView)]
+    shown = [view.title for view in views if view.values]
+    assert comparing.second.name == "procrustes" and any("cka" in t for t in shown) and any("procr" in t for t in shown)
+    assert len(comparing.figure().axes) >= 4, "both, with a color bar each"
+    monkeypatch.setattr(rs.plots, "heatmap", lambda table: table)
+    for control, second, sign in (("cka_rbf", "difference", 1), ("procrustes", "difference of ranks", 0)):
+        comparing.controls["second"].value = control
+        comparing.controls["together"].value = "as difference"
+        comparing.wait()
+        assert second in comparing.spec.bar_label and comparing.spec.low == -comparing.spec.high
+        if sign:
+            difference = comparing.result.values.to_numpy() - comparing.second.values.to_numpy()
+            assert np.allclose(np.array(comparing.spec.values, float), difference)
+        names = {"x": recorded}
+        exec(comparing.code().replace("rs.plots.heatmap", "shown = rs.plots.heatmap"), names)
+        assert names["shown"] == comparing.spec
+    comparing.controls["second"].value = "none"
+    assert comparing.wait().second is None and comparing.controls["together"].disabled and comparing.errors == []
+
+
+def test_measures_that_do_not_apply_say_why(recorded, rng):
+    without = rs.explorers.comparison(recorded.where(layer=["fc", "conv1"])).wait()
+    reasons = without.controls["measure"].reasons
+    assert set(reasons) == set(rs.measures.FUNCTIONAL) and "no layer 'output'" in reasons["jsd"]
+    few = rs.explorers.comparison({"a/fc": rng.normal(size=(8, 2)), "b/fc": rng.normal(size=(8, 2))}).wait()
+    assert few.controls["measure"].reasons["mutual_knn"] == "needs 11 samples"
+    assert "jsd" in few.controls["second"].reasons
+    with pytest.raises(Exception, match="unknown choice 'ckaa'"):
+        few.controls["measure"].value = "ckaa"
 
 
 # -- pair

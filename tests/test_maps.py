@@ -457,15 +457,14 @@ def test_what_is_chosen_stays_where_only_looks_change(steps):
     steps.view.selected = [1, 2]
     steps.controls["color"].value = "none"
     assert steps.wait().view.selected == [1, 2]
+    steps.view.selected = []
     for control, value in (("measure", "rsa"), ("layer", "one"), ("kind", "classical")):
-        click(steps, 0, 7)
-        steps.wait().controls[control].value = value
+        labels = [steps.view.labels[i] for i in steps.view.chosen]
+        steps.controls[control].value = value
         steps.wait()
-        assert (
-            steps.view.chosen == steps.view.selected == []
-            and "Click a point" in steps.detail
-            and steps.detail_spec is None
-        )
+        assert [steps.view.labels[i] for i in steps.view.chosen] == labels and steps.detail_spec is not None
+        assert "×" in steps.detail, "the same points of another map"
+    assert steps.detail_spec.title.startswith("rsa")
     assert steps.errors == []
 
 

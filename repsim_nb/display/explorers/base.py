@@ -6,9 +6,7 @@ progress, can be stopped, shows an error in place of the picture, and returns th
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,17 +20,12 @@ from repsim_nb.support.progress import Tick
 
 from . import saved
 from .code import parameters
-from .history import History
-from .kernel import call_later
-from .panel import Panel
-from .worker import Worker
+from .displayed import Displayed
 
-# seconds that a cell of a live notebook waits for its first picture: its kernel receives no click in that time
-FIRST_PICTURE_TIMEOUT = 3
 Drawing = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
 
 
-class Explorer(Panel):
+class Explorer(Displayed):
     """Controls and a picture that is drawn again whenever a control changes.
 
     A notebook cell that ends with an explorer shows it. Usually an explorer comes from a function: `explore` makes one
@@ -103,15 +96,8 @@ class Explorer(Panel):
         self.errors = list[BaseException]()
         self.result: Any = None
         self.spec: FigureSpec | None = None
-        self._image: bytes | None = None  # of a spec that has no view of its own
-        self._last_error: BaseException | None = None
         self._shown_values: dict[str, Any] | None = None  # the values of the controls for what is shown
-        self._history = History()
         self._drawing = self._going_back = False
-        self._display_id = f"repsim-{uuid.uuid4().hex}"
-        self._displayed = self._delivered = False
-        self._on_first_picture: Callable[[], None] | None = None  # if the cell did not wait
-        self._worker = Worker(self._report)
         self._stop.on_click(lambda _: self.stop())
         self._keep.on_click(lambda _: self.snapshot())
         self._show_code.observe(lambda _: self._list_code(), "value")
@@ -206,44 +192,6 @@ class Explorer(Panel):
         """
         self._worker.stop(after=self._after_stop)
 
-    def snapshot(self) -> None:
-        """Put the current picture into the output of the cell, so that the saved notebook shows it.
-
-        Save the notebook afterwards. The attribute `status` shows whether there was a picture to put there. An
-        explorer needs to be shown by a cell first.
-
-        Examples
-        --------
-        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
-        >>> explorer.wait().snapshot()
-        >>> explorer.status
-        'only an explorer shown by a cell of its own can keep its picture'
-        """
-        if self.png() is None:
-            self._status.value = "there is no picture to keep"
-        elif not self._displayed:
-            self._status.value = "only an explorer shown by a cell of its own can keep its picture"
-        else:
-            self._put(update=True)
-            self._status.value = "picture kept: save the notebook"
-
-    def png(self) -> bytes | None:
-        """Return the current picture as a PNG file.
-
-        Returns
-        -------
-        bytes or None
-            The content of the file; None if there is no picture, or an error in its place.
-
-        Examples
-        --------
-        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
-        >>> explorer.wait().png()[1:4]
-        b'PNG'
-        """
-        shown, image = self._worker.call_locked(lambda: (self.spec, self._image))
-        return image if image is not None or shown is None else plots.png(shown)
-
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
         """Call `call` when this trait of a view changes, unless its picture was replaced in the meantime."""
 
@@ -324,72 +272,5 @@ class Explorer(Panel):
             self._on_first_picture = None
 
     def _list_code(self) -> None:
-        self._write_listing(self.code() if self._show_code.value else "")
-
-    # -- showing it
-
-    def _text(self) -> str:
-        if self._last_error is not None:
-            return f"Explorer: {type(self._last_error).__name__}: {self._last_error}"
-        return f"Explorer: {'there was no picture yet when this was saved' if self.spec is None else repr(self.result)}"
-
-    def bundle(self) -> dict[str, Any]:
-        """Return what a notebook saves of the explorer, by MIME type.
-
-        Returns
-        -------
-        dict of str to object
-            The widget, its picture as "image/png" if there is one, the pictures of this explorer as data that reports
-            draw, and a line of text as "text/plain".
-
-        Examples
-        --------
-        >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
-        >>> "image/png" in explorer.wait().bundle()
-        True
-        """
-        bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
-        image = self.png()
-        if image is None:
-            return bundle
-        live = self._worker.call_locked(lambda: self._history.data(self.spec, self.controls))
-        return bundle | {"image/png": base64.b64encode(image).decode()} | live
-
-    def _put(self, *, update: bool) -> None:
-        """Display two outputs: the explorer with its picture, and what replaces it when it no longer runs."""
-        from IPython.display import display
-
-        display(self.bundle(), raw=True, display_id=self._display_id, update=update)
-        display(
-            saved.stand_in(self._display_id, self._text(), self.png()),
-            raw=True,
-            display_id=f"{self._display_id}-saved",
-            update=update,
-        )
-
-    def _ipython_display_(self) -> None:
-        """Wait for the first picture, so that a saved notebook or a report contains it, and display the explorer.
-
-        In a live notebook the cell waits for at most FIRST_PICTURE_TIMEOUT seconds, so that Stop and the controls
-        work. The picture is put there when it comes.
-        """
-
-        def finish(timeout: float | None) -> bool:
-            try:
-                self.wait(timeout)
-            except TimeoutError:
-                return False
-            except Exception:
-                return True
-            return True
-
-        at_once = finish(FIRST_PICTURE_TIMEOUT)
-        self._on_first_picture = None if at_once else call_later(lambda: self._put(update=True))
-        nobody = not at_once and self._on_first_picture is None
-        if self._delivered:  # meanwhile: what is put now holds it
-            self._on_first_picture = None
-        self._put(update=False)
-        self._displayed = True
-        if nobody:
-            finish(None)
-            self._put(update=True)
+        code = self._copy.text = self.code()
+        self._write_listing(code if self._show_code.value else "")

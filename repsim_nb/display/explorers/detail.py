@@ -1,4 +1,4 @@
-"""The base of explorers that show a detail below their picture after a click."""
+"""The base of explorers that show a detail next to their picture after a click."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Detail = tuple[str, FigureSpec | None]  # HTML, and the picture below it
 
 
 class DetailExplorer(Explorer):
-    """An explorer with a detail below its picture: a text, and a picture if there is one.
+    """An explorer with a detail next to its picture (below it in a narrow window): a text, and maybe a picture.
 
     The detail is computed in the background, like the picture: only the last request is computed, and Stop ends it. A
     subclass computes the detail of a click with `_ask`, and its `hint` is a sentence on what to click.
@@ -45,7 +45,10 @@ class DetailExplorer(Explorer):
         self._unfinished = False  # whether the detail of the last click is not there yet
         self._say(f"<i>{self.hint}</i>")
         super().__init__(draw, controls, code)
-        self.children = (*self.children, self._detail, self._below)
+        side = {"flex": "1 1 400px", "min_width": "0", "max_width": "100%"}
+        self._detail_column = widgets.VBox([self._detail, self._below], layout=side)
+        self._detail_column.add_class("rs-detail")
+        self._main.children = (self._left, self._detail_column)
 
     @property
     def detail(self) -> str:
@@ -71,6 +74,12 @@ class DetailExplorer(Explorer):
         self._below.children = views
         self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
         self.detail_spec, self._detail_error, self._unfinished = shown, None, unfinished
+        self._fade(unfinished=False)
+
+    def _fade(self, *, unfinished: bool) -> None:
+        """Show the detail pale while the next one is computed, or as usual."""
+        for part in (self._detail, self._below):
+            (part.add_class if unfinished else part.remove_class)("rs-stale")
 
     def _is_being_replaced(self, event: str = "A new picture is being computed: click a cell of that one") -> bool:
         """Return whether the picture that was clicked is being replaced, and show that."""
@@ -79,10 +88,17 @@ class DetailExplorer(Explorer):
         return self._drawing
 
     def _ask(self, text: str, job: Callable[[Tick], Detail], status: str) -> None:
-        """Compute a detail; text: what is shown in the meantime."""
+        """Compute a detail; text: what is shown in the meantime if there is no detail yet.
+
+        A detail that is there stays until the next one comes, so that the page does not jump.
+        """
 
         def begin() -> None:
-            self._say(text, unfinished=True)
+            if self.detail_spec is None:
+                self._say(text, unfinished=True)
+            else:
+                self._unfinished, self._detail_error = True, None
+                self._fade(unfinished=True)
             self._busy(True, status)
 
         self._worker.submit(job, self._deliver_detail, before=begin)

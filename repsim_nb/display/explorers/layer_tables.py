@@ -1,4 +1,4 @@
-"""`comparison`: layers of one model against layers of another, and the detail of a pair."""
+"""The explorer of layers of one model against layers of another, and the detail of a pair."""
 
 from __future__ import annotations
 
@@ -8,100 +8,32 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import pandas as pd
+from matplotlib.figure import Figure
 
 from repsim_nb import measures
 from repsim_nb.display import plots
 from repsim_nb.display.plots.axes import blank_figure
-from repsim_nb.display.specs import FigureSpec, spec
-from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.display.specs import FigureSpec, MatrixSpec, spec
+from repsim_nb.display.specs.differences import difference_spec, with_one_scale
+from repsim_nb.display.specs.matrices import comparison_spec
+from repsim_nb.display.views import MatrixView
+from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
-from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick, show_progress
 
-from .base import Drawing, Explorer
-from .code import activations_code, get_or_make, measure_code, to_activations, where_code
+from .base import Drawing
+from .code import get_or_make, measure_code
 from .detail import Detail
+from .measure_choices import NONE, measure_control, why_not
 from .pair_samples import PairSamplesExplorer
 
 DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
+SIDE_BY_SIDE, DIFFERENCE = "side by side", "as difference"  # of two measures
 NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second for each layer
-
-
-def comparison(
-    xs: Mapping[Any, Any],
-    *,
-    dataset: str | Dataset | None = None,
-    measure: str | measures.Measure = "cka_debiased",
-    a: str | None = None,
-    b: str | None = None,
-) -> Explorer:
-    """Explore the layers of one model against the layers of another.
-
-    Controls select both models and the measure. Click a cell for the details of that pair of layers.
-
-    Parameters
-    ----------
-    xs : {Key or str: array (n, ...)}
-        Activations on the same n samples: what `rs.record` returns, a Store, or {"model/layer": array}.
-    dataset : str or Dataset, optional
-        The data set that was recorded, or its name. If given, the details show samples sorted by class.
-    measure : str or Measure
-        The measure that is selected first. A functional measure compares the outputs of all models that were recorded
-        on the same data.
-    a, b : str, optional
-        The models of the rows and of the columns that are selected first. None takes the first model, and the next one
-        on the same data.
-
-    Returns
-    -------
-    Explorer
-        The explorer. Its `result` is a Comparison.
-
-    Raises
-    ------
-    TypeError
-        If `xs` is not a mapping, or `dataset` is not a data set.
-    ValueError
-        If there are no activations, `dataset` fits none of them, or a choice is unknown.
-
-    See Also
-    --------
-    model_pair : Records the models when they are selected.
-
-    Examples
-    --------
-    >>> import repsim_nb as rs
-    >>> rng = np.random.default_rng(0)
-    >>> x = rs.from_arrays({f"{model}/{layer}": rng.normal(size=(20, 3)) for model in "ab" for layer in ("one", "two")})
-    >>> explorer = rs.explorers.comparison(x, a="a", b="b").wait()
-    >>> explorer.spec.row_labels
-    ('one', 'two')
-    """
-    found = to_activations(xs)
-    if not len(found):
-        raise ValueError("There is nothing to explore: xs has no activations.")
-    dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    if dataset is not None and not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")
-    if dataset is not None and not any(
-        key.dataset in ("", dataset.name) and len(found[key]) == len(dataset) for key in found
-    ):
-        raise ValueError(
-            f"None of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}."
-        )
-    groups = list(dict.fromkeys(key._replace(layer="") for key in found))
-    names = (
-        short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields))
-        if len({g.model for g in groups}) < len(groups)
-        else tuple(g.model for g in groups)
-    )
-    return _RecordedExplorer(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
 
 
 class LayerTableExplorer(PairSamplesExplorer):
@@ -124,8 +56,10 @@ class LayerTableExplorer(PairSamplesExplorer):
     ) -> None:
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
         self._tables: dict[tuple[str, str, str], Comparison] = {}
+        self._seconds: dict[tuple[str, str, str, str], Comparison] = {}  # of two measures, the second one's table
         self._diagnoses: dict[Key, Diagnosis | None] = {}
         self._table_of_note: Comparison | None = None  # the table of the note
+        self._place: tuple[str, str] | None = None  # the labels of the cell that was chosen last
         self._note = widgets.HTML(layout={"display": "none"})
         chosen = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(chosen): chosen}
@@ -141,22 +75,35 @@ class LayerTableExplorer(PairSamplesExplorer):
         controls = {
             "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
-            "measure": widgets.Dropdown(
-                options=list(self._measures), value=measures.short_name(chosen), description="measure", **wide
-            ),
+            "measure": measure_control(self._measures, measures.short_name(chosen), "measure"),
+            "second": measure_control(self._measures, NONE, "and", NONE),
+            "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **wide),
         }
         self._note_functional(controls)
-        controls["measure"].observe(lambda _: self._note_functional(controls), "value")
+        for name in ("a", "b", "measure", "second"):
+            controls[name].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._make_table, controls, self._code_of)
-        self.children = (*self.children[:-3], self._note, *self.children[-3:])
+        self._other = MatrixView(layout={"flex": "1 1 400px", "min_width": "0"})
+        self._pair_of_views = widgets.Box([self._stage], layout={"flex_flow": "row wrap", "grid_gap": "8px 12px"})
+        self._stage.layout.flex, self._stage.layout.min_width = "1 1 400px", "0"
+        self._left.children = (self._pair_of_views,)
+        widgets.jslink((self._matrix, "hovered"), (self._other, "hovered"))
+        self.children = (*self.children[:-1], self._note, self.children[-1])
         self._say(f"<i>{self.hint}</i>")
+        self._answer(self._other, "presses", lambda: self._matrix.press(list(self._other.chosen)))
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
     def _side(self, name: str) -> Activations:
         group = self._groups[name]
         return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
 
-    def _make_table(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+    def _make_table(self, a: str, b: str, measure: str, second: str, together: str, progress: Tick) -> Comparison:
+        table = self._table_of(a, b, measure, progress)
+        if second != NONE:
+            self._seconds[a, b, measure, second] = self._table_of(a, b, second, progress)
+        return table
+
+    def _table_of(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         of_outputs = self._measures[measure].compares == "outputs"
         sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
 
@@ -181,21 +128,116 @@ class LayerTableExplorer(PairSamplesExplorer):
 
         With a functional measure, A selects only the data, if there are several data sets. B has no effect.
         """
+        self._list_reasons(controls)
         functional = self._measures[controls["measure"].value].compares == "outputs"
         controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1
         controls["b"].disabled = functional
 
-    def _code_of(self, a: str, b: str, measure: str) -> str:
+    def _list_reasons(self, controls: Mapping[str, Any]) -> None:
+        """Write next to the measures why they do not apply to these models."""
+        group = self._groups[controls["a"].value]
+        own = [key for key in self._xs if key.dataset == group.dataset]
+        outputs = "" if not own or any(key.layer == OUTPUT for key in own) else f"no layer '{OUTPUT}' was recorded"
+        n = min((len(self._xs[key]) for key in own[:1]), default=None)
+        controls["measure"].reasons = reasons = why_not(self._measures, n, outputs=outputs)
+        first = self._measures[controls["measure"].value]
+        controls["second"].reasons = reasons | {
+            name: "compares something else"
+            for name, measure in self._measures.items()
+            if measure.compares != first.compares
+        }
+        controls["together"].disabled = controls["second"].value == NONE
+
+    def _code_of(self, a: str, b: str, measure: str, second: str, together: str) -> str:
         raise NotImplementedError
+
+    def _draw_code(self, sides: str, measure: str, second: str, together: str) -> list[str]:
+        """Return lines of code that draw the measures of `sides`, the code of what is compared."""
+        first = measure_code(self._measures[measure])
+        if second == NONE:
+            return [f"rs.plots.heatmap(rs.compare({first}, {sides}, on_undefined='mask'));"]
+        both = f"({first}, {measure_code(self._measures[second])})"
+        lines = [f"tables = [rs.compare(measure, {sides}, on_undefined='mask') for measure in {both}]"]
+        if together == DIFFERENCE:
+            return [*lines, "rs.plots.heatmap(rs.specs.difference_spec(*tables));"]
+        return [*lines, "rs.plots.heatmaps(tables, columns=2);"]
+
+    # -- two measures
+
+    @property
+    def second(self) -> Comparison | None:
+        """The table of the second measure that is shown; None if there is one measure."""
+        return self._second_of(self._shown_values or {})
+
+    def _second_of(self, values: Mapping[str, Any]) -> Comparison | None:
+        names = tuple(values.get(name, NONE) for name in ("a", "b", "measure", "second"))
+        return self._seconds.get(names) if names[3] != NONE else None  # type: ignore[arg-type]
+
+    def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
+        second = self._second_of(values)
+        if second is None:
+            return super()._spec_of(result, values)
+        if values["together"] == DIFFERENCE:
+            return difference_spec(result, second)
+        return self._specs_of_both(result, second)[0]
+
+    def _specs_of_both(self, first: Comparison, second: Comparison) -> tuple[MatrixSpec, MatrixSpec]:
+        return with_one_scale(comparison_spec(first), comparison_spec(second))
+
+    def _show_second(self) -> None:
+        """Show the second matrix next to the first, if there are two; then the detail is below both."""
+        second = self.second
+        both = second is not None and (self._shown_values or {})["together"] == SIDE_BY_SIDE
+        if both:
+            assert second is not None
+            self._other.show(self._specs_of_both(self.result, second)[1])
+            self._other.chosen = list(self._matrix.chosen)
+        self._pair_of_views.children = (self._stage, self._other) if both else (self._stage,)
+        self._left.layout.flex = "1 1 100%" if both else "1 1 520px"
+
+    def figure(self) -> Figure:
+        """Return the picture as a matplotlib figure, with both measures if two are side by side."""
+        if self._other not in self._pair_of_views.children or self._last_error is not None:
+            return super().figure()
+        both, figure = self._specs_of_both(self.result, self.second), Figure(layout="constrained")
+        figure.set_size_inches(sum(one.size[0] for one in both), both[0].size[1])
+        plots.heatmaps(both, columns=2, figure=figure)
+        return figure
 
     # -- the note below a table: problems of its layers
 
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._table_of_note = None
-        self._set_pair(None)
         self._say_note(())
-        self._request_note()
+        if error is not None:
+            self._set_pair(None)
+            self._say("")
+            return
+        self._show_second()
+        if self._keep_place():
+            self._choose(*self._matrix.chosen)  # the note comes after the detail
+        else:
+            self._set_pair(None)
+            self._say(self._first_words())
+            self._request_note()
+
+    def _keep_place(self) -> bool:
+        """Choose again the cell that was chosen in an earlier picture, if it is in this one."""
+        rows, columns = self._matrix.row_labels, self._matrix.column_labels
+        if not self._matrix.chosen and self._place and self._place[0] in rows and self._place[1] in columns:
+            self._matrix.chosen = [rows.index(self._place[0]), columns.index(self._place[1])]
+        return bool(self._matrix.chosen)
+
+    def _first_words(self) -> str:
+        """Return what stands in place of the detail before a click."""
+        shown = self.result
+        if isinstance(shown, Comparison) and shown.measure.compares == "outputs":
+            return (
+                f"<i>{html.escape(shown.name)} compares the outputs of models: the layer '{OUTPUT}' of all of them,"
+                " each against each.</i>"
+            )
+        return f"<i>{self.hint}</i>"
 
     def _after_samples(self) -> None:
         self._request_note()  # if the click came before the note
@@ -255,17 +297,6 @@ class LayerTableExplorer(PairSamplesExplorer):
             [rows.index(check_name("choice", row, rows)), columns.index(check_name("choice", column, columns))]
         )
 
-    def _begin(self) -> None:
-        super()._begin()
-        measure = self.controls["measure"].value
-        functional = self._measures[measure].compares == "outputs"
-        self._say(
-            f"<i>{html.escape(measure)} compares the outputs of models: the layer '{OUTPUT}' of all of them, each"
-            " against each.</i>"
-            if functional
-            else ""
-        )
-
     def _choose(self, row: int, column: int) -> None:
         shown = self.result
         if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
@@ -274,6 +305,8 @@ class LayerTableExplorer(PairSamplesExplorer):
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
         self._set_pair(keys)
+        self._place = self._matrix.row_labels[row], self._matrix.column_labels[column]
+        self._other.chosen = [row, column]
         names = html.escape(f"{format_label(keys[0])} × {format_label(keys[1])}")
         self._ask(
             f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …"
@@ -328,31 +361,6 @@ class LayerTableExplorer(PairSamplesExplorer):
         targets, classes = (known.targets, known.classes) if known else (None, ())
         plots.samples(pair, targets=targets, classes=classes, figure=figure)
         return spec(figure, dpi=90)
-
-
-class _RecordedExplorer(LayerTableExplorer):
-    """The explorer of activations that are recorded already."""
-
-    def __init__(self, source: Mapping[Any, Any], *options: Any) -> None:
-        self._source = source
-        super().__init__(*options)
-
-    def _code_of(self, a: str, b: str, measure: str) -> str:
-        name, lines = activations_code(self._source)
-        if self._measures[measure].compares == "outputs":
-            several = len({group.dataset for group in self._groups.values()}) > 1
-            of_data = {"dataset": self._groups[a].dataset} if several else {}
-            lines.append(f"outputs = {where_code(name, {'layer': OUTPUT, **of_data})}")
-        else:
-            lines += [f"{side} = {where_code(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
-        sides_code = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
-        code = measure_code(self._measures[measure])
-        return "\n".join([*lines, f"rs.plots.heatmap(rs.compare({code}, {sides_code}, on_undefined='mask'));"])
-
-    def _fields_of(self, name: str) -> dict[str, Any]:
-        group, groups = self._groups[name], self._groups.values()
-        varying = [f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in groups}) > 1]
-        return {field: getattr(group, field) for field in varying or ["model"]}
 
 
 def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:

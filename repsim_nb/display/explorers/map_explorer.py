@@ -36,7 +36,9 @@ from .map_choices import (
     layer_choices,
     list_distinguishing,
 )
+from .measure_choices import measure_control, why_not
 
+USUAL_COLORS = ("architecture", "step", "layer")  # the first that distinguishes points
 CHANCE_PAIRS = 10  # permuted, for the chance level
 
 
@@ -74,6 +76,8 @@ class EmbeddingMapExplorer(DetailExplorer):
         self._maps: dict[tuple[str, str, str], Embedding] = {}
         self._origins: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
         super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
+        if "step" in self.controls:
+            self._control_row.children = (*self._control_row.children, self._player(self.controls["step"]))
         self._answer(self._scatter, "presses", self._choose)
         self._answer(self._scatter, "selected", self._select)
         self._scatter.observe(
@@ -89,13 +93,17 @@ class EmbeddingMapExplorer(DetailExplorer):
         kind = check_name("kind of map", first["kind"], METHODS.values())
         layer = usual if first["layer"] is None else check_name("layer", first["layer"], self._layers)
         controls: dict[str, widgets.Widget] = {
-            "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
+            "measure": measure_control(self._measures, measure, "measure"),
             "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
             "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
         }
+        n = len(next(iter(self._xs.values()), ()))
+        lacking = "" if OUTPUT in self._layers else f"not all have a layer '{OUTPUT}'"
+        controls["measure"].reasons = why_not(self._measures, n, outputs=lacking)
         for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
             options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
-            chosen = NONE if first[role] is None else check_name(role, first[role], options)
+            usual = next((name for name in USUAL_COLORS if name in options and role == "color"), NONE)
+            chosen = usual if first[role] is None else check_name(role, first[role], options)
             controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(
@@ -105,6 +113,14 @@ class EmbeddingMapExplorer(DetailExplorer):
             controls[name].observe(lambda _: self._disable_idle(controls), "value")
         self._disable_idle(controls)
         return controls
+
+    def _player(self, slider: widgets.SelectionSlider) -> widgets.Play:
+        """Return buttons that move the slider through the steps."""
+        last = len(self._steps) - 1
+        player = widgets.Play(value=last, min=0, max=last, interval=400, show_repeat=False, layout={"width": "auto"})
+        player.tooltip = "Play the steps"
+        widgets.jslink((player, "value"), (slider, "index"))
+        return player
 
     def _layer_of(self, measure: str, layer: str) -> str:
         """Return the layer of the map: functional measures have only one."""
@@ -208,12 +224,14 @@ class EmbeddingMapExplorer(DetailExplorer):
         self._list_code()  # the labels that are left out are known now
         if error is not None:
             self._say("")
-        elif self._unfinished or (self.result is before and not self.detail):
-            # the same map in another color, or back from an error: its points are still chosen
-            self._say(f"<i>{self.hint}</i>")
-            self._choose()
-        elif self.result is not before:
-            self._say(f"<i>{self.hint}</i>")
+        elif self._unfinished or self.result is not before or not self.detail:
+            # the points that were chosen or selected still are, if they are on this map
+            if self._scatter.chosen:
+                self._choose()
+            elif self._scatter.selected:
+                self._select()
+            else:
+                self._say(f"<i>{self.hint}</i>")
 
     def _choose(self) -> None:
         shown, chosen = self.result, list(self._scatter.chosen)
@@ -229,18 +247,26 @@ class EmbeddingMapExplorer(DetailExplorer):
                 " of the two, or this one again for its own.</i>"
             )
             return
-        measure, names = self._origins[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
+        (measure, table), names = self._origins[shown], " × ".join(self._scatter.labels[i] for i in chosen)
+        names = html.escape(names)
+        if all(len(self._layers_of(key)) == 1 for key in keys):
+            value = table.values.iloc[chosen[0], chosen[1]]
+            self._say(
+                f"<b>{names}</b>: {html.escape(measure)} {value:.4f}<br><i>One layer of each was recorded. Record all"
+                " layers to see layers × layers here.</i>"
+            )
+            return
 
         def job(tick: Tick) -> Detail:
             return f"<b>{names}</b>, layers × layers", spec(self._between(keys, measure, tick))
 
         self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
 
+    def _layers_of(self, point: Key) -> list[Key]:
+        return [key for key in self._xs if key._replace(layer="") == point._replace(layer="")]
+
     def _between(self, keys: list[Key], measure: str, progress: Tick) -> Comparison:
-        sides = [
-            self._xs.only(key for key in self._xs if key._replace(layer="") == point._replace(layer=""))
-            for point in keys
-        ]
+        sides = [self._xs.only(self._layers_of(point)) for point in keys]
         if self._measures[measure].compares == "outputs":
             sides = [side.where(layer=OUTPUT) for side in sides]
         return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)

@@ -43,7 +43,8 @@ def embedding_map(
     kind : "smacof", "classical" or "tsne"
         The method that is selected first; see `rs.embedding`.
     color, shape : str, optional
-        What color and shape stand for at first: "model", "step", "layer" or an attribute; None is no meaning.
+        What color and shape stand for at first: "model", "step", "layer", an attribute, or "none". None takes for the
+        color the architecture, the step or the layer, whichever differs between points, and no meaning for the shape.
     attributes : DataFrame (models, attributes), Series (models,) or dict, optional
         The attributes of the models: one row or value for each model, {model: value} or {model: {attribute: value}}.
         None takes them from the model cards.

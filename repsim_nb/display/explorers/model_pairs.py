@@ -16,7 +16,7 @@ from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick
 
 from .base import Explorer
-from .code import get_or_make, measure_code, name_of
+from .code import get_or_make, name_of
 from .layer_tables import LayerTableExplorer
 
 if TYPE_CHECKING:
@@ -158,11 +158,11 @@ class _ModelPairExplorer(LayerTableExplorer):
     def _side(self, name: str) -> Activations:
         return self._activations[name]
 
-    def _make_table(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+    def _table_of(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         for name in (a, b):
             self._xs = self._xs | self._record(name, progress)
         if self._measures[measure].compares != "outputs":
-            return super()._make_table(a, b, measure, progress)
+            return super()._table_of(a, b, measure, progress)
         outputs = [self._activations[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
         return compare(self._measures[measure], outputs[0] | outputs[-1], on_undefined="mask", progress=progress)
 
@@ -176,9 +176,10 @@ class _ModelPairExplorer(LayerTableExplorer):
         return get_or_make(self._activations, name, make)
 
     def _note_functional(self, controls: Mapping[str, Any]) -> None:
-        """Disable nothing: both models have an effect with every measure."""
+        """Disable no model: both have an effect with every measure."""
+        self._list_reasons(controls)
 
-    def _code_of(self, a: str, b: str, measure: str) -> str:
+    def _code_of(self, a: str, b: str, measure: str, second: str, together: str) -> str:
         notes: list[str] = []  # on objects without a name in the notebook
 
         def name_or_note(thing: Any, otherwise: str, what: str) -> str:
@@ -220,9 +221,8 @@ class _ModelPairExplorer(LayerTableExplorer):
             if self._measures[measure].compares == "outputs"
             else "a, b"
         )
-        code = measure_code(self._measures[measure])
-        table = f"rs.plots.heatmap(rs.compare({code}, {sides_code}, on_undefined='mask'));"
-        return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
+        drawn = self._draw_code(sides_code, measure, second, together)
+        return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, *drawn])
 
     def _item_code(self, name: str) -> str | None:
         """Return code for a model in a list or dict that has a name in the notebook; None if it has none."""

@@ -45,8 +45,10 @@ class PairSamplesExplorer(DetailExplorer):
         self.children = (*self.children, self.samples)
 
     def _set_pair(self, pair: tuple[Key, Key] | None) -> None:
-        """Hide the samples of the pair before."""
-        self._pair, self.samples.layout.display = pair, "none"
+        """Hide the samples of the pair before if there is none now; those of another pair replace them when they come."""
+        self._pair = pair
+        if pair is None:
+            self.samples.layout.display = "none"
 
     def _after_samples(self) -> None:
         """Go on with other work, if there is any."""

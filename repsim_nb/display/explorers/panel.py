@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec
-from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.display.views import CopyButton, MatrixView, ScatterView
 
 
 class Panel(widgets.VBox):
@@ -30,14 +30,16 @@ class Panel(widgets.VBox):
         self.controls = dict(controls)
         self._last_report = 0.0
         # a message lies over the picture, whose place stays open: the page never jumps
-        on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}
+        on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%", "width": "100%"}
         self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
-        self._picture = widgets.Image(format="png", layout=on_one_spot)
+        self._picture = widgets.Image(format="png", layout=on_one_spot | {"width": "auto"})
         self._views: dict[Any, Any] = {MatrixSpec: self._matrix, MapSpec: self._scatter}
         self.view: widgets.DOMWidget = self._picture
         self._message = widgets.HTML(layout=on_one_spot)
         columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}
-        self._stage = widgets.GridBox(layout={**columns, "justify_items": "flex-start", "align_items": "flex-start"})
+        self._stage = widgets.GridBox(
+            layout={**columns, "width": "100%", "justify_items": "flex-start", "align_items": "flex-start"}
+        )
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
         self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
         self._stop = _button("Stop", "stop", "Stop the computation", "90px", disabled=True)
@@ -45,16 +47,17 @@ class Panel(widgets.VBox):
         self._show_code = widgets.ToggleButton(
             description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
         )
-        self._listing = widgets.HTML(layout={"display": "none"})
-        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px")
+        self._copy = CopyButton(description="Copy code", tooltip="Copy the code that makes this picture")
+        self._listing, self._thumbnail = widgets.HTML(layout={"display": "none"}), widgets.HTML()
+        buttons = [self._keep, self._show_code, self._copy, self._stop, self._bar, self._status, self._thumbnail]
+        self._control_row = _row("rs-controls", list(self.controls.values()))
+        # the detail of a click stands next to the picture if there is room, and below it otherwise
+        self._left = widgets.VBox([self._stage], layout={"flex": "1 1 520px", "min_width": "0"})
+        self._main = widgets.Box([self._left], layout={"flex_flow": "row wrap", "grid_gap": "8px 20px"})
         super().__init__(
-            [
-                widgets.Box(list(self.controls.values()), layout=row),
-                self._stage,
-                widgets.Box([self._keep, self._show_code, self._stop, self._bar, self._status], layout=row),
-                self._listing,
-            ]
+            [self._control_row, self._main, _row("rs-buttons", buttons), self._listing], layout={"width": "100%"}
         )
+        self.add_class("rs-explorer")
 
     @property
     def message(self) -> str:
@@ -106,6 +109,13 @@ class Panel(widgets.VBox):
         """Show code below the picture; "" hides the place."""
         self._listing.value = f"<pre style='margin:4px 0;user-select:all'>{html.escape(code)}</pre>" if code else ""
         self._listing.layout.display = "" if code else "none"
+
+
+def _row(name: str, parts: list[widgets.Widget]) -> widgets.Box:
+    """Return widgets in a row, which breaks if it is too long."""
+    row = widgets.Box(parts, layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 12px"})
+    row.add_class(name)
+    return row
 
 
 def _button(text: str, icon: str, tooltip: str, width: str, *, disabled: bool = False) -> widgets.Button:

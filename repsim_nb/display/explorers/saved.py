@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import linecache
 import os
 import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 _PACKAGE_FOLDER = str(Path(__file__).parents[2]) + os.sep
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -48,6 +51,18 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
         )
     place = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
     return {"text/html": f"{place}<style>{_STYLE}{rule}\n</style>", "text/plain": ""}
+
+
+def thumbnail(image: bytes | None) -> str:
+    """Return a PNG file as a small image in HTML: what was kept."""
+    if image is None:
+        return ""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(image)) as picture:
+        picture.thumbnail((160, 48))
+        picture.save(buffer, format="PNG")
+    code = base64.b64encode(buffer.getvalue()).decode()
+    return f"<img alt='the picture that was kept' style='height:28px' src='data:image/png;base64,{code}'>"
 
 
 def explain(error: BaseException | None) -> str:

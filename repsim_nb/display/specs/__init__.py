@@ -6,6 +6,7 @@ with `dataclasses.replace`, and stored as JSON with `to_json` and `from_json`. C
 
 from . import confusions, grounded, located  # noqa: F401  (their functions are registered with `spec`)
 from .base import FigureSpec, ImageSpec, Spec, spec
+from .differences import difference_spec
 from .lines import Layer, LineSpec, PanelsSpec
 from .maps import MapSpec, MapsSpec
 from .matrices import MatrixSpec, Ticks
@@ -21,5 +22,6 @@ __all__ = [
     "PanelsSpec",
     "Spec",
     "Ticks",
+    "difference_spec",
     "spec",
 ]

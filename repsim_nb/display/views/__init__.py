@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -10,6 +10,7 @@ import traitlets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
 
+from .controls import CopyButton, GroupedDropdown
 from .states import KINDS, script, style, view_state
 
 
@@ -54,6 +55,15 @@ class View(anywidget.AnyWidget):
         return self.seen not in (0, self.picture)
 
 
+def _find(before: Sequence[str], number: int, labels: Sequence[str]) -> int | None:
+    """Return where the item with this number before is among the labels now; None if it is gone."""
+    if number >= len(before):
+        return None
+    if number < len(labels) and labels[number] == before[number]:  # labels may repeat
+        return number
+    return labels.index(before[number]) if before[number] in labels else None
+
+
 class MatrixView(View):
     """A table as colored cells with labels and a color bar.
 
@@ -68,6 +78,14 @@ class MatrixView(View):
         The color map as hexadecimal colors, from low to high.
     chosen : list of int
         The row and the column of the last click.
+    filter : str
+        Words: rows and columns are shown if their label has them all. If none has, all are shown.
+    scaling : "measure", "locked" or "free"
+        The ends of the color scale: those of the spec, `limits`, or the smallest and the largest value shown.
+    limits : list of float
+        The ends of a locked color scale.
+    hovered : list of int
+        The row and the column under the pointer; set it to mark a cell, such as that of another matrix.
     """
 
     _esm = script("matrix")
@@ -86,13 +104,22 @@ class MatrixView(View):
     notes = traitlets.Dict({}).tag(sync=True)
     filter = traitlets.Unicode("").tag(sync=True)
     scaling = traitlets.Enum(("measure", "locked", "free"), "measure").tag(sync=True)
+    hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)
     limits = traitlets.List(traitlets.Float(), []).tag(sync=True)
     row_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 
     def show(self, shown: MatrixSpec) -> None:
-        """Show a matrix, without a chosen cell."""
-        self._set(view_state(shown) | {"chosen": [], "picture": self.picture + 1})
+        """Show a matrix; the chosen cell stays chosen if its labels are there."""
+        state = view_state(shown)
+        chosen = [
+            _find(before, k, state[name])
+            for name, before, k in zip(
+                ("row_labels", "column_labels"), (self.row_labels, self.column_labels), self.chosen, strict=False
+            )
+        ]
+        kept = [k for k in chosen if k is not None]
+        self._set(state | {"chosen": kept if len(kept) == 2 else [], "picture": self.picture + 1})
 
 
 class ScatterView(View):
@@ -132,11 +159,30 @@ class ScatterView(View):
     links: Any = traitlets.List([]).tag(sync=True)
 
     def show(self, shown: MapSpec) -> None:
-        """Show a map; chosen points stay chosen if all points are the same."""
+        """Show a map; points stay chosen and selected if their labels are there."""
         state = view_state(shown)
-        same = self.points == state["points"] and self.labels == state["labels"]
-        self._set(state | ({} if same else {"chosen": [], "selected": [], "picture": self.picture + 1}))
+        if self.points == state["points"] and self.labels == state["labels"]:
+            self._set(state)
+            return
+        chosen, selected = (
+            [found for k in numbers if (found := _find(self.labels, k, state["labels"])) is not None]
+            for numbers in (self.chosen, self.selected)
+        )
+        self._set(
+            {"seen": 0} | state | {"chosen": chosen, "selected": selected, "hovered": [], "picture": self.picture + 1}
+        )
 
 
-__all__ = ["KINDS", "VIEWS", "MatrixView", "ScatterView", "View", "script", "style", "view_state"]
+__all__ = [
+    "KINDS",
+    "VIEWS",
+    "CopyButton",
+    "GroupedDropdown",
+    "MatrixView",
+    "ScatterView",
+    "View",
+    "script",
+    "style",
+    "view_state",
+]
 VIEWS: dict[type[Spec], type[MatrixView] | type[ScatterView]] = {MatrixSpec: MatrixView, MapSpec: ScatterView}

@@ -5,7 +5,8 @@ function render({ model, el }) {
   const { canvas, tip, tools } = parts(el, "rs-matrix"), hand = { hover: null, cursor: null, keyed: false };
   let g = null, image = null;
   const forget = () => { image = null; };
-  const mark = () => hand.hover || (hand.keyed ? hand.cursor : null);
+  const elsewhere = () => (model.get("hovered")?.length === 2 ? model.get("hovered") : null);  // in a linked view
+  const mark = () => hand.hover || elsewhere() || (hand.keyed ? hand.cursor : null);
   const draw = (room) => {
     const ratio = window.devicePixelRatio || 1, ruler = canvas.getContext("2d");
     ruler.setTransform(1, 0, 0, 1, 0, 0);
@@ -36,6 +37,7 @@ function render({ model, el }) {
   const point = (cell) => {
     const moved = String(cell) !== String(hand.hover);
     hand.hover = cell;
+    if (moved) model.set("hovered", cell || []);
     tell(cell || (hand.keyed ? hand.cursor : null));
     if (moved || !image) view.paint();
   };
@@ -105,11 +107,11 @@ function render({ model, el }) {
     for (const button of [...tools.children].slice(0, 4)) button.style.display = zooms ? "" : "none";
   };
   const names = TRAITS.map((name) => "change:" + name).join(" "), another = () => { if (hand.cursor && (hand.cursor[0] >= model.get("row_labels").length || hand.cursor[1] >= model.get("column_labels").length)) hand.cursor = null; redraw(); settings(); };
-  model.on(names, another);
+  model.on(names, another); model.on("change:hovered", view.paint);
   redraw();
   const drawn = new MutationObserver(settings);  // whether zoom is of use is known when it is drawn
   drawn.observe(canvas, { attributes: true, attributeFilter: ["data-drawn"] });
-  return () => { model.off(names, another); view.end(); nav.end(); drawn.disconnect(); };
+  return () => { model.off(names, another); model.off("change:hovered", view.paint); view.end(); nav.end(); drawn.disconnect(); };
 }
 
 export { show };

@@ -1,0 +1,49 @@
+"""The drop-down of measures: by families, with the reason of those that do not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from repsim_nb.display.views import GroupedDropdown
+from repsim_nb.measures import Measure
+
+NONE = "none"
+_FAMILIES = {
+    "kernels": ("cka", "confounds"),
+    "correlations (CCA)": ("cca",),
+    "shapes": ("alignment",),
+    "distances of samples": ("rsa",),
+    "neighbors": ("neighbours", "cknna"),
+    "prediction": ("prediction",),
+    "outputs of models": ("functional", "decisions"),
+}
+_OWN = "others"
+
+
+def measure_groups(known: Mapping[str, Measure]) -> dict[str, list[str]]:
+    """Return the names of measures by family."""
+    family = {room: title for title, rooms in _FAMILIES.items() for room in rooms}
+    groups: dict[str, list[str]] = {title: [] for title in (*_FAMILIES, _OWN)}
+    for name, measure in known.items():
+        title = family.get(type(measure).__module__.rpartition(".")[2], _OWN)
+        groups["outputs of models" if measure.compares == "outputs" else title].append(name)
+    return groups
+
+
+def measure_control(known: Mapping[str, Measure], value: str, description: str, *first: str) -> GroupedDropdown:
+    """Return a drop-down of measures; `first`: choices in front of them."""
+    return GroupedDropdown({"": first, **measure_groups(known)}, value, description)
+
+
+def why_not(known: Mapping[str, Measure], n: int | None, *, outputs: str = "") -> dict[str, str]:
+    """Return why measures do not apply, by name.
+
+    n: the number of samples, if it is known; outputs: why functional measures do not apply, "" if they do.
+    """
+    found = {}
+    for name, measure in known.items():
+        if measure.compares == "outputs" and outputs:
+            found[name] = outputs
+        elif n is not None and n < measure.min_samples:
+            found[name] = f"needs {measure.min_samples} samples"
+    return found
