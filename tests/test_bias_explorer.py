@@ -131,13 +131,18 @@ def test_a_click_shows_the_images_that_were_confused(explorer):
         explorer.choose("mnist_cnn", labels[0])
 
 
-def test_a_new_picture_takes_the_detail_of_the_old_one_away(explorer):
+def test_a_new_picture_keeps_the_cell_if_it_is_there(explorer):
     labels = explorer.result.labels()
     explorer.choose(labels[0], labels[0])
     explorer.wait()
     explorer.controls["group"].value = "model"
     explorer.wait()
-    assert "Click a cell" in explorer.detail and explorer.detail_spec is None
+    assert "predicted correctly" in explorer.detail and labels[0] in explorer.detail
+    at = explorer.view.chosen[0]
+    assert explorer.view.row_labels[at] == labels[0] and explorer.selected["row"].tolist() == [labels[0]]
+    explorer.controls["models"].value = tuple(m for m in explorer.controls["models"].options if m not in labels[0])
+    explorer.wait()
+    assert "Click a cell" in explorer.detail and explorer.detail_spec is None and len(explorer.selected) == 0
 
 
 def test_images_of_ones_own_and_texts():

@@ -83,7 +83,7 @@ def test_a_comparison_or_a_map_may_be_drawn(recorded):
     assert isinstance(e.view, MatrixView) and e.view.title.startswith("cka")
     e.controls["measure"].value = "procrustes"
     e.wait()
-    assert e.view.high == 2 and e.png()[:4] == b"\x89PNG"
+    assert max(max(row) for row in e.view.values) <= e.view.high < 2 and e.png()[:4] == b"\x89PNG"
     m = rs.explorers.explore(
         lambda kind: rs.embedding.mds(rs.compare("cka", recorded), kind=kind), kind=["smacof", "classical"]
     ).wait()

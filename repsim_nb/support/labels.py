@@ -115,7 +115,11 @@ def check_step(step: Any) -> int | str:
 
 
 def select(
-    labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = ""
+    labels: Sequence[tuple[Any, ...]],
+    names: Sequence[str],
+    wanted: Mapping[str, Any],
+    hint: str = "",
+    layer_hint: str = "",
 ) -> list[bool]:
     """Return which labels have the wanted fields.
 
@@ -130,6 +134,8 @@ def select(
         counts among the labels that agree in all other fields: -2 is the last but one layer of each model.
     hint : str
         What the error adds for an unknown field.
+    layer_hint : str
+        What the error adds for an unknown layer.
 
     Returns
     -------
@@ -155,7 +161,7 @@ def select(
         ]
         for pattern, fitting in zip(patterns, fits, strict=True):
             if not any(fitting):
-                raise unknown_name(name, pattern, dict.fromkeys(column))
+                raise unknown_name(name, pattern, dict.fromkeys(column), layer_hint if name == "layer" else "")
         keep = [before and any(fitting[i] for fitting in fits) for i, before in enumerate(keep)]
     if not any(keep):
         raise ValueError(

@@ -76,13 +76,20 @@ def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]
         with _line_in_a_cell(what, unit) as tick:
             yield tick
     else:
-        with tqdm(desc=what, unit=unit, leave=False, dynamic_ncols=True) as bar:
+        bar = None
 
-            def tick(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        def tick(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:  # before the first count there is nothing to show; a log gets no line for short work
+                bar = tqdm(desc=what, unit=f" {unit}", total=total, leave=False, dynamic_ncols=True, delay=0.2)
+            bar.total = total
+            bar.update(done - bar.n)
 
+        try:
             yield tick
+        finally:
+            if bar is not None:
+                bar.close()
 
 
 def _in_a_notebook() -> bool:
@@ -107,7 +114,7 @@ def _line_in_a_cell(what: str, unit: str) -> Iterator[Tick]:
         if now - shown < 0.2:
             return
         shown = now
-        text = {"text/plain": tqdm.format_meter(done, total, now - start, ncols=100, prefix=what, unit=unit)}
+        text = {"text/plain": tqdm.format_meter(done, total, now - start, ncols=100, prefix=what, unit=f" {unit}")}
         if line is None:
             line = display(text, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:

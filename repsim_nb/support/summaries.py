@@ -65,6 +65,11 @@ def first_few(notes: Iterable[str], most: int = 5) -> list[str]:
     return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 model" and "2 models"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def summarize(
     kind: str,
     name: str = "",

@@ -218,6 +218,9 @@ class _DatasetBiasExplorer(DetailExplorer):
             "group": one("group", list(GROUPS.items())),
         }
         super().__init__(self._run_probe, controls, self._code_of)
+        several_hint = widgets.HTML("<i>hold Ctrl (or ⌘) to choose several</i>")
+        row = list(self._control_row.children)
+        self._control_row.children = (*row[:2], several_hint, *row[2:])
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
     def _run_probe(
@@ -252,7 +255,12 @@ class _DatasetBiasExplorer(DetailExplorer):
 
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
-        self._say("" if error is not None else f"<i>{self.hint}</i>")
+        if error is not None:
+            self._say("")
+        elif self._matrix.chosen:  # the same cell of another probe
+            self._choose(*self._matrix.chosen)
+        else:
+            self._say(f"<i>{self.hint}</i>")
 
     def _choose(self, row: int, column: int) -> None:
         shown = self.result

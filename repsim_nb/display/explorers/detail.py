@@ -45,7 +45,7 @@ class DetailExplorer(Explorer):
         self._unfinished = False  # whether the detail of the last click is not there yet
         self._say(f"<i>{self.hint}</i>")
         super().__init__(draw, controls, code)
-        side = {"flex": "1 1 400px", "min_width": "0", "max_width": "100%"}
+        side = {"flex": "1 1 360px", "min_width": "0", "max_width": "100%"}
         self._detail_column = widgets.VBox([self._detail, self._below], layout=side)
         self._detail_column.add_class("rs-detail")
         self._main.children = (self._left, self._detail_column)

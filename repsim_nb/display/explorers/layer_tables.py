@@ -76,7 +76,7 @@ class LayerTableExplorer(PairSamplesExplorer):
             "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
             "measure": measure_control(self._measures, measures.short_name(chosen), "measure"),
-            "second": measure_control(self._measures, NONE, "and", NONE),
+            "second": measure_control(self._measures, NONE, "second measure", NONE),
             "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **wide),
         }
         self._note_functional(controls)
@@ -171,7 +171,7 @@ class LayerTableExplorer(PairSamplesExplorer):
 
     def _second_of(self, values: Mapping[str, Any]) -> Comparison | None:
         names = tuple(values.get(name, NONE) for name in ("a", "b", "measure", "second"))
-        return self._seconds.get(names) if names[3] != NONE else None  # type: ignore[arg-type]
+        return self._seconds.get(names) if names[3] != NONE else None
 
     def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
         second = self._second_of(values)
@@ -193,13 +193,14 @@ class LayerTableExplorer(PairSamplesExplorer):
             self._other.show(self._specs_of_both(self.result, second)[1])
             self._other.chosen = list(self._matrix.chosen)
         self._pair_of_views.children = (self._stage, self._other) if both else (self._stage,)
-        self._left.layout.flex = "1 1 100%" if both else "1 1 520px"
+        self._left.layout.flex = "1 1 100%" if both else "1 1 480px"
 
     def figure(self) -> Figure:
         """Return the picture as a matplotlib figure, with both measures if two are side by side."""
-        if self._other not in self._pair_of_views.children or self._last_error is not None:
+        second = self.second
+        if second is None or self._other not in self._pair_of_views.children or self._last_error is not None:
             return super().figure()
-        both, figure = self._specs_of_both(self.result, self.second), Figure(layout="constrained")
+        both, figure = self._specs_of_both(self.result, second), Figure(layout="constrained")
         figure.set_size_inches(sum(one.size[0] for one in both), both[0].size[1])
         plots.heatmaps(both, columns=2, figure=figure)
         return figure
@@ -274,7 +275,7 @@ class LayerTableExplorer(PairSamplesExplorer):
             self._say_note(lines)
 
     def _say_note(self, lines: tuple[str, ...]) -> None:
-        more = " <code>rs.reliability.diagnose(x, y)</code> has the numbers."
+        more = " <code>rs.reliability.diagnose(x, y)</code> gives the numbers."
         text = "<br>".join(f"⚠ {html.escape(line)}" for line in lines)
         self._note.value = f"<div style='line-height:1.45;max-width:760px'>{text}{more}</div>" if lines else ""
         self._note.layout.display = "" if lines else "none"

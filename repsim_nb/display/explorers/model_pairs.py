@@ -47,7 +47,8 @@ def model_pair(
     measure : str or Measure
         The measure that is selected first.
     a, b : str, optional
-        The models of the rows and of the columns that are selected first. None takes the first and the second model.
+        The models of the rows and of the columns that are selected first. None takes the first and the second model; if
+        `models` is None, too, the first two of the zoo that were trained on this data.
     pool : str or function, optional
         The pooling of activations; see `rs.record`. None is "flatten" for models of the zoo and "mean" for others,
         whose layers are wide.
@@ -84,6 +85,7 @@ def model_pair(
             "The explorer takes a Dataset or the name of one, such as rs.Dataset('mine', inputs); got"
             f" {type(dataset).__name__}."
         )
+    everything = models is None
     if models is None:
         models = available(dataset.inputs)
         if not models:
@@ -107,6 +109,9 @@ def model_pair(
     if pool is not None:
         Pooling(pool)
     specs = models if isinstance(models, Mapping) else dict(zip(names, models, strict=True))
+    if everything:  # open with models of this data
+        own = [name for name in names if name.startswith(f"{dataset.name.partition('/')[0]}-") and name not in (a, b)]
+        a, b = a or next(iter(own), None), b or next(iter(own[0 if a else 1 :]), None)
     refuse_shared([load_model(load_model(spec), name=name) for name, spec in specs.items() if is_model(spec)])
     arguments = {"data": data, "models": models, "into": into}
     store = Store(into) if isinstance(into, (str, Path)) else into

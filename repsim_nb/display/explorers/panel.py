@@ -52,7 +52,7 @@ class Panel(widgets.VBox):
         buttons = [self._keep, self._show_code, self._copy, self._stop, self._bar, self._status, self._thumbnail]
         self._control_row = _row("rs-controls", list(self.controls.values()))
         # the detail of a click stands next to the picture if there is room, and below it otherwise
-        self._left = widgets.VBox([self._stage], layout={"flex": "1 1 520px", "min_width": "0"})
+        self._left = widgets.VBox([self._stage], layout={"flex": "1 1 480px", "min_width": "0"})
         self._main = widgets.Box([self._left], layout={"flex_flow": "row wrap", "grid_gap": "8px 20px"})
         super().__init__(
             [self._control_row, self._main, _row("rs-buttons", buttons), self._listing], layout={"width": "100%"}

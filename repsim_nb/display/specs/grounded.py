@@ -9,7 +9,7 @@ import pandas as pd
 
 from repsim_nb.measures import short_name
 from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
-from repsim_nb.support.summaries import percent
+from repsim_nb.support.summaries import count_of, percent
 
 from .base import spec
 from .colors import COLORS, LINE_COLORS, OTHER, fixed_color
@@ -50,7 +50,7 @@ def benchmark_spec(
             gray,
             replace(gray, dash="", marker="D", size=4.5, open=True, label="Kendall's τ"),
         ),
-        title=f"{title}\n{result.models} models, {pairs}",
+        title=f"{title}\n{count_of(result.models, 'model')}, {pairs}",
         x_title=f"rank correlation of dissimilarity with the gap in functionality{undefined}",
         y_ticks=tuple((float(place), str(name)) for place, name in enumerate(table.index)),
         x_limits=(None, None) if limits is None else (float(limits[0]), float(limits[1])),
@@ -139,7 +139,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     layers += [_CLOSED] * bool(len(result.closed_form.columns))
     layers.append(Layer("horizontal", y=(1.0,), colors=("0.35",), dash=":", width=1.2))
     top = 1.1 * float(scaled.to_numpy().max())
-    heading = f"When measures notice damage: {result.damage.name} ({result.models} models)"
+    heading = f"When measures notice damage: {result.damage.name} ({count_of(result.models, 'model')})"
     panels = [
         LineSpec(
             tuple(layers),

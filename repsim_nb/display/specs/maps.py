@@ -250,17 +250,18 @@ def style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | N
 def is_amount(values: pd.Series) -> bool:
     """Return whether values are amounts, which get a continuous color, or names of groups.
 
-    Amounts are more than 8 different numbers other than the classes 0, 1, ..., up to 11.
+    Amounts are more than two steps of training, and more than 8 different numbers other than the classes 0, 1, ..., up
+    to 11.
     """
-    if (
-        not pd.api.types.is_numeric_dtype(values)
-        or pd.api.types.is_bool_dtype(values)
-        or values.nunique() <= len(COLORS)
-    ):
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return False
+    if str(values.name).lower() in _TIMES and values.nunique() > 2:
+        return True
+    if values.nunique() <= len(COLORS):
         return False
     different = np.unique(values.dropna())
     classes = len(different) <= len(CLASS_COLORS) and np.array_equal(different, np.arange(len(different)))
-    return not classes or str(values.name).lower() in _TIMES
+    return not classes
 
 
 def _scale_colors(values: pd.Series) -> tuple[tuple[str, ...], tuple[str, float, float, tuple[str, ...]]]:

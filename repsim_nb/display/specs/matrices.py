@@ -231,6 +231,8 @@ def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, f
     if np.isinf(high):  # no picture can show it all: up to the largest value here
         high = float(defined.max()) if defined.size and defined.max() > max(low, 0) else 1.0
     smallest, largest = (defined.min(), defined.max()) if defined.size else (low, high)
+    if high > 1 and defined.size and 0 < largest <= 0.75 * high:  # most of the colors would show nothing
+        high = float(np.ceil(largest * 5 - 1e-9) / 5)
     low = min(0.0, np.floor(smallest * 10) / 10) if low < 0 or smallest < low - 1e-6 else low
     return float(low), float(largest if largest > high + 1e-6 else high)
 

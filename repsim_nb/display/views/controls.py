@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
@@ -31,7 +32,7 @@ class GroupedDropdown(anywidget.AnyWidget):
     _css = _STYLE
 
     value = traitlets.Unicode("").tag(sync=True)
-    groups = traitlets.List([]).tag(sync=True)
+    groups: Any = traitlets.List([]).tag(sync=True)
     reasons = traitlets.Dict({}).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
     description = traitlets.Unicode("").tag(sync=True)

@@ -146,7 +146,8 @@ class Dataset:
             what = f"{tuple(self.inputs.shape)} {str(self.inputs.dtype).removeprefix('torch.')}"
         else:
             what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
-        return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
+        classes = f"{len(self.classes)} classes" if self.classes else "no classes"
+        return f"Dataset('{self.name}', {what}, {classes})"
 
     def _repr_html_(self) -> str:
         shape = getattr(self.inputs, "shape", None)

@@ -218,6 +218,8 @@ class Model:
     def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
         """List the layers with their type, parameters and shape, one row each.
 
+        If several layers return the output unchanged, `record` keeps only "output" of them, unless they are named.
+
         Parameters
         ----------
         inputs : array, tensor, list of str, or dict of arrays, optional

@@ -169,7 +169,7 @@ def record(  # noqa: PLR0913
         and not getattr(recorded[key], "groups_path", None)
     }
     no_logits = {key: about.no_logits for key, _, about in layers_of}
-    return Activations(recorded, merge_facts((m.name, m.card) for m in models), ids, no_logits, groups)
+    return Activations(recorded, merge_facts((m.name, _facts_of(m)) for m in models), ids, no_logits, groups)
 
 
 def _list_steps(step: Any, models: int) -> list[int | str]:
@@ -238,3 +238,9 @@ def _record_with_executor(
             f" {names}. Give each a name, load_model(..., name=...)."
         )
     return Activations({key: into.find(key) for keys in recorded.values() for key in keys}, merge_facts(facts))
+
+
+def _facts_of(model: Model) -> dict[str, Any]:
+    """Return the card of a model; the data of a model that was never trained is "none"."""
+    untrained = "data" in model.card and model.card.get("epochs") == 0
+    return {**model.card, **({"data": "none"} if untrained else {})}

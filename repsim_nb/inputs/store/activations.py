@@ -21,6 +21,8 @@ from .arrayfile import ArrayFile
 from .entries import check_each, count_recordings, is_same, join_labels, make_group_check, merge_facts
 from .named_arrays import read_named_arrays
 
+_EQUAL_TO_OUTPUT = "A layer that returns the output unchanged is recorded once, as 'output', unless its name is given."
+
 
 class Activations(Mapping[Key, Any]):
     """Recorded activations: a mapping from Key to array (n, p), in the order in which they were recorded.
@@ -247,7 +249,8 @@ class Activations(Mapping[Key, Any]):
         entries = self._entries()
         if not entries:
             raise ValueError(f"There is nothing to select from: {self._emptiness()}.")
-        keep = select(list(entries), Key._fields, fields)
+        hint = _EQUAL_TO_OUTPUT if any(key.layer == "output" for key in entries) else ""
+        keep = select(list(entries), Key._fields, fields, layer_hint=hint)
         return self.only(key for key, good in zip(entries, keep, strict=True) if good)
 
     def only(self, keys: Iterable[Key]) -> Activations:

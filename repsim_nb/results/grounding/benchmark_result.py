@@ -11,7 +11,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results.inference.units import simultaneous
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.summaries import first_few, percent, summarize
+from repsim_nb.support.summaries import count_of, first_few, percent, summarize
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,7 +191,8 @@ class Benchmark:
         best, lost = self.table.iloc[0], f", {len(self.undefined)} undefined" if self.undefined else ""
         units = "" if self.units == self.models else f" in {self.units} units"
         return (
-            f"Benchmark({len(self.table)} measures{lost}, {self.models} models{units}, {int(best['n'])} pairs;"
+            f"Benchmark({len(self.table)} measures{lost}, {count_of(self.models, 'model')}{units},"
+            f" {int(best['n'])} pairs;"
             f" highest ρ: {best.name} {best['spearman']:.3f} [{best['low']:.3f}, {best['high']:.3f}]; {self.about})"
         )
 
@@ -202,7 +203,7 @@ class Benchmark:
             "Benchmark",
             "rank correlation of dissimilarity with the gap in functionality",
             [
-                f"{self.models} models{units}",
+                f"{count_of(self.models, 'model')}{units}",
                 "pairs with references" if self.pairing == "reference" else "all pairs",
                 f"{percent(self.level)} intervals over {'models' if self.units == self.models else 'units'}",
                 self.about,

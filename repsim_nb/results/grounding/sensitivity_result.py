@@ -16,7 +16,7 @@ from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import count_of, summarize
 from repsim_nb.support.validation import check_integer
 
 from .benchmark_result import list_undefined
@@ -258,14 +258,14 @@ class Sensitivity:
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name}: {self.text(noticed)}" for name, noticed in self.table["noticed"].items())
-        return f"Sensitivity({self.damage.name}, {self.models} models; noticed at {rows})"
+        return f"Sensitivity({self.damage.name}, {count_of(self.models, 'model')}; noticed at {rows})"
 
     def _repr_html_(self) -> str:
         words = {name: self.table[name].map(self.text) for name in ("noticed", "earliest", "latest")}
         return summarize(
             "Sensitivity",
             self.damage.name,
-            [f"{self.models} models"],
+            [count_of(self.models, "model")],
             table=self.table.assign(**words),
             notes=list_undefined(self.undefined),
             page="grounding.Sensitivity",

@@ -16,7 +16,7 @@ from repsim_nb.measures.arrays import fingerprint_array
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.units import Units, simultaneous
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.summaries import summarize
+from repsim_nb.support.summaries import count_of, summarize
 
 NEVER = "never"
 
@@ -226,7 +226,8 @@ class Specificity:
         of = "" if self._units is None else f" in {self.units} units: {self._units.name}"
         return (
             f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn},"
-            f" chance={self.chance:.3f}, {self.layers_to_move_text} layers to move{lost}, {len(self.pairs)} models"
+            f" chance={self.chance:.3f}, {self.layers_to_move_text} layers to move{lost},"
+            f" {count_of(len(self.pairs), 'model')}"
             f"{'' if self.units == len(self.pairs) else of})"
         )
 
@@ -240,7 +241,7 @@ class Specificity:
                 f"chance {self.chance:.3f}",
                 f"{self.layers_to_move_text} layers to move"
                 + (f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""),
-                f"{len(self.pairs)} models",
+                count_of(len(self.pairs), "model"),
             ],
             table=self.by_layer,
             page="grounding.Specificity",
