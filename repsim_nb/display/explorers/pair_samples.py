@@ -45,7 +45,7 @@ class PairSamplesExplorer(DetailExplorer):
         self.children = (*self.children, self.samples)
 
     def _set_pair(self, pair: tuple[Key, Key] | None) -> None:
-        """Hide the samples of the pair before if there is none now; those of another pair replace them when they come."""
+        """Hide the samples if there is no pair; those of another pair are replaced when the new ones come."""
         self._pair = pair
         if pair is None:
             self.samples.layout.display = "none"
