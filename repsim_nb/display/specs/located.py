@@ -137,6 +137,7 @@ def sample_maps_spec(
                 title=name,
                 subtitle=f"n = {result.n}",
                 footer=footer,
+                unit=name,  # a scale of its own
             )
             for name, places, footer in zip(result.names, points, footers, strict=True)
         ),
