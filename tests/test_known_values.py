@@ -39,7 +39,7 @@ from repsim_nb.measures import (
     SoftMatching,
     UndefinedError,
     alignment,
-    neighbours,
+    neighbour_search,
 )
 
 # -- known values
@@ -341,10 +341,10 @@ def test_others_at_equal_distance_share_the_last_places(monkeypatch):
     np.fill_diagonal(halves, 0)
     for metric in ("cosine", "euclidean"):
         for block in (2**21, 500, 1):
-            monkeypatch.setattr(neighbours, "_BLOCK", block)
+            monkeypatch.setattr(neighbour_search, "BLOCK", block)
             for form in (copies, torch.tensor(copies), copies.astype(np.float32), np.asfortranarray(copies)):
                 assert np.array_equal(MutualKNN(k=1, metric=metric).prepare(form).rows(0, 120).toarray(), halves)
-    monkeypatch.setattr(neighbours, "_BLOCK", 700)
+    monkeypatch.setattr(neighbour_search, "BLOCK", 700)
     assert np.array_equal(CKNNA(k=9).prepare(copies).pairs, CKNNA(k=9).prepare(torch.tensor(copies)).pairs)
 
 

@@ -30,6 +30,7 @@ def shown(tmp_path_factory):
     pairs = pd.MultiIndex.from_tuples([(a, b) for a in range(8) for b in range(a)])
     targets = np.arange(90) % 3
     sets = {rs.Key(m, "fc", "u"): rng.normal(3 * (m == "b"), 1, (40, 2)) for m in ("a", "b")}
+    differences = rs.inference.locate_differences(near, noisy["a"], targets=np.arange(80) % 2)
     store = rs.Store(tmp_path_factory.mktemp("store"))
     rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=20), into=store, progress=False)
     return {
@@ -48,6 +49,8 @@ def shown(tmp_path_factory):
         "inference.NullTable": rs.inference.null_table("cka", x),
         "inference.SampleSize": rs.inference.sample_size("cka_debiased", near, noisy["a"], within=0.1, sizes=[25, 50]),
         "inference.Verdict": rs.inference.judge((0.67, 0.61, 0.72), above=0.5, unit="models"),
+        "inference.SampleDifferences": differences,
+        "inference.NeighbourConfusion": differences.confusion(),
         "embedding.Embedding": rs.embedding.mds(table),
         "probes.Probe": rs.probes.linear_probe(rng.normal(size=(90, 2)), targets, n_permutations=99),
         "probes.DatasetProbe": rs.probes.dataset_bias(sets, n_permutations=99),
