@@ -752,3 +752,77 @@ def test_one_attribute_may_be_a_series_or_a_value_a_model(recorded):
         rs.explorers.embedding_map(recorded, attributes=[1, 2, 3])
     with pytest.raises(ValueError, match="arrays of several models are called 'model/layer'"):
         rs.explorers.embedding_map({name: np.eye(5) for name in "abc"})
+
+
+@pytest.fixture(scope="module")
+def many():
+    """More models than a map is drawn of at once."""
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.normal(size=(5, 20, 4))
+    return rs.from_arrays({rs.Key(f"model-{i}", "fc"): centres[i % 5] + rng.normal(size=(20, 4)) for i in range(160)})
+
+
+def test_a_large_map_is_the_classical_one_at_first_and_then_improves(many, monkeypatch):
+    monkeypatch.setattr("repsim_nb.results.embedding.maps.BETWEEN_MAPS", 0.0)
+    seen, show = [], ScatterView.show
+    monkeypatch.setattr(ScatterView, "show", lambda view, shown: (seen.append(shown), show(view, shown)))
+    e = rs.explorers.embedding_map(many, measure="cka").wait()
+    first, last = seen[0], seen[-1]
+    assert len(seen) > 2 and "classical MDS" in first.title and "SMACOF" in last.title
+    assert first.remark == map_explorer.PRELIMINARY == seen[-2].remark and "chance level" in last.remark
+    assert e.result.points.equals(rs.embedding.mds(rs.compare("cka", many)).points) and e.errors == []
+    classical = rs.embedding.mds(rs.compare("cka", many), kind="classical").points
+    assert np.allclose(first.points, classical, atol=1e-9)
+
+
+def test_stop_leaves_the_map_that_was_reached(many, monkeypatch):
+    mds, first, ended = rs.embedding.mds, threading.Event(), threading.Event()
+
+    def slow(*given, watch, **options):
+        def show(found):
+            watch(found)
+            first.set()
+            time.sleep(0.5)
+            try:
+                watch(found)
+            except Stopped:
+                ended.set()
+                raise
+
+        return mds(*given, watch=show, **options)
+
+    monkeypatch.setattr(map_explorer.embedding, "mds", slow)
+    e = rs.explorers.embedding_map(many, measure="cka")
+    assert first.wait(20)
+    before = time.monotonic()
+    e.stop()
+    assert time.monotonic() - before < 0.2 and not e.busy and e.status == "stopped"
+    assert ended.wait(5), "the work ends, too"
+    assert e.result.kind == "classical" and e.spec.remark == map_explorer.PRELIMINARY and not e.message
+    click(e, 3)
+    assert "model-3" in e.detail
+    monkeypatch.undo()
+    e.controls["kind"].value = "classical"
+    assert e.wait().result.kind == "classical" and e.spec.remark != map_explorer.PRELIMINARY
+
+
+def test_another_request_replaces_a_map_that_is_being_improved(many, monkeypatch):
+    mds, first = rs.embedding.mds, threading.Event()
+
+    def endless(*given, watch=None, **options):
+        if options["kind"] == "classical":
+            return mds(*given, **options)
+
+        def show(found):
+            while True:
+                watch(found)
+                first.set()
+                time.sleep(0.01)
+
+        return mds(*given, watch=show, **options)
+
+    monkeypatch.setattr(map_explorer.embedding, "mds", endless)
+    e = rs.explorers.embedding_map(many, measure="cka")
+    assert first.wait(20)
+    e.controls["kind"].value = "classical"
+    assert e.wait(20).result.kind == "classical" and e.spec.remark != map_explorer.PRELIMINARY

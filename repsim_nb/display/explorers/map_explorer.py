@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.display.specs import FigureSpec, spec
+from repsim_nb.display.specs import FigureSpec, MapSpec, spec
 from repsim_nb.display.specs.colors import CLASS_COLORS, MARKERS
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
@@ -39,6 +39,8 @@ from .map_choices import (
 from .measure_choices import measure_control, why_not
 
 USUAL_COLORS = ("architecture", "step", "layer")  # the first that distinguishes points
+PRELIMINARY = "a first map, while SMACOF improves it"
+LARGE = 150  # points from which a map is shown while it is improved
 CHANCE_PAIRS = 10  # permuted, for the chance level
 
 
@@ -74,7 +76,8 @@ class EmbeddingMapExplorer(DetailExplorer):
         # {(measure, layer): (the table of the map, the labels that are left out, the remark below the title)}
         self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}
         self._maps: dict[tuple[str, str, str], Embedding] = {}
-        self._origins: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
+        self._origins: dict[Embedding | None, tuple[str, Comparison]] = {}  # of each map its measure and its table
+        self._preliminary: Embedding | None = None  # the last map that was shown before it was finished
         super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
         if "step" in self.controls:
             self._control_row.children = (*self._control_row.children, self._player(self.controls["step"]))
@@ -138,17 +141,34 @@ class EmbeddingMapExplorer(DetailExplorer):
     def _make_map(
         self, measure: str, layer: str, kind: str, color: str, shape: str, progress: Tick, step: int | None = None
     ) -> Embedding:
+        values: dict[str, Any] = {"measure": measure, "layer": layer, "kind": kind, "color": color, "shape": shape}
+        values |= {"step": step} if "step" in self.controls else {}
         layer = self._layer_of(measure, layer)
         table = get_or_make(self._tables, (measure, layer), lambda: self._table_of(measure, layer, progress))[0]
+
+        def improve(better: Embedding) -> None:
+            self._origins[better] = measure, table
+            shown = spec(self._spec_of(better, values), remark=PRELIMINARY)
+            assert isinstance(shown, MapSpec)
+            self._worker.call_from_job(lambda: self._show_preliminary(better, shown, values))
 
         def make() -> Embedding:
             if kind == "tsne":
                 return embedding.tsne(table, seed=self._seed)
-            return embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
+            watch = improve if len(table.values) >= LARGE else None  # a small map takes no time
+            return embedding.mds(table, kind=kind, seed=self._seed, progress=progress, watch=watch)
 
         found = get_or_make(self._maps, (measure, layer, kind), make)
         self._origins[found] = measure, table
         return found
+
+    def _show_preliminary(self, found: Embedding, shown: MapSpec, values: Mapping[str, Any]) -> None:
+        """Show a map that is still being improved; Stop leaves it there."""
+        self._origins.pop(self._preliminary, None)
+        self._preliminary, self.view = found, self._scatter
+        self._scatter.show(shown)
+        self._show(self._scatter)
+        self.result, self.spec, self._last_error, self._shown_values = found, shown, None, dict(values)
 
     def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
         """Return the table of the map, the labels that are left out of it, and the remark below the title."""

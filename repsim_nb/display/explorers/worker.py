@@ -21,6 +21,7 @@ class Worker:
         self._newest = 0
         self._pending: tuple[int, Callable[[Tick], Any], Deliver] | None = None
         self._thread: threading.Thread | None = None
+        self._running = threading.local()  # the number of the job of each thread
 
     def submit(self, job: Callable[[Tick], Any], deliver: Deliver, before: Callable[[], None] = lambda: None) -> None:
         """Run this job instead of any job that is waiting or running.
@@ -48,6 +49,13 @@ class Worker:
             self._pending = self._thread = None
             after()
             self._changed.notify_all()
+
+    def call_from_job(self, call: Callable[[], Any]) -> None:
+        """Call from a job, like `call_locked`, to show a part of its result; raise Stopped if nothing waits for it."""
+        with self._changed:
+            if self._running.number != self._newest:
+                raise Stopped
+            call()
 
     def call_locked(self, call: Callable[[], Any]) -> Any:
         """Return what `call` returns; no job delivers or reports in that time.
@@ -83,6 +91,7 @@ class Worker:
                     return
                 number, job, deliver = self._pending
                 self._pending = None
+                self._running.number = number
 
             def tick(done: int, total: int, text: str, number: int = number) -> None:
                 with self._changed:  # a report after a stop would stay there

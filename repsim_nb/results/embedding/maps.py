@@ -53,7 +53,7 @@ def mds(
     progress : bool or function(done, total)
         Show a bar, or call this function.
     watch : function(Embedding), optional
-        For "smacof": called with the classical solution first, and then with better maps, at most five times a second.
+        For "smacof": called with the classical solution first, and then with better maps, a few times a second.
         An exception that it raises ends the work.
 
     Returns
@@ -111,13 +111,14 @@ def mds(
         if watch is None:
             return result(smacof_points(d, axes, n_components, seed, progress), kind)
         watch(result(classical, "classical"))
-        last = time.monotonic()
+        ready = time.monotonic() + BETWEEN_MAPS
 
         def step(points: np.ndarray) -> None:
-            nonlocal last
-            if time.monotonic() - last >= BETWEEN_MAPS:
+            nonlocal ready
+            if (begin := time.monotonic()) >= ready:
                 watch(result(points, kind))
-                last = time.monotonic()
+                spent = time.monotonic() - begin
+                ready = begin + spent + max(BETWEEN_MAPS, 4 * spent)  # a fifth of the time at most
 
         return result(smacof_points(d, axes, n_components, seed, progress, step), kind)
 
