@@ -68,9 +68,9 @@ def test_where_teaches(recorded):
 def test_undefined_raises_or_is_masked_with_its_reason(three):
     three["d"] = np.ones((50, 3))
     three["e"] = np.arange(50.0 * 30).reshape(50, 30) ** 1.1 + three["c"]
-    with pytest.raises(UndefinedError, match="CCA of 'd': it is constant"):
+    with pytest.raises(UndefinedError, match="mean_cca of 'd': it is constant"):
         rs.compare("mean_cca", three)
-    with pytest.raises(DegenerateComparisonError, match=r"CCA of 'c' and 'e': ranks 30 \+ 30 exceed n - 1 = 49"):
+    with pytest.raises(DegenerateComparisonError, match=r"mean_cca of 'c' and 'e': ranks 30 \+ 30 exceed n - 1 = 49"):
         rs.compare("mean_cca", {k: three[k] for k in "ce"}, {"e": three["e"]})
     c = rs.compare("mean_cca", three, on_undefined="mask")
     assert (
@@ -118,7 +118,7 @@ def test_nan_names_model_and_layer(recorded):
     x[next(k for k in x if k.layer == "fc2")] = broken
     with pytest.raises(
         UndefinedError,
-        match="CKA of 'mnist-mlp-0/fc2': it holds 1 values that are NaN or infinite, the first at sample 3, feature 4",
+        match="cka of 'mnist-mlp-0/fc2': it holds 1 values that are NaN or infinite, the first at sample 3, feature 4",
     ):
         rs.compare("cka", x)
 
@@ -133,7 +133,7 @@ def test_bad_requests_teach(three):
     with pytest.raises(ValueError, match="'1' is there twice"):
         rs.compare("cka", {1: three["a"], "1": three["b"]})
     for wrong in (3.0, three["a"][:, 0]):
-        with pytest.raises(ValueError, match=r"CKA of 'z': a representation is \(samples, features\)"):
+        with pytest.raises(ValueError, match=r"cka of 'z': a representation is \(samples, features\)"):
             rs.compare("cka", {"z": wrong})
     with pytest.raises(ValueError, match="plain text have no fields: rs.from_arrays"):
         rs.compare("cka", three).where(model="a")

@@ -624,7 +624,7 @@ def test_the_bundle_holds_widget_picture_and_text(comparing):
         "application/vnd.jupyter.widget-view+json",
         "image/png",
         "text/plain",
-    } <= bundle.keys() and "Comparison(CKA" in bundle["text/plain"]
+    } <= bundle.keys() and "Comparison(cka" in bundle["text/plain"]
 
 
 def test_the_view_is_plain_and_ships_its_source():

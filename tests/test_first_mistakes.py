@@ -91,8 +91,8 @@ def test_measures_are_described_by_name():
 def test_text_names_the_models_and_is_short(sides):
     x, y = sides
     a, b = (rs.from_arrays({f"{model}/conv": x, f"{model}/fc": y}) for model in ("m1", "m2"))
-    assert str(rs.compare("cka", a, b)).startswith("Comparison(CKA, 2 × 2, m1 (rows) × m2 (columns), n=60)\n")
-    assert str(rs.compare("cka", a)).startswith("Comparison(CKA, 2 × 2, n=60)\n")
+    assert str(rs.compare("cka", a, b)).startswith("Comparison(cka, 2 × 2, m1 (rows) × m2 (columns), n=60)\n")
+    assert str(rs.compare("cka", a)).startswith("Comparison(cka, 2 × 2, n=60)\n")
     lines = str(rs.inference.null_table("cka", a, b)).splitlines()
     assert lines[1].split() == ["conv", "fc"] and lines[2].split()[:3] == ["conv", "1.000", "•"]
     verdict = rs.inference.judge((0.3957404918836058, 0.31234567, 0.5), above=0.2, unit="models")

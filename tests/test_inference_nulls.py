@@ -324,7 +324,7 @@ def test_a_table_says_in_a_line_what_it_found():
     table = null_table("cka", some())
     found = int(table.above().to_numpy().sum()) // 2
     assert (
-        repr(table) == f"NullTable(CKA, 6 × 6, n=40: {found} of 15 pairs above their null (false discovery rate 5 %))"
+        repr(table) == f"NullTable(cka, 6 × 6, n=40: {found} of 15 pairs above their null (false discovery rate 5 %))"
     )
     page = table._repr_html_()
     assert (

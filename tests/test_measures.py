@@ -332,7 +332,7 @@ def test_names():
             and rs.measures.short_name(measure) == name
             and rs.measures.get(measure) is measure
         )
-    assert str(CKA(kernel="rbf", debiased=True)) == "CKA(kernel='rbf', debiased=True)" and str(CKA()) == "CKA"
+    assert str(CKA(kernel="rbf", debiased=True)) == "CKA(kernel='rbf', debiased=True)" and str(CKA()) == "cka"
     assert rs.measures.short_name(CKA(bandwidth=2.0)) == "CKA(bandwidth=2.0)"
 
 

@@ -21,6 +21,7 @@ from .cost import estimate_cost
 from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
 from .function import FromFunction, from_function
 from .functional import JSD, KL
+from .names import KNOWN, code_of
 from .neighbours import JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
 from .rsa import RSA, first_order
@@ -58,6 +59,7 @@ FUNCTIONAL: dict[str, Measure] = {
     "output_rank": OutputRank(),
 }
 ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
+KNOWN.update(ALL)
 
 
 def get(measure: str | Measure) -> Measure:
@@ -131,7 +133,7 @@ def short_name(measure: Measure) -> str:
     """
     if isinstance(measure, Deconfounded):
         return measure.name
-    return next((name for name, known in ALL.items() if known == measure), str(measure))
+    return str(measure)
 
 
 def _misleads_when(measure: Measure) -> str:
@@ -180,7 +182,7 @@ def describe(table: Mapping[str, Measure] | str | Measure | Iterable[str | Measu
             "range": f"{low} to {high}",
             **{name: "✓" if yes else "" for name, yes in ticks.items()},
             "samples": f"≥ {measure.min_samples}",
-            "class": str(measure),
+            "class": code_of(measure).removesuffix("()"),
             "misleads when": _misleads_when(measure),
         }
 

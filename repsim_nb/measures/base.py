@@ -7,7 +7,7 @@ each pair of prepared representations. Everything else (checks, labels, tables) 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from repsim_nb.support.summaries import summarize
 from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import CostEstimates
+from .names import name_of
 from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
 from .tables import Job, Reasons, Table, pair_by_pair, round_into_range, round_pairs
 
@@ -205,7 +206,7 @@ class Measure(CostEstimates):
         >>> rs.measures.get("mean_cca").check_gram_matrix()
         Traceback (most recent call last):
         ...
-        NotImplementedError: a value of CCA is not an inner product of two symmetric matrices of samples
+        NotImplementedError: a value of mean_cca is not an inner product of two symmetric matrices of samples
         """
         raise NotImplementedError(f"a value of {self} is not an inner product of two symmetric matrices of samples")
 
@@ -378,9 +379,8 @@ class Measure(CostEstimates):
         return pair_by_pair(self, xs, ys, job)
 
     def __str__(self) -> str:
-        """Return the class and the options that differ from their defaults."""
-        changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
-        return f"{type(self).__name__}({', '.join(changed)})" if changed else type(self).__name__
+        """Return the short name, such as "cka_debiased"; without one the call that creates the measure."""
+        return name_of(self)
 
     def _repr_html_(self) -> str:
         low, high = self.range

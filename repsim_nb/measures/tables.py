@@ -46,7 +46,7 @@ class Table:
     >>> x, flat = np.random.default_rng(0).normal(size=(20, 4)), np.ones((20, 4))
     >>> table = rs.measures.get("cka").table({"x": x, "flat": flat}, on_undefined="mask")
     >>> table.values[0].round(2), table.undefined[0, 1]
-    (array([ 1., nan]), "CKA of 'flat': it is constant: all 20 samples have the same activations")
+    (array([ 1., nan]), "cka of 'flat': it is constant: all 20 samples have the same activations")
     """
 
     values: np.ndarray

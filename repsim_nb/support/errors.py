@@ -23,7 +23,7 @@ class UndefinedError(ValueError):
     >>> rs.measures.get("cka")(np.ones((20, 3)), np.eye(20))
     Traceback (most recent call last):
     ...
-    repsim_nb.support.errors.UndefinedError: CKA of 'x': it is constant: all 20 samples have the same activations
+    repsim_nb.support.errors.UndefinedError: cka of 'x': it is constant: all 20 samples have the same activations
     """
 
 
@@ -37,7 +37,7 @@ class DegenerateComparisonError(UndefinedError):
     ...     rs.measures.get("mean_cca")(x, y)
     ... except rs.measures.DegenerateComparisonError as error:
     ...     print(str(error).partition(",")[0])
-    CCA of 'x' and 'y': ranks 15 + 15 exceed n - 1 = 19
+    mean_cca of 'x' and 'y': ranks 15 + 15 exceed n - 1 = 19
     """
 
 

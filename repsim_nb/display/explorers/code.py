@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from repsim_nb import measures
 from repsim_nb.inputs.store import Activations, from_arrays
+from repsim_nb.measures.names import code_of
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -33,7 +34,7 @@ def measure_code(measure: measures.Measure) -> str:
         return repr(short)
     function = isinstance(measure, measures.FromFunction)
     ours = function or getattr(measures, type(measure).__name__, None) is type(measure)
-    return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if function else str(measure))
+    return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if function else code_of(measure))
 
 
 def activations_code(source: Mapping[Any, Any]) -> tuple[str, list[str]]:

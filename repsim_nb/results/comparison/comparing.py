@@ -89,7 +89,7 @@ def compare(
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> c = compare("cka", {"a": x, "b": 2 * x, "c": np.tanh(x)})
     >>> print(c)
-    Comparison(CKA, 3 × 3, n=50)
+    Comparison(cka, 3 × 3, n=50)
            a      b      c
     a  1.000  1.000  0.945
     b  1.000  1.000  0.945

@@ -13,6 +13,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
+from repsim_nb.measures.names import code_of
 from repsim_nb.support.errors import as_clause
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
@@ -25,10 +26,11 @@ def write_comparison(
     path: Path, values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
 ) -> Path:
     """Write a comparison to one file, in one step."""
+    name = code_of(measure).removesuffix("()")
     content = {
         "format": FORMAT,
         "n": n,
-        "measure": {"class": type(measure).__name__, "name": str(measure), "options": _options_to_json(measure)},
+        "measure": {"class": type(measure).__name__, "name": name, "options": _options_to_json(measure)},
         "rows": _axis_to_json(values.index),
         "columns": _axis_to_json(values.columns),
         "values": [[None if np.isnan(v) else v for v in row] for row in values.to_numpy().tolist()],
@@ -60,7 +62,7 @@ def read_comparison(
         raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
     written = content["measure"].get("name", name)
     if measure is not None:
-        if "name" in content["measure"] and written != str(measure):
+        if "name" in content["measure"] and written != code_of(measure).removesuffix("()"):
             raise ValueError(f"{path} was written with the measure {written}; got {measure}.")
         return values, measure, n, undefined
     todo = "Pass the measure: Comparison.load(path, measure=...)."

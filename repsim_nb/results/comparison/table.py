@@ -42,7 +42,7 @@ class Comparison:
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> c = rs.compare("cka", {"a": x, "b": 2 * x, "c": np.tanh(x)})
     >>> c
-    Comparison(CKA, 3 × 3, n=50)
+    Comparison(cka, 3 × 3, n=50)
     >>> c.values.loc["a"].round(2).tolist()
     [1.0, 1.0, 0.95]
     """
@@ -223,7 +223,7 @@ class Comparison:
         >>> x = np.random.default_rng(0).normal(size=(50, 3))
         >>> c = rs.compare("cka", {"a": x, "b": 2 * x, "constant": 0 * x}, on_undefined="mask")
         >>> c.drop_undefined()
-        (Comparison(CKA, 2 × 2, n=50), ('constant',))
+        (Comparison(cka, 2 × 2, n=50), ('constant',))
         """
         if not self.is_square:
             raise ValueError(

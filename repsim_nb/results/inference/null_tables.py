@@ -278,7 +278,7 @@ def null_table(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(60, 5))
     >>> null_table("cka", {"a": x, "b": x + rng.normal(size=(60, 5)), "c": rng.normal(size=(60, 5))})
-    NullTable(CKA, 3 × 3, n=60: 1 of 3 pairs above their null (false discovery rate 5 %))
+    NullTable(cka, 3 × 3, n=60: 1 of 3 pairs above their null (false discovery rate 5 %))
     """
     measure = closed_form(measure)
     check_mappings("null_table", measure, xs, ys)

@@ -1,0 +1,27 @@
+"""One name for each measure: the short one if the package has it, else the call that creates it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+KNOWN: dict[str, Any] = {}  # measures by their short names, filled by the package
+
+
+def code_of(measure: Any) -> str:
+    """Return the call that creates a measure, with the options that differ from their defaults.
+
+    For a class with a text of its own, such as that of `from_function`, this text.
+    """
+    from .base import Measure
+
+    if type(measure).__str__ is not Measure.__str__:
+        return str(measure)
+    options = [f for f in fields(measure) if getattr(measure, f.name) != f.default]
+    called = ", ".join(f"{f.name}={getattr(measure, f.name)!r}" for f in options)
+    return f"{type(measure).__name__}({called})"
+
+
+def name_of(measure: Any) -> str:
+    """Return the short name of a measure, such as "cka_debiased"; else its call, without empty brackets."""
+    return next((name for name, known in KNOWN.items() if known == measure), code_of(measure).removesuffix("()"))
