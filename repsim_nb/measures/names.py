@@ -15,7 +15,8 @@ def code_of(measure: Any) -> str:
     """
     from .base import Measure
 
-    if type(measure).__str__ is not Measure.__str__:
+    shown: Any = type(measure).__str__
+    if shown is not Measure.__str__:
         return str(measure)
     options = [f for f in fields(measure) if getattr(measure, f.name) != f.default]
     called = ", ".join(f"{f.name}={getattr(measure, f.name)!r}" for f in options)
