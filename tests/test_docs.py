@@ -130,8 +130,9 @@ def test_pages_load_nothing_from_another_host(site, pages):
         assert not re.search(r"url\(['\"]?(?:https?:)?//|@import ['\"](?:https?:)?//", path.read_text()), path
 
 
-def test_an_explorer_is_shown_by_its_picture(pages):
+def test_an_explorer_is_shown_by_its_live_picture(pages):
     text = pages["lessons/00_tour.html"]
+    assert text.count('<div class="rs-live"><img') == 1 and text.count("repsimViews ??= {})") == 1
     assert text.count("<img") >= 1 and "rs-saved" not in text and "a progress bar" not in text
     assert "application/vnd.jupyter.widget" not in text and "not run for this copy" not in text
     assert "not run for this copy" in pages["lessons/01_record.html"]

@@ -184,10 +184,10 @@ def test_the_image_has_every_picture():
 
     small = matrix(size=(2.0, 1.0))
     assert size(rs.reports.live(small)) == (200, 100)
-    assert size(rs.reports.live({"a": small, "b": small, "c": small})) == (320, 160)
-    assert size(rs.reports.live({"a": [small] * 3, "b": [small, small]})) == (480, 160)
+    assert size(rs.reports.live({"a": small, "b": small, "c": small})) == (328, 168)
+    assert size(rs.reports.live({"a": [small] * 3, "b": [small, small]})) == (496, 168)
     wide = matrix(size=(7.0, 1.0))
-    assert size(rs.reports.live({"a": wide, "b": small})) == (560, 160)
+    assert size(rs.reports.live({"a": wide, "b": small})) == (560, 168)
 
 
 # -- explorers

@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 
+from repsim_nb.display.reports import interactive
 from repsim_nb.display.reports.pages import title, without_widgets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,8 +181,8 @@ def describe_picture(output: Any, code: str) -> str:
     return f"Picture drawn by {calls[-1]}" if calls else "Picture"
 
 
-def shown_outputs(cell: Any) -> tuple[list[Any], list[str]]:
-    """The outputs of a cell that a page shows, and a description of each picture."""
+def shown_outputs(cell: Any, drawn_by: set[str]) -> tuple[list[Any], list[str]]:
+    """The outputs of a cell that a page shows, and descriptions of its images; live pictures add to drawn_by."""
     outputs, descriptions = [], []
     for output in cell.get("outputs", []):
         data = output.get("data", {})
@@ -194,24 +195,34 @@ def shown_outputs(cell: Any) -> tuple[list[Any], list[str]]:
             continue  # a style sheet, or what a script would fill
         if "image/png" in data:
             data.pop("text/html", None)
-            descriptions.append(describe_picture(output, cell.source))
+            description = describe_picture(output, cell.source)
+            live = interactive.fragment(data, description)
+            if live is None:
+                descriptions.append(description)
+            else:
+                output.data = {"text/html": live[0]}
+                drawn_by |= live[1]
         outputs.append(output)
     return outputs, descriptions
 
 
 def page(notebook: Any, top: str, bottom: str) -> Any:
-    """A lesson as the site shows it: static pictures with descriptions, and a few lines above and below."""
+    """A lesson as the site shows it: live pictures, images with descriptions, and a few lines above and below."""
+    drawn_by = set[str]()
     notebook = without_widgets(notebook)  # a copy
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
         cell.metadata = {"tags": cell.metadata.get("tags", [])}
         if cell.cell_type == "code":
-            cell.outputs, descriptions = shown_outputs(cell)
+            cell.outputs, descriptions = shown_outputs(cell, drawn_by)
             cell.execution_count = None
             for output in cell.outputs:
                 output.pop("execution_count", None)
             if descriptions:
                 cell.metadata["mystnb"] = {"image": {"alt": " ".join(descriptions)}}
+    if drawn_by:
+        last = [cell for cell in notebook.cells if "rs-live" in str(cell.get("outputs", ""))][-1]
+        last.outputs.append(nbformat.v4.new_output("display_data", {"text/html": interactive.scripts(drawn_by)}))
     extra = [nbformat.v4.new_markdown_cell(text, id=name) for name, text in (("top", top), ("bottom", bottom))]
     notebook.cells = [notebook.cells[0], extra[0], *notebook.cells[1:], extra[1]]
     notebook.nbformat, notebook.nbformat_minor = 4, 5

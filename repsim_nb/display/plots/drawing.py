@@ -94,9 +94,10 @@ def sheet(shown: Sequence[FigureSpec], *, columns: int, dpi: int = 80) -> bytes:
         return png(shown[0])
     drawn = [image.imread(io.BytesIO(png(one, dpi)), format="png")[..., :3] for one in shown]
     rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
-    widths = [max(row[k].shape[1] for row in rows if k < len(row)) for k in range(min(columns, len(drawn)))]
-    heights = [max(one.shape[0] for one in row) for row in rows]
-    whole = np.ones((sum(heights), sum(widths), 3), np.float32)
+    gap = dpi // 10
+    widths = [gap + max(row[k].shape[1] for row in rows if k < len(row)) for k in range(min(columns, len(drawn)))]
+    heights = [gap + max(one.shape[0] for one in row) for row in rows]
+    whole = np.ones((sum(heights) - gap, sum(widths) - gap, 3), np.float32)
     for i, row in enumerate(rows):
         for j, one in enumerate(row):
             top, left = sum(heights[:i]), sum(widths[:j])

@@ -95,7 +95,7 @@ function liven(root, views) {
   };
   const tell = () => {
     detail.replaceChildren();
-    if (!cell) { detail.textContent = choice ? `Click a cell for its values by ${label}.` : "Click a cell for its values."; return; }
+    if (!cell) { detail.textContent = "Click a cell to list its values."; return; }
     const table = make("table", "");
     for (const [name, panels] of choices) for (const { kind, state } of panels) {
       const here = kind === "matrix" ? placed(state) : null;

@@ -40,7 +40,8 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
 @media screen and (prefers-color-scheme: dark) { body.jp-Notebook { color-scheme: dark;
   --jp-layout-color0: #111; --jp-layout-color1: #111; --jp-layout-color2: #333; --jp-cell-editor-background: #1d1d1d;
   --jp-content-font-color0: #fff; --jp-content-font-color1: #e3e3e3; --jp-content-link-color: #64b5f6;
-  --jp-ui-font-color0: #fff; --jp-ui-font-color1: #e3e3e3; --jp-border-color1: #555; --jp-border-color2: #444;
+  --jp-ui-font-color0: #fff; --jp-ui-font-color1: #e3e3e3;
+  --jp-ui-font-color2: #bbb; --jp-ui-font-color3: #999; --jp-border-color1: #555; --jp-border-color2: #444;
   --jp-rendermime-error-background: #411; --jp-inverse-layout-color1: #eee; --jp-ui-inverse-font-color1: #222;
   background: #111; }
   .jp-RenderedImage img { padding: 6px; } }

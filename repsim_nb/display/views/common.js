@@ -32,7 +32,13 @@ function themeOf(el) {
   const style = getComputedStyle(el), named = document.body.dataset.jpThemeLight;
   const ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || LIGHT.ink;
   const paper = style.getPropertyValue("--jp-layout-color0").trim() || style.getPropertyValue("--rs-paper").trim() || LIGHT.paper;
-  return { ink, paper, dark: named ? named === "false" : /^rgb/.test(ink) && Number(ink.match(/\d+/)[0]) > 128 };
+  return { ink, paper, dark: named ? named === "false" : isLight(ink) };
+}
+
+// Whether a color, as CSS writes it, is rather light.
+function isLight(color) {
+  const hex = color.match(/^#(\w\w?)/), part = hex ? parseInt(hex[1][0] + hex[1].slice(-1), 16) : Number(color.match(/^rgba?\((\d+)/)?.[1]);
+  return part > 128;
 }
 
 function element(kind, name, text = "") {
