@@ -221,8 +221,8 @@ def page(notebook: Any, top: str, bottom: str) -> Any:
             if descriptions:
                 cell.metadata["mystnb"] = {"image": {"alt": " ".join(descriptions)}}
     if drawn_by:
-        last = [cell for cell in notebook.cells if "rs-live" in str(cell.get("outputs", ""))][-1]
-        last.outputs.append(nbformat.v4.new_output("display_data", {"text/html": interactive.scripts(drawn_by)}))
+        live = [o for cell in notebook.cells for o in cell.get("outputs", []) if "rs-live" in str(o.get("data", ""))]
+        live[-1].data["text/html"] += interactive.scripts(drawn_by)
     extra = [nbformat.v4.new_markdown_cell(text, id=name) for name, text in (("top", top), ("bottom", bottom))]
     notebook.cells = [notebook.cells[0], extra[0], *notebook.cells[1:], extra[1]]
     notebook.nbformat, notebook.nbformat_minor = 4, 5
