@@ -12,6 +12,7 @@ import pickle
 import sys
 import types
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -128,8 +129,12 @@ def test_what_torch_wrote_is_known_by_its_content(tmp_path):
         rs.load_model(tmp_path / "scripted.pt", architecture=module)
     torch.export.save(torch.export.export(module, (torch.ones(2, 3),)), tmp_path / "program.pt2")
     (tmp_path / "program.pt2").rename(tmp_path / "program.pt")
-    with pytest.raises(ValueError, match=r"torch.export.unflatten\(torch.export.load\(file\)\)"):
-        rs.load_model(tmp_path / "program.pt", architecture=module)
+    with zipfile.ZipFile(tmp_path / "older.pt", "w") as older:  # as torch 2.6 writes it
+        for name in ("serialized_exported_program.json", "serialized_state_dict.pt", "version"):
+            older.writestr(name, b"{}")
+    for name in ("program.pt", "older.pt"):
+        with pytest.raises(ValueError, match=r"torch.export.unflatten\(torch.export.load\(file\)\)"):
+            rs.load_model(tmp_path / name, architecture=module)
     torch.save(module, tmp_path / "whole.pt")
     with pytest.raises(
         ValueError, match=r"refused: .*'torch.nn.modules.linear.Linear'.*weights_only=False\). Then pass the module"

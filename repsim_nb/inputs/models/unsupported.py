@@ -105,6 +105,9 @@ def describe_other_file(file: Path) -> str:
     return f"load_model cannot read the file {file}: {what}" if what else ""
 
 
+_PROGRAMS = {"models/model.json", "serialized_exported_program.json"}  # the second is of older versions of torch
+
+
 def is_zip(file: Path) -> bool:
     """Return whether a file is a zip file, which torch.save writes; a damaged end makes zipfile raise."""
     with suppress(zipfile.BadZipFile):
@@ -118,10 +121,10 @@ def _find_writer(file: Path) -> str:
         return ""
     inside: set[str] = set()
     with suppress(Exception), zipfile.ZipFile(file) as whole:  # a damaged file is reported when it is read
-        inside = {name.partition("/")[2] for name in whole.namelist()}
+        inside = {name.partition("/")[2] or name for name in whole.namelist()}
     if "constants.pkl" in inside and "data.pkl" in inside:
         return "torch.jit.save"
-    return "torch.save" if "data.pkl" in inside else "torch.export.save" if "models/model.json" in inside else ""
+    return "torch.save" if "data.pkl" in inside else "torch.export.save" if _PROGRAMS & inside else ""
 
 
 # -- inputs
