@@ -258,3 +258,10 @@ def test_a_model_that_cannot_run_names_the_samples_that_there_are():
     module = torch.nn.Sequential(torch.nn.Linear(5, 2))
     with pytest.raises(ValueError, match=r"on 'inputs': 3 samples, repeated in a batch of 8, \(8, 3\)"):
         rs.record(module, torch.tensor(X[:3]).float(), progress=False)
+
+
+@pytest.mark.parametrize("name", ["comparison", "embedding_map", "dataset_bias", "samples"])
+@pytest.mark.parametrize("empty", [{}, rs.Activations({})], ids=["dict", "recordings"])
+def test_an_explorer_of_nothing_says_what_it_takes(name, empty):
+    with pytest.raises(ValueError, match="The explorer takes activations by key: .* is empty. Record something first"):
+        getattr(rs.explorers, name)(empty)

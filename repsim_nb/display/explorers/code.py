@@ -53,12 +53,12 @@ def where_code(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def to_activations(xs: Any) -> Activations:
-    """Return what an explorer was given as Activations; raise TypeError if it is not a mapping."""
+    """Return what an explorer was given as Activations; TypeError if it is not a mapping, ValueError if it is empty."""
+    takes = "The explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}"
     if not isinstance(xs, Mapping):
-        raise TypeError(
-            "The explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
-            f" {type(xs).__name__}."
-        )
+        raise TypeError(f"{takes}; got {type(xs).__name__}.")
+    if not xs:
+        raise ValueError(f"{takes}; this {type(xs).__name__} is empty. Record something first.")
     return xs if isinstance(xs, Activations) else from_arrays(xs)
 
 
