@@ -336,7 +336,7 @@ def test_images_next_to_their_neighbours(mnist, recorded):
         f"{row['class']} ({sample})\n{row['displacement']:.2f}" for sample, row in top.iterrows()
     ]
     tile = pixels[4:60:2, 4:60:2, 0]
-    np.testing.assert_array_equal(tile, mnist.inputs[top.index[0]])
+    np.testing.assert_array_equal(tile, mnist.inputs[found.order()[0]])
     green = (np.abs(pixels.astype(int) - [0, 158, 115]).sum(axis=2) <= 3).sum()
     near = [found.neighbours(sample) for sample in top.index]
     frames = 64**2 - 56**2
@@ -347,13 +347,13 @@ def test_images_next_to_their_neighbours(mnist, recorded):
     )
     assert green == kept * frames
     wide = rs.Dataset("wide", np.zeros((200, 10, 30, 3), np.uint8))
-    assert len(rs.plots.neighbours(wide, found, [3]).get_yticklabels()) == 1
+    assert len(rs.plots.neighbours(wide, found, [found.table.index[3]]).get_yticklabels()) == 1
     texts = rs.Dataset("texts", ["a"] * 200)
     for data, options, says in (
         (texts, {}, "the inputs of 'texts' are not images. The samples that differ most are"),
         (mnist.take(range(9), "few"), {}, "one image for each sample; 'few' has 9"),
         (mnist, {"samples": []}, "at least one sample"),
-        (mnist, {"samples": [200]}, "unknown sample"),
+        (mnist, {"samples": ["nobody"]}, "unknown sample"),
         (mnist, {"most": 0}, "must be an integer >= 1"),
     ):
         with pytest.raises(ValueError, match=says):

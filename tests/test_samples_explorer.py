@@ -72,6 +72,7 @@ def test_a_line_around_points_lists_only_these_until_it_is_taken_back(exploring)
     panel.maps.views[0].selected = [5, 6, 7]
     assert sorted(panel.listed) == [5, 6, 7] and panel.maps.views[1].selected == [5, 6, 7]
     assert panel.gallery.title.startswith("3 of 200 samples (selected)")
+    assert set(exploring.selected.index) == set(exploring.result.table.index[[5, 6, 7, panel.gallery.chosen[0]]])
     panel.maps.views[0].selected = []
     assert len(panel.listed) == 200 and panel.maps.views[1].selected == []
 
@@ -219,7 +220,10 @@ def test_a_clicked_cell_shows_the_samples_that_differ(recorded, mnist):
     assert e.wait() is e and e.samples.located.found.names == ("mnist-cnn-0 / conv1", "mnist-cnn-1 / fc")
     e.controls["measure"].value = "cka"
     e.wait()
-    assert e.samples.layout.display == "none", "a new table has no pair yet"
+    assert e.samples.layout.display == "" and e.samples.located.found.names[0] == "mnist-cnn-0 / conv1", "it stays"
+    e.controls["measure"].value = "jsd"
+    e.wait()
+    assert e.samples.layout.display == "none", "another table, without that pair"
     assert not e.errors
 
 

@@ -19,17 +19,7 @@ from repsim_nb.support.validation import check_choice, check_integer, check_repr
 
 from .arrays import eps, normalize_rows
 from .base import NO_LINEAR, Measure
-from .neighbour_search import (
-    BLOCK,
-    Neighbours,
-    Space,
-    about_median,
-    find_nearest,
-    find_ranks,
-    places_of,
-    row_lengths,
-    search_flops,
-)
+from .neighbour_search import BLOCK, Neighbours, Space, about_median, find_nearest, places_of, row_lengths, search_flops
 from .ties import FEW
 
 
@@ -279,8 +269,6 @@ def _enough(measure: Measure, n: int) -> int:
     return n
 
 
-def neighbour_ranks(
-    measure: MutualKNN, x: Array, starts: np.ndarray, others: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the last rank of samples by nearness to each sample, as `find_ranks` does."""
-    return find_ranks(measure._space(x), starts, others)
+def search_space(measure: MutualKNN, x: Array) -> Space:
+    """Return the samples as the measure sees them, for `find_nearest` and `find_ranks`."""
+    return measure._space(x)

@@ -227,6 +227,14 @@ class SamplesExplorer(Explorer):
         """The samples of the list, as rows of `result.table`."""
         return self.result.table.iloc[self.panel.listed]
 
+    @property
+    def selected(self) -> pd.DataFrame:
+        """The sample that was clicked, and those inside the line drawn around points, as rows of `result.table`."""
+        view = self.panel.maps.views[0]
+        rows = sorted({*view.selected, *view.chosen})
+        known = isinstance(self.result, SampleDifferences) and len(view.points) == self.result.n
+        return self.result.table.iloc[rows] if known else pd.DataFrame()
+
     # -- code
 
     def _code_of(self, a: str, b: str, kind: str, color: str) -> str:

@@ -73,6 +73,7 @@ class SamplePanel(widgets.VBox):
             layout={"width": "100%"},
         )
         self.maps.link(self.gallery, ("hovered", "chosen"))
+        self._show_part()
         super().__init__([self.maps, self.below], layout={"width": "100%"})
 
         def on(view: widgets.Widget, trait: str, call: Callable[[], None]) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure, MutualKNN
-from repsim_nb.measures.neighbour_search import Neighbours
-from repsim_nb.measures.neighbours import neighbour_ranks
+from repsim_nb.measures.neighbour_search import Neighbours, find_nearest, find_ranks
+from repsim_nb.measures.neighbours import search_space
 from repsim_nb.measures.ties import merge_ties
 from repsim_nb.support.errors import UndefinedError, add_context, join_names
 from repsim_nb.support.ids import check_ids, check_order, names_of
@@ -125,14 +125,14 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
             f" neighbours; there are {n}. Use more samples, or a smaller k"
         )
     labels = None if targets is None else _classes_of(targets, classes, n, (x, y))
-    near = []
-    for side, array in zip(("x", "y"), (one, other), strict=True):
-        with add_context(f"locate_differences, of '{side}'"):
-            near.append(knn.prepare(array))
-    pairs, starts, others = _pair_up(near[0], near[1], n)
-    logs, scores = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n)))]), np.zeros(n)
+    spaces = {}
     for side, array in (("x", one), ("y", other)):
-        first, last = neighbour_ranks(knn, array, starts, others)
+        with add_context(f"locate_differences, of '{side}'"):
+            spaces[side] = search_space(knn, array)
+    pairs, starts, others = _pair_up(*(find_nearest(space, k)[0] for space in spaces.values()), n)
+    logs, scores = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n)))]), np.zeros(n)
+    for side, space in spaces.items():
+        first, last = find_ranks(space, starts, others)
         pairs[f"rank_{side}"] = (first + last) / 2
         expected = (logs[last] - logs[first - 1]) / (last - first + 1)  # of the logarithm, over all orders of ties
         scores += _sums(pairs, pairs[f"weight_{'y' if side == 'x' else 'x'}"] * expected, n) / (2 * k)
