@@ -129,7 +129,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     for side, array in (("x", one), ("y", other)):
         with add_context(f"locate_differences, of '{side}'"):
             spaces[side] = search_space(knn, array)
-    pairs, starts, others = _pair_up(*(find_nearest(space, k)[0] for space in spaces.values()), n)
+    near = [find_nearest(space, k)[0] for space in spaces.values()]
+    pairs, starts, others = _pair_up(near[0], near[1], n)
     logs, scores = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n)))]), np.zeros(n)
     for side, space in spaces.items():
         first, last = find_ranks(space, starts, others)
