@@ -118,8 +118,8 @@ class MatrixView(View):
                 ("row_labels", "column_labels"), (self.row_labels, self.column_labels), self.chosen, strict=False
             )
         ]
-        kept = [k for k in chosen if k is not None]
-        self._set(state | {"chosen": kept if len(kept) == 2 else [], "picture": self.picture + 1})
+        left = [k for k in chosen if k is not None]
+        self._set(state | {"chosen": left if len(left) == 2 else [], "picture": self.picture + 1})
 
 
 class ScatterView(View):

@@ -14,7 +14,7 @@ _STYLE = "".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name 
 
 
 class GroupedDropdown(anywidget.AnyWidget):
-    """A drop-down with groups, in which choices that do not apply are gray, with the reason.
+    """A drop-down with groups, in which choices that do not apply are grey, with the reason.
 
     Attributes
     ----------
