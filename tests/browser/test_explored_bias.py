@@ -72,6 +72,6 @@ def test_redraw_click_and_images(page_with_bias):
         "() => document.querySelector('.rs-matrix canvas').getAttribute('aria-label').includes('4 by 4 cells')"
     )
     idle(page)
-    page.get_by_text("Click a cell for the images").wait_for()
+    page.get_by_text("predicted correctly").wait_for()  # the same cell of the new picture
     page.get_by_role("button", name="Keep picture").click()
     page.get_by_text("picture kept").wait_for()

@@ -8,10 +8,6 @@ from steps import leave, opened, run_all
 CANVAS = ".rs-matrix canvas"
 
 
-def drawn(page):
-    return int(page.locator(CANVAS).get_attribute("data-drawn") or 0)
-
-
 def wait_for_change(page, locator, before, timeout_ms=20_000):
     for _ in range(timeout_ms // 50):
         if locator.screenshot() != before:
@@ -31,7 +27,7 @@ def tour(lab, page):
 def test_a_changed_drop_down_redraws_and_a_click_shows_the_detail(tour, tmp_path):
     page = tour
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    canvas = page.locator(CANVAS)
+    canvas = page.locator(CANVAS).first
     canvas.wait_for(state="visible", timeout=30_000)
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(800)
@@ -61,7 +57,7 @@ def test_a_changed_drop_down_redraws_and_a_click_shows_the_detail(tour, tmp_path
 
 def test_undefined_cells_say_why_and_a_kept_picture_is_saved(tour, tmp_path):
     page = tour
-    canvas = page.locator(CANVAS)
+    canvas = page.locator(CANVAS).first
     canvas.wait_for(state="visible", timeout=30_000)
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(800)

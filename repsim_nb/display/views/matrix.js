@@ -73,7 +73,7 @@ function shade(g, colors, value) {
 // All cells as one small image, a pixel for each.
 function imageOf(g, colors) {
   const canvas = element("canvas");
-  canvas.width = g.columns.length; canvas.height = g.rows.length;
+  canvas.width = Math.max(1, g.columns.length); canvas.height = Math.max(1, g.rows.length);  // a table may be empty
   const ctx = canvas.getContext("2d"), image = ctx.createImageData(canvas.width, canvas.height), numbers = new Uint32Array(image.data.buffer);
   const words = new Map(), word = (hex) => { if (!words.has(hex)) words.set(hex, 0xff000000 | (parseInt(hex.slice(5, 7), 16) << 16) | (parseInt(hex.slice(3, 5), 16) << 8) | parseInt(hex.slice(1, 3), 16)); return words.get(hex); };
   g.rows.forEach((i, r) => g.columns.forEach((j, c) => { const v = g.values[i]?.[j]; numbers[r * canvas.width + c] = word(typeof v === "number" ? shade(g, colors, v) : HATCHED); }));
