@@ -139,7 +139,8 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     after(page, lambda: choice(page, "shape").select_option("model"))
     page.screenshot(path=str(tmp_path / "shaped.png"))
     after(page, lambda: choice(page, "measure").select_option("procrustes"))
-    assert print_in_kernel(page, "print(e.result.name, e.view.chosen)") == "procrustes []"
+    kept = print_in_kernel(page, "print(e.result.name, *[e.view.labels[i] for i in e.view.chosen], sep='|')")
+    assert kept == f"procrustes|{name}|{other}", "the same points of another map"
     page.screenshot(path=str(tmp_path / "measured.png"))
 
 

@@ -43,7 +43,7 @@ def test_a_changed_drop_down_redraws_and_a_click_shows_the_detail(tour, tmp_path
 
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 150, box["y"] + 120)
-    tip = page.locator(".rs-matrix .rs-tip")
+    tip = page.locator(".rs-matrix .rs-tip").first
     tip.wait_for(state="visible")
     assert "×" in tip.inner_text()
     page.mouse.click(box["x"] + 150, box["y"] + 120)
@@ -68,7 +68,7 @@ def test_undefined_cells_say_why_and_a_kept_picture_is_saved(tour, tmp_path):
     page.wait_for_timeout(500)
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 95, box["y"] + 75)
-    tip = page.locator(".rs-matrix .rs-tip")
+    tip = page.locator(".rs-matrix .rs-tip").first
     tip.wait_for(state="visible")
     assert "undefined" in tip.inner_text() and "ranks" in tip.inner_text()
     page.screenshot(path=str(tmp_path / "undefined.png"))
