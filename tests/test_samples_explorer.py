@@ -187,7 +187,7 @@ def test_what_cannot_be_explored_is_an_error(recorded, options, error, says):
 
 
 def test_no_activations_are_an_error():
-    with pytest.raises(ValueError, match="nothing to explore"):
+    with pytest.raises(ValueError, match="is empty. Record something first"):
         rs.explorers.samples(rs.store.Activations({}))
 
 

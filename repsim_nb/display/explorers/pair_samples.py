@@ -48,7 +48,7 @@ class PairSamplesExplorer(DetailExplorer):
         """Hide the samples if there is no pair; those of another pair are replaced when the new ones come."""
         self._pair = pair
         if pair is None:
-            self.samples.layout.display = "none"
+            self.samples.reveal(False)
 
     def _after_samples(self) -> None:
         """Go on with other work, if there is any."""
@@ -86,7 +86,7 @@ class PairSamplesExplorer(DetailExplorer):
         self._busy(False, "")
         if error is not None:
             self.errors.append(error)
-        self.samples.layout.display = "none" if located is None else ""
         if located is not None:
             self.samples.show(located, located.maps())
+        self.samples.reveal(located is not None)
         self._after_samples()

@@ -99,8 +99,6 @@ def samples(  # noqa: PLR0913  # the options are keywords and independent
     (30, 2)
     """
     found = to_activations(xs)
-    if not len(found):
-        raise ValueError("There is nothing to explore: xs has no activations.")
     dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
     if dataset is not None and not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")

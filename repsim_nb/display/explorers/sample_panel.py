@@ -59,7 +59,8 @@ class SamplePanel(widgets.VBox):
         self.part = widgets.ToggleButtons(options=["samples", "classes"], style={"button_width": "90px"})
         self.sort = widgets.Dropdown(options=["displacement", "influence"], description="sorted by", **wide)
         self._about, self._one, self._classes = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._class_box = widgets.VBox([widgets.HTML(f"<i>{_CLASS_HINT}</i>"), self.matrix, self._classes])
+        self._class_box = widgets.VBox()
+        self._class_parts = [widgets.HTML(f"<i>{_CLASS_HINT}</i>"), self.matrix, self._classes]
         row = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"}
         self.below = widgets.VBox(
             [
@@ -74,7 +75,7 @@ class SamplePanel(widgets.VBox):
         )
         self.maps.link(self.gallery, ("hovered", "chosen"))
         self._show_part()
-        super().__init__([self.maps, self.below], layout={"width": "100%"})
+        super().__init__([], layout={"width": "100%", "display": "none"})
 
         def on(view: widgets.Widget, trait: str, call: Callable[[], None]) -> None:
             def answer() -> None:
@@ -89,6 +90,11 @@ class SamplePanel(widgets.VBox):
         on(self.matrix, "presses", lambda: self.choose_classes(*self.matrix.chosen))
         on(self.part, "value", self._show_part)
         on(self.sort, "value", self._list)
+
+    def reveal(self, shown: bool) -> None:
+        """Show the panel, or take it out of the page."""
+        self.children = (self.maps, self.below) if shown else ()
+        self.layout.display = "" if shown else "none"
 
     @property
     def detail(self) -> str:
@@ -161,6 +167,7 @@ class SamplePanel(widgets.VBox):
         for widget, shown in ((self._class_box, classes), (self.gallery, not classes), (self._one, not classes)):
             widget.layout.display = "" if shown else "none"
         self.sort.layout.display = "none" if classes else ""
+        self._class_box.children = self._class_parts if classes else []  # what is hidden is not drawn
 
     def _list(self) -> None:
         """List the samples that differ most, or the filtered ones."""
