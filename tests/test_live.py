@@ -99,6 +99,14 @@ def test_a_notebook_holds_what_the_pictures_show():
     assert data["pictures"].count('"texts":null') == 1, "these texts follow from the numbers"
 
 
+def test_maps_of_the_same_points_are_next_to_each_other():
+    both = rs.specs.MapsSpec((a_map(title="one"), a_map(title="two")))
+    assert rs.reports.live(both).specs == {"": both.maps}
+    e = rs.explorers.explore(lambda k: both, k=[1]).wait()
+    ((_, maps),), _, _ = module.read_data(e.bundle()[module.MIME])
+    assert [one.title for one in maps] == ["one", "two"]
+
+
 def test_a_large_picture_stays_an_image(tmp_path):
     labels = tuple(f"layer {i}" for i in range(260))
     values = tuple(map(tuple, np.random.default_rng(0).uniform(size=(260, 260)).tolist()))

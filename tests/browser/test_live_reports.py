@@ -7,6 +7,8 @@ import shutil
 import nbformat
 import numpy as np
 import pytest
+from steps import leave
+from steps import opened as show_notebook
 
 import repsim_nb as rs
 
@@ -28,7 +30,7 @@ def table(name, values, **fields):
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
-    """The page of a notebook with three live pictures: two measures, a map, and two tables next to each other."""
+    """The page of a notebook with live pictures: two measures, a map, two tables and two maps next to each other."""
     folder = tmp_path_factory.mktemp("report")
     cka = table("cka", [[0.2, 0.11, 0.3], [0.9, 0.8, 0.7], [0.5, np.nan, 0.4]], notes=((2, 1, "too few"),))
     distance = table("procrustes", [[1.2, 1.1, 1.3], [0.1, 0.2, 0.3], [0.5, 0.6, 0.4]], color_map="viridis_r", high=2.0)
@@ -36,11 +38,9 @@ def report(tmp_path_factory):
     points = rs.specs.MapSpec(
         ((0.0, 0.0), (1.0, 0.2), (0.4, 1.0)), names, ("#0072B2",) * 3, ("o",) * 3, (True,) * 3, title="a map"
     )
-    pictures = [
-        rs.reports.live({"cka": cka, "procrustes": distance}),
-        rs.reports.live(points),
-        rs.reports.live([cka, cka]),
-    ]
+    two = rs.specs.MapsSpec((points, rs.spec(points, title="another map")))
+    measures = {"cka": cka, "procrustes": distance}
+    pictures = [rs.reports.live(one) for one in (measures, points, [cka, cka], two)]
     cells = [
         nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())])
         for one in pictures
@@ -72,7 +72,7 @@ def opened(chromium, report):
         page.context.close()
 
 
-def settled(page, count=4):
+def settled(page, count=6):
     page.wait_for_function(
         "(count) => { const drawn = [...document.querySelectorAll('.rs-live canvas')].filter((c) => Number(c.dataset.drawn) > 0);"
         " return drawn.length >= count; }",
@@ -100,7 +100,7 @@ def labels(page, picture=0):
 def test_pictures_answer_the_mouse(opened, tmp_path):
     page = opened()
     settled(page)
-    assert page.locator(".rs-live > img:visible").count() == 0 and page.locator(".rs-live canvas:visible").count() == 4
+    assert page.locator(".rs-live > img:visible").count() == 0 and page.locator(".rs-live canvas:visible").count() == 6
     first = page.locator(".rs-live").first
     canvas = first.locator("canvas")
     assert canvas.get_attribute("aria-label").startswith("cka: 3 by 3 cells")
@@ -154,6 +154,29 @@ def test_a_chosen_cell_stays_chosen(opened, tmp_path):
     page.screenshot(path=str(tmp_path / "chosen.png"))
 
 
+@pytest.mark.parametrize("picture", [2, 3], ids=["tables", "maps"])
+def test_what_is_under_the_pointer_is_marked_in_both(opened, picture):
+    page = opened()
+    settled(page)
+    place = page.locator(".rs-live").nth(picture)
+    first, second = place.locator("canvas").nth(0), place.locator("canvas").nth(1)
+    tip, before = place.locator(".rs-tip").first, second.screenshot()
+    first.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    before = second.screenshot()
+    box = first.bounding_box()
+    for x, y in itertools.product(range(50, int(box["width"]), 8), range(50, int(box["height"]), 8)):
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        if tip.is_visible():
+            break
+    assert tip.is_visible()
+    page.wait_for_timeout(100)
+    assert second.screenshot() != before and not place.locator(".rs-tip").nth(1).is_visible()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.wait_for_timeout(100)
+    assert second.screenshot() == before
+
+
 @pytest.mark.parametrize("width, theme", [(1300, "dark"), (700, "light"), (400, "dark")])
 def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
     page = opened(width, color_scheme=theme)
@@ -168,22 +191,23 @@ def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
 def test_without_javascript_and_on_paper_the_image_stays(opened, tmp_path):
     page = opened(java_script_enabled=False)
     images = page.locator(".rs-live > img")
-    assert images.count() == 3 and all(images.nth(i).is_visible() for i in range(3))
+    assert images.count() == 4 and all(images.nth(i).is_visible() for i in range(4))
     assert page.locator(".rs-live canvas").count() == 0
     page.screenshot(path=str(tmp_path / "plain.png"), full_page=True)
     page = opened()
     settled(page)
     page.emulate_media(media="print")
-    assert page.locator(".rs-live > img:visible").count() == 3 and page.locator(".rs-live canvas:visible").count() == 0
+    assert page.locator(".rs-live > img:visible").count() == 4 and page.locator(".rs-live canvas:visible").count() == 0
     page.emulate_media(media="screen")
     settled(page)
-    assert page.locator(".rs-live canvas:visible").count() == 4
+    assert page.locator(".rs-live canvas:visible").count() == 6
 
 
 def test_jupyterlab_shows_the_image(lab, page, report):
     """JupyterLab has no renderer for the data of a live picture."""
     shutil.copy(report.with_suffix(".ipynb"), lab.root / "live.ipynb")
-    page.goto(lab("live.ipynb"))
+    show_notebook(page, lab("live.ipynb"))
     images = page.locator(".jp-RenderedImage img")
-    images.nth(2).wait_for(state="visible")
-    assert images.count() == 3 and page.outside == [] and page.errors == []
+    images.nth(3).wait_for(state="visible")
+    assert images.count() == 4 and page.outside == [] and page.errors == []
+    leave(page)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from repsim_nb.display.reports.live_pictures import MOST_BYTES, live_data, pack
+from repsim_nb.display.reports.live_pictures import MOST_BYTES, live_data, pack, panels_of
 from repsim_nb.display.specs import FigureSpec
-from repsim_nb.display.views import KINDS
 
 _MOST = 12  # pictures
 
@@ -21,7 +20,7 @@ class History:
 
     def add(self, settings: Mapping[str, Any], shown: FigureSpec) -> None:
         """Add a picture, in place of an earlier one with the same values of the controls."""
-        if type(shown) in KINDS:
+        if panels_of(shown):
             key = repr(settings)
             self._shown.pop(key, None)
             self._shown[key] = dict(settings), shown
@@ -61,5 +60,5 @@ class History:
     def _pack(self, key: str) -> str:
         shown = self._shown[key][1]
         if key not in self._packed or self._packed[key][0] is not shown:
-            self._packed[key] = shown, pack([shown])
+            self._packed[key] = shown, pack(panels_of(shown))
         return self._packed[key][1]

@@ -75,16 +75,26 @@ function liven(root, views) {
     const turn = matrix ? orderOf(panel, how, here) : null, state = matrix ? { ...permuted(panel.state, turn, how === "given"), snug: true } : { ...panel.state };
     if (matrix) state.chosen = here ? [turn[0].indexOf(here[0]), turn[1].indexOf(here[1])] : [];
     for (const [kind, { place }] of Object.entries(of)) place.hidden = kind !== panel.kind;
+    places[k].current = panel.kind;
     let shown = of[panel.kind];
+    const items = JSON.stringify(matrix ? [state.row_labels, state.column_labels] : state.labels);
     if (shown) {
-      shown.panel = panel; shown.turn = turn;
+      Object.assign(shown, { panel, turn, items });
       for (const [name, value] of Object.entries(state)) if (JSON.stringify(value) !== JSON.stringify(shown.model.get(name))) shown.model.set(name, value);
       return;
     }
     const place = make("div", ""), inner = make("div", "");
     place.append(inner); box.append(place);
-    shown = of[panel.kind] = { place, panel, turn };
+    shown = of[panel.kind] = { place, panel, turn, items };
     shown.model = views[panel.kind](inner, state, (names) => { if (names.includes("chosen") && shown.turn) choose(shown); }).model;
+    for (const name of matrix ? ["hovered"] : ["hovered", "chosen", "selected"]) shown.model.on("change:" + name, () => share(shown, name));
+  };
+  const share = (from, name) => {  // pictures of the same items mark the same ones
+    const value = from.model.get(name);
+    for (const { of, current } of places) {
+      const other = of[current];
+      if (other && other !== from && other.items === from.items && String(other.model.get(name)) !== String(value)) other.model.set(name, value);
+    }
   };
   const choose = ({ model, panel, turn }) => {
     const [r, c] = model.get("chosen");

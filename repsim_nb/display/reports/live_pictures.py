@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.display.plots.drawing import sheet
-from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec, Spec, spec
+from repsim_nb.display.specs import FigureSpec, MapSpec, MapsSpec, MatrixSpec, Spec, spec
 from repsim_nb.display.specs.matrices import decimals, texts_of
 
 MIME = "application/vnd.repsim.spec+json"
@@ -92,8 +92,10 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     Parameters
     ----------
     results : result, list of results, or {name: result or list of results}
-        Tables and maps: a Comparison, an Embedding, or anything else whose `rs.spec` is a MatrixSpec or a MapSpec.
-        Results in a list are next to each other. The names of a dict are the choices of a drop-down.
+        Tables and maps: a Comparison, an Embedding, or anything else whose `rs.spec` is a MatrixSpec, a MapSpec or a
+        MapsSpec. Results in a list are next to each other; maps of the same points, and tables of the same rows and
+        columns, are linked: what is under the pointer is marked in all of them. The names of a dict are the choices of
+        a drop-down.
     label : str
         What the names are; the label of the drop-down.
 
@@ -122,7 +124,10 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     LivePicture of cka at fc; procrustes at fc
     """
     by_name = results if isinstance(results, Mapping) else {"": results}
-    specs = {str(name): tuple(map(_live_spec, _listed(one))) for name, one in by_name.items()}
+    specs = {
+        str(name): tuple(panel for one in _listed(several) for panel in _live_panels(one))
+        for name, several in by_name.items()
+    }
     if not specs or not all(specs.values()):
         raise ValueError("live needs at least one result, and at least one for each name.")
     return LivePicture(specs, label)
@@ -133,12 +138,20 @@ def _listed(result: Any) -> Iterable[Any]:
     return result if isinstance(result, (list, tuple)) else [result]
 
 
-def _live_spec(result: Any) -> FigureSpec:
-    """Return the spec of a result; raise TypeError if no view draws it."""
+def panels_of(shown: FigureSpec) -> tuple[FigureSpec, ...]:
+    """Return the specs that views draw for a spec, next to each other; () if there are none."""
+    if isinstance(shown, MapsSpec):
+        return shown.maps
+    return (shown,) if isinstance(shown, (MatrixSpec, MapSpec)) else ()
+
+
+def _live_panels(result: Any) -> tuple[FigureSpec, ...]:
+    """Return the specs of a result; raise TypeError if no view draws it."""
     shown = spec(result)
-    if not isinstance(shown, (MatrixSpec, MapSpec)):
+    panels = panels_of(shown)
+    if not panels:
         raise TypeError(f"live takes tables and maps; a {type(result).__name__} is shown by a {type(shown).__name__}.")
-    return shown
+    return panels
 
 
 def _wrapped(shown: FigureSpec) -> FigureSpec:
