@@ -15,6 +15,7 @@ import repsim_nb as rs
 from benchmarks import calibration, hard_nulls
 from repsim_nb import measures
 from repsim_nb.results.inference import interval
+from repsim_nb.results.inference.intervals import why_unreliable
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,7 +120,7 @@ def test_intervals_that_are_not_calibrated_come_with_a_warning(name, rng):
     words = {
         "mutual_knn": "interval of mutual_knn: the value depends on the number of samples.*measure.chance",
         "jaccard_knn": "interval of jaccard_knn: the value depends on the number of samples",
-        "cknna": "interval of cknna: the value depends on the number of samples",
+        "cknna": r"interval of cknna: the value depends on the number of samples.*chance_corrected\(measure, x, y\)",
         "linear_predictivity": "interval of linear_predictivity: leaving out samples changes the regression",
     }
     cca = ["mean_cca", "mean_squared_cca", "svcca", "pwcca"]
@@ -133,6 +134,14 @@ def test_intervals_that_are_not_calibrated_come_with_a_warning(name, rng):
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             interval(measure, x, y, parts=5)
+
+
+def test_a_warning_recommends_what_the_measure_has(rng):
+    x, y = rng.normal(size=(2, 60, 5))
+    for name in ("mutual_knn", "jaccard_knn", "cknna"):
+        measure = rs.measures.get(name)
+        assert ("measure.chance(n)" in why_unreliable(measure)) == hasattr(measure, "chance"), name
+    assert rs.inference.chance_corrected("cknna", x, x + y) >= 0  # what the warning on cknna recommends
 
 
 def test_the_value_of_shared_neighbours_depends_on_the_number_of_samples():

@@ -351,3 +351,15 @@ def test_widgets_fall_back_to_their_pictures(tmp_path):
     )
     page = reports.to_html(path).read_text()
     assert "data:image/png;base64" in page and "0/10" not in page and "said" in page and "shown" in page
+
+
+def test_a_report_says_that_intervals_are_over_samples_only_if_it_has_some(made):
+    assert "Intervals are over samples" in made[1] and "The values have no intervals" not in made[1]
+    cells = json.loads((ROOT / "notebooks/report_comparison.ipynb").read_text())["cells"]
+    (source,) = ["".join(cell["source"]) for cell in cells if "Intervals are over samples" in "".join(cell["source"])]
+    headline = pd.DataFrame({"value": [0.5], "low": [np.nan], "high": [np.nan], "note": [""]})
+    names = {"headline": headline, "notes": [], "name": "cka", "data": range(9), "written": str, "Markdown": str}
+    exec(source, names)
+    assert names["notes"] == [
+        "The values have no intervals: other samples, another training run or other weights would move them."
+    ]
