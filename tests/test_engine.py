@@ -215,7 +215,7 @@ def test_much_time_or_memory_is_announced(some, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(cost, "MUCH_TIME", 0)
     rs.compare("rsa", some)
-    assert "RSA, 5 × 5 representations: about 0 s" in capsys.readouterr().err
+    assert "rsa, 5 × 5 representations: about 0 s" in capsys.readouterr().err
     monkeypatch.setattr(cost, "MUCH_MEMORY", 0)
     rs.compare("procrustes", some)
     assert "of memory" in capsys.readouterr().err

@@ -95,8 +95,8 @@ class Displayed(Panel):
         Examples
         --------
         >>> explorer = rs.explorers.explore(lambda n: rs.compare("cka", {"x": np.eye(n)}), n=[5, 6])
-        >>> explorer.wait().figure().axes[0].get_title()
-        'cka'
+        >>> explorer.wait().figure().axes[0].get_title().splitlines()
+        ['cka', 'n = 5']
         """
         shown, result = self._worker.call_locked(lambda: (self.spec, self.result))
         if shown is None:
