@@ -91,7 +91,7 @@ def test_a_chosen_cell_is_kept_and_everything_can_be_taken_away(explored, tmp_pa
             arg=measure,
         )
         idle(page)
-        assert "a / layer 1 × b / layer 2" in detail.inner_text(), "the same cell, told again"
+        assert "a / layer 1 × b / layer 2" in detail.inner_text(), "the same cell, computed again"
         assert page.locator(CANVAS).first.bounding_box() == before, "the page did not jump"
     page.screenshot(path=str(tmp_path / "kept.png"))
     assert printed(page, "print(e.selected[['layer_row', 'layer_column']].to_numpy().tolist())") == (
