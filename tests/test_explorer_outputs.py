@@ -55,6 +55,22 @@ def test_a_picture_is_a_figure(layers):
         wrong.figure()
 
 
+def test_an_image_has_buttons_for_its_files(layers):
+    def drawn(k):
+        figure = Figure(figsize=(2, 1))
+        figure.add_subplot().set_title(f"k = {k}")
+        return figure
+
+    e = rs.explorers.explore(drawn, k=[7]).wait()
+    files = next(part for part in parts(e) if isinstance(part, views.FileButtons))
+    assert files.layout.display == "" and files.answer({"ask": "svg"})["svg"].lstrip().startswith("<?xml")
+    table = rs.explorers.comparison(layers, measure="cka").wait()
+    assert next(part for part in parts(table) if isinstance(part, views.FileButtons)).layout.display == "none"
+    image = rs.explorers.explore(lambda k: rs.specs.ImageSpec("iVBORw0KGgo="), k=[1]).wait()
+    files = next(part for part in parts(image) if isinstance(part, views.FileButtons))
+    assert "ValueError: This picture is an image" in files.answer({"ask": "svg"})["error"]
+
+
 def test_the_code_can_be_copied_before_it_is_shown(layers):
     e = rs.explorers.comparison(layers, measure="cka").wait()
     copy = next(part for part in parts(e) if isinstance(part, views.CopyButton))

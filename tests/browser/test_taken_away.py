@@ -6,7 +6,7 @@ from steps import leave, opened, run_all
 
 CELLS = [
     """import asyncio, time
-import numpy as np
+import numpy as np, pandas as pd
 import repsim_nb as rs
 rng = np.random.default_rng(0)
 base = rng.normal(size=(60, 6))
@@ -15,6 +15,7 @@ def double(k):
     return rs.compare("cka", {f"{i} of {k}": base[:, : i + 2] for i in range(k)})""",
     "e = rs.explorers.comparison(x, measure='cka')\ne",
     "s = rs.explorers.explore(double, k=(1, 5))\ns",
+    "f = rs.explorers.explore(lambda k: pd.DataFrame({'y': np.arange(5.0)}), k=[1])\nf",
 ]
 CANVAS = ".rs-matrix canvas"
 START = """(code) => { window.ran = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
@@ -104,6 +105,11 @@ def test_a_chosen_cell_is_kept_and_everything_can_be_taken_away(explored, tmp_pa
         page.get_by_role("button", name="CSV", exact=True).first.click()
     _first, *rows = waiting.value.path().read_text().split()
     assert waiting.value.suggested_filename == "rsa_a_x_b.csv" and len(rows) >= 8
+    image = page.locator(".rs-explorer").nth(2)
+    for ending, start in (("PNG", b"\x89PNG"), ("SVG", b"<?xml")):
+        with page.expect_download() as waiting:
+            image.get_by_role("button", name=ending, exact=True).click()
+        assert waiting.value.path().read_bytes().startswith(start)
     page.locator(".rs-choice select").nth(1).select_option("cka")
     page.locator(CANVAS).nth(1).wait_for(state="visible")
     idle(page)

@@ -261,6 +261,7 @@ class Explorer(Displayed):
                 self.view.show(shown)
             else:
                 self.view.value = image
+            self._files.layout.display = "none" if image is None else ""
             self._show(self.view)
             self.result, self.spec, self._image = result, shown, image
             self._history.add(settings, shown)

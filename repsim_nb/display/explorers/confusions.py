@@ -198,7 +198,7 @@ class _DatasetBiasExplorer(DetailExplorer):
             return widgets.SelectMultiple(
                 options=names,
                 value=names,
-                rows=min(len(names), 9),
+                rows=min(len(names) + 1, 9),
                 description=text,
                 tooltip="Hold Ctrl or Shift to choose several",
                 **wide,
@@ -298,7 +298,7 @@ class _DatasetBiasExplorer(DetailExplorer):
         )
         if classes:
             text += f" of {html.escape(name)}: " + ", ".join(
-                f"{html.escape(one)} {count}" for one, count in Counter(classes).most_common()
+                f"{html.escape(one)} ({count})" for one, count in Counter(classes).most_common()
             )
         first = dataset.take(ids[:SHOWN], "shown")
         more = f" (the first {SHOWN})" if len(ids) > SHOWN else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -110,6 +111,11 @@ class Displayed(Panel):
         figure = Figure(figsize=shown.size, layout="constrained")
         plots.draw(shown, ax=figure.add_subplot())
         return figure
+
+    def _svg(self) -> str:
+        buffer = io.StringIO()
+        self.figure().savefig(buffer, format="svg")
+        return buffer.getvalue()
 
     def snapshot(self) -> None:
         """Put the current picture into the output of the cell, so that the saved notebook shows it.

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec
-from repsim_nb.display.views import CopyButton, MatrixView, ScatterView
+from repsim_nb.display.views import CopyButton, FileButtons, MatrixView, ScatterView
 
 
 class Panel(widgets.VBox):
@@ -47,15 +47,18 @@ class Panel(widgets.VBox):
         self._show_code = widgets.ToggleButton(
             description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
         )
+        self._picture.add_class("rs-picture")
+        self._files = FileButtons(self._svg, layout={"display": "none"})  # of an image; views have their own
         self._copy = CopyButton(description="Copy code", tooltip="Copy the code that makes this picture")
         self._listing, self._thumbnail = widgets.HTML(layout={"display": "none"}), widgets.HTML()
-        buttons = [self._keep, self._show_code, self._copy, self._stop, self._bar, self._status, self._thumbnail]
+        files, work = [self._keep, self._show_code, self._copy, self._files], [self._stop, self._bar, self._status]
         self._control_row = _row("rs-controls", list(self.controls.values()))
         # the detail of a click stands next to the picture if there is room, and below it otherwise
         self._left = widgets.VBox([self._stage], layout={"flex": "1 1 480px", "min_width": "0"})
         self._main = widgets.Box([self._left], layout={"flex_flow": "row wrap", "grid_gap": "8px 20px"})
         super().__init__(
-            [self._control_row, self._main, _row("rs-buttons", buttons), self._listing], layout={"width": "100%"}
+            [self._control_row, self._main, _row("rs-buttons", [*files, *work, self._thumbnail]), self._listing],
+            layout={"width": "100%"},
         )
         self.add_class("rs-explorer")
 
@@ -78,6 +81,10 @@ class Panel(widgets.VBox):
     def busy(self) -> bool:
         """Whether something is being computed that `stop` would end."""
         return not self._stop.disabled
+
+    def _svg(self) -> str:
+        """Return the picture as SVG text."""
+        raise NotImplementedError
 
     def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
         """Show a picture, or a message over the place of the picture before."""

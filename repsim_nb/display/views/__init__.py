@@ -10,7 +10,7 @@ import traitlets
 
 from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
 
-from .controls import CopyButton, GroupedDropdown
+from .controls import CopyButton, FileButtons, GroupedDropdown
 from .states import KINDS, script, style, view_state
 
 
@@ -177,6 +177,7 @@ __all__ = [
     "KINDS",
     "VIEWS",
     "CopyButton",
+    "FileButtons",
     "GroupedDropdown",
     "MatrixView",
     "ScatterView",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +68,25 @@ class CopyButton(anywidget.AnyWidget):
     text = traitlets.Unicode("").tag(sync=True)
     description = traitlets.Unicode("Copy").tag(sync=True)
     tooltip = traitlets.Unicode("").tag(sync=True)
+
+
+class FileButtons(anywidget.AnyWidget):
+    """Buttons for the files of a picture that is an image, for which there is no view.
+
+    svg: returns the picture as SVG text.
+    """
+
+    _esm = (_FOLDER / "files.js").read_text(encoding="utf-8")
+    _css = _STYLE
+
+    def __init__(self, svg: Callable[[], str], **options: Any) -> None:
+        super().__init__(**options)
+        self._svg = svg
+        self.on_msg(lambda _, content, __: self.send(self.answer(content)))
+
+    def answer(self, content: Any) -> dict[str, str]:
+        """Return the answer to a message: {"svg": text}, or {"error": why not}."""
+        try:
+            return {"svg": self._svg()}
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}"}

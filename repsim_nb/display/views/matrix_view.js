@@ -94,10 +94,11 @@ function render({ model, el }) {
     if (chosen === "locked" && g) model.set("limits", [...g.limits]);
     model.set("scaling", chosen); model.save_changes();
   });
-  filter.type = "search"; filter.placeholder = "filter layers"; filter.setAttribute("aria-label", "filter rows and columns by their labels");
+  filter.type = "search"; filter.setAttribute("aria-label", "filter rows and columns by their labels");
   filter.addEventListener("input", () => { hand.view = WHOLE; model.set("filter", filter.value); model.save_changes(); });
   tools.append(scale, filter);
   const settings = () => {
+    filter.placeholder = /layer|^$/.test(model.get("row_title")) ? "filter layers" : "filter labels";
     const labels = [...model.get("row_labels"), ...model.get("column_labels")], words = model.get("filter").toLowerCase().split(/\s+/).filter(Boolean);
     if (filter.value !== model.get("filter")) filter.value = model.get("filter");
     scale.value = model.get("scaling");
