@@ -106,11 +106,11 @@ class Located:
         ]
         text = "".join(f" {html.escape(one)}" for one in self.texts([row]))
         key = " &nbsp; ".join(f"{_dot(color)} {change}" for change, color in CHANGE_COLORS.items())
-        return (
+        head = (
             f"<div style='display:flex;gap:10px;align-items:flex-start;flex-wrap:wrap'>{self._picture(row, '#666666')}"
             f"<div><b>{html.escape(self.label(row))}</b>{text}<br>{html.escape('; '.join(facts))}<br>{key}</div></div>"
-            + "".join(rows)
         )
+        return f"<div style='line-height:1.4;margin-top:6px'>{head}{''.join(rows)}</div>"
 
     def _neighbours(self, name: str, near: pd.DataFrame) -> str:
         places = self.found.table.index.get_indexer(near.index)[:_NEIGHBOURS].tolist()
