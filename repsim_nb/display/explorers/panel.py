@@ -90,13 +90,15 @@ class Panel(widgets.VBox):
         """Show a picture, or a message over the place of the picture before."""
         before = [w for w in self._stage.children if w is not self._message]
         for widget in before:
-            widget.layout.visibility = "hidden"
+            if widget is not picture:  # otherwise it would disappear for a moment
+                widget.layout.visibility = "hidden"
         if picture is None:
             self._message.value = message
             self._stage.children = [*before, self._message]
         else:
             picture.layout.visibility = None
-            self._stage.children = [picture]
+            if before != [picture] or len(self._stage.children) > 1:
+                self._stage.children = [picture]
 
     def _busy(self, busy: bool, status: str) -> None:
         """Show that work begins or ends."""
