@@ -8,6 +8,7 @@ from typing import Any
 from .big import MEASURE
 from .cases import CASES
 from .clock import middle
+from .fits import TARGETS, TITLES
 from .growth import BASE, THEORY
 from .memory import PROMISED
 from .peers import PEERS, STAND_INS
@@ -51,6 +52,7 @@ def written(results: dict[str, Any]) -> str:
         _targets(parts),
         _cases(parts),
         _floor(parts),
+        _fits(parts),
         _memory(parts),
         _big(parts),
         _growth(parts),
@@ -285,6 +287,35 @@ def _floor(parts: dict[str, Any]) -> str:
         "## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy"
         " (benchmarks/floor.py), in turn\nwith ours: no centring, no check of the inputs, no sums.\n\n"
         + _table(["what", "size", "Gflop", "seconds", "Gflop/s", "ours / floor", "MB", "what happened"], rows)
+    )
+
+
+def _fits(parts: dict[str, Any]) -> str:
+    if "fits" not in parts:
+        return ""
+    rows = []
+    for row in parts["fits"]["found"]:
+        target = TARGETS.get((row["kind"], row["size"]))
+        ours = middle(row["rows"]["repsim_nb"]["seconds"])
+        for who, found in row["rows"].items():
+            mine, seconds = who == "repsim_nb", middle(found["seconds"])
+            rows.append(
+                [
+                    TITLES[row["kind"]].format(size=row["size"]) if mine else "",
+                    "**repsim_nb**" if mine else who,
+                    _seconds(seconds),
+                    "" if mine else _times(seconds / ours),
+                    "" if mine or target is None else f"≥ {_times(target)}",
+                    f"{found['value']:.5f}" if "value" in found else "–",
+                    _mega(found.get("peak")),
+                    found.get("error", ""),
+                ]
+            )
+    return (
+        "## Maps and probes\n\nThe same function, minimised by ours and by scikit-learn in turn, in seconds of the processor. The"
+        " value reached is the stress of the\nmap, and the mean over SVMs of the function that liblinear minimises. Lower is"
+        " better.\n\n"
+        + _table(["what", "by", "CPU seconds", "ratio", "target", "value reached", "MB", "what happened"], rows)
     )
 
 

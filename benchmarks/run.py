@@ -1,7 +1,7 @@
 """`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from
 them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa floor growth memory big scaling defects; none means all.
+Parts: cka grid thin real minibatch rbf procrustes cca rsa floor fits growth memory big scaling defects; none means all.
 `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json held of
 it.
 """
@@ -179,11 +179,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     clock.one_core()
 
-    from . import big, floor, growth, memory, report, scaling
+    from . import big, fits, floor, growth, memory, report, scaling
     from .cases import CASES
 
     others = {
         "floor": floor.measure,
+        "fits": fits.measure,
         "growth": growth.measure,
         "memory": memory.measure,
         "big": big.measure,

@@ -824,3 +824,11 @@ def test_a_data_set_can_be_given_by_its_name():
         rs.explorers.comparison(x, dataset="mnist")
     with pytest.raises(TypeError, match="dataset must be a Dataset or the name of one; got int"):
         rs.explorers.comparison(x, dataset=3)
+
+
+def test_a_picture_that_is_drawn_again_does_not_disappear_for_a_moment(recorded):
+    e = rs.explorers.comparison(recorded, measure="cka").wait()
+    changes = []
+    e.view.layout.observe(lambda change: changes.append(change["new"]), "visibility")
+    e.controls["measure"].value = "procrustes"
+    assert e.wait().spec.title.startswith("procrustes") and changes == []
