@@ -93,7 +93,7 @@ function painter(el, canvas, draw, changed) {
       waiting = false;
       if (!el.clientWidth) return;  // not in the page yet, or hidden: the observer calls when it is
       const start = performance.now();
-      draw(Math.max(280, el.clientWidth));
+      draw(Math.max(280, el.clientWidth - 4));  // within its padding
       canvas.dataset.milliseconds = (performance.now() - start).toFixed(2);
       canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1);
     });
