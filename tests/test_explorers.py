@@ -584,7 +584,7 @@ def test_plain_arrays_steps_and_data_sets(rng, mnist):
 
 
 def test_bad_choices_teach(recorded):
-    with pytest.raises(ValueError, match="no arrays in it"):
+    with pytest.raises(ValueError, match="this dict is empty. Record something first"):
         rs.explorers.comparison({})
     with pytest.raises(ValueError, match="unknown choice 'mnist-cnn-7'. Did you mean"):
         rs.explorers.comparison(recorded, a="mnist-cnn-7")

@@ -701,7 +701,7 @@ def test_the_bundle_holds_the_map_as_it_looks(steps):
 def test_bad_choices_teach(several, trained, rng):
     with pytest.raises(TypeError, match="takes activations by key"):
         rs.explorers.embedding_map(np.eye(3))
-    with pytest.raises(ValueError, match="no arrays in it"):
+    with pytest.raises(ValueError, match="this dict is empty. Record something first"):
         rs.explorers.embedding_map({})
     with pytest.raises(ValueError, match="at least 3 models .*got 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"):
         rs.explorers.embedding_map(several.where(model=NAMES[:2]))

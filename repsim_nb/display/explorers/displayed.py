@@ -6,14 +6,13 @@ import base64
 import io
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from repsim_nb.display import plots
+from repsim_nb.display.plots.axes import blank_figure, figure_of
 from repsim_nb.display.specs import FigureSpec, ImageSpec
 from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.results.comparison import Comparison
@@ -24,6 +23,9 @@ from .history import History
 from .kernel import call_later
 from .panel import Panel
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # seconds that a cell of a live notebook waits for its first picture: its kernel receives no click in that time
 FIRST_PICTURE_TIMEOUT = 3
@@ -102,13 +104,13 @@ class Displayed(Panel):
         shown, result = self._worker.call_locked(lambda: (self.spec, self.result))
         if shown is None:
             raise ValueError("There is no picture: wait() waits for it, and raises its error if there was one.")
-        if isinstance(result, Figure):
-            return result
+        own = figure_of(result)
+        if own is not None:
+            return own
         if isinstance(shown, ImageSpec):
-            if isinstance(result, Axes):
-                return result.get_figure(root=True)  # type: ignore[return-value]
             raise ValueError("This picture is an image, which has no figure; png() returns it.")
-        figure = Figure(figsize=shown.size, layout="constrained")
+        figure = blank_figure()
+        figure.set_size_inches(shown.size)
         plots.draw(shown, ax=figure.add_subplot())
         return figure
 

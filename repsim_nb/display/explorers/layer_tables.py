@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.figure import Figure
 
 from repsim_nb import measures
 from repsim_nb.display import plots
@@ -30,6 +29,9 @@ from .code import get_or_make, measure_code
 from .detail import Detail
 from .measure_choices import NONE, measure_control, why_not
 from .pair_samples import PairSamplesExplorer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
 SIDE_BY_SIDE, DIFFERENCE = "side by side", "as difference"  # of two measures
@@ -200,7 +202,7 @@ class LayerTableExplorer(PairSamplesExplorer):
         second = self.second
         if second is None or self._other not in self._pair_of_views.children or self._last_error is not None:
             return super().figure()
-        both, figure = self._specs_of_both(self.result, second), Figure(layout="constrained")
+        both, figure = self._specs_of_both(self.result, second), blank_figure()
         figure.set_size_inches(sum(one.size[0] for one in both), both[0].size[1])
         plots.heatmaps(both, columns=2, figure=figure)
         return figure

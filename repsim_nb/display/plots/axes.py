@@ -60,6 +60,13 @@ def blank_figure() -> Figure:
     return Figure(layout="constrained")
 
 
+def figure_of(thing: object) -> Figure | None:
+    """Return the figure that something is or lies in, None if it is neither a figure nor Axes."""
+    if isinstance(thing, Axes):
+        thing = thing.get_figure(root=True)
+    return thing if isinstance(thing, Figure) else None
+
+
 def grid_shape(columns: int, number: int) -> tuple[int, int]:
     """Return the number of rows and columns in a figure with this number of pictures."""
     columns = min(check_integer(columns, "columns", minimum=1), number)
