@@ -14,6 +14,7 @@ from explorer_state import button, name_things, slowly, texts
 import repsim_nb as rs
 import repsim_nb.display.explorers
 from repsim_nb.display.explorers import map_explorer
+from repsim_nb.display.explorers.worker import Worker
 from repsim_nb.display.specs import MapSpec, MatrixSpec
 from repsim_nb.display.views import ScatterView
 from repsim_nb.support.errors import Stopped
@@ -804,6 +805,22 @@ def test_stop_leaves_the_map_that_was_reached(many, monkeypatch):
     monkeypatch.undo()
     e.controls["kind"].value = "classical"
     assert e.wait().result.kind == "classical" and e.spec.remark != map_explorer.PRELIMINARY
+
+
+def test_a_cell_does_not_wait_for_a_map_that_is_being_improved():
+    work, gate, shown = Worker(lambda *report: None), threading.Event(), []
+
+    def job(tick):
+        work.call_from_job(lambda: shown.append("a part"))
+        assert gate.wait(10)
+
+    work.submit(job, lambda result, error: shown.append(error))
+    before = time.monotonic()
+    work.wait_for_part(8)
+    assert time.monotonic() - before < 5 and shown == ["a part"]
+    gate.set()
+    work.join(10)
+    assert shown == ["a part", None]
 
 
 def test_another_request_replaces_a_map_that_is_being_improved(many, monkeypatch):

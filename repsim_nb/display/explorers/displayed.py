@@ -200,8 +200,8 @@ class Displayed(Panel):
     def _ipython_display_(self) -> None:
         """Wait for the first picture, so that a saved notebook or a report contains it, and display the explorer.
 
-        In a live notebook the cell waits for at most FIRST_PICTURE_TIMEOUT seconds, so that Stop and the controls
-        work. The picture is put there when it comes.
+        In a live notebook the cell waits for at most FIRST_PICTURE_TIMEOUT seconds, and not for a picture that is being
+        improved, so that Stop and the controls work. The picture is put there when it comes.
         """
 
         def finish(timeout: float | None) -> bool:
@@ -213,7 +213,12 @@ class Displayed(Panel):
                 return True
             return True
 
-        at_once = finish(FIRST_PICTURE_TIMEOUT)
+        try:
+            self._worker.wait_for_part(FIRST_PICTURE_TIMEOUT)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        at_once = finish(0)
         self._on_first_picture = None if at_once else call_later(lambda: self._put(update=True))
         nobody = not at_once and self._on_first_picture is None
         if self._delivered:  # meanwhile: what is put now holds it

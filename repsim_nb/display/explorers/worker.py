@@ -21,6 +21,7 @@ class Worker:
         self._newest = 0
         self._pending: tuple[int, Callable[[Tick], Any], Deliver] | None = None
         self._thread: threading.Thread | None = None
+        self._has_part = False  # whether the last job that was submitted has shown a part of its result
         self._running = threading.local()  # the number of the job of each thread
 
     def submit(self, job: Callable[[Tick], Any], deliver: Deliver, before: Callable[[], None] = lambda: None) -> None:
@@ -31,6 +32,7 @@ class Worker:
         """
         with self._changed:
             self._newest += 1
+            self._has_part = False
             before()
             self._pending = self._newest, job, deliver
             if self._thread is None:
@@ -56,6 +58,8 @@ class Worker:
             if self._running.number != self._newest:
                 raise Stopped
             call()
+            self._has_part = True
+            self._changed.notify_all()
 
     def call_locked(self, call: Callable[[], Any]) -> Any:
         """Return what `call` returns; no job delivers or reports in that time.
@@ -70,6 +74,11 @@ class Worker:
         with self._changed:
             if not self._changed.wait_for(lambda: self._thread is None, timeout):
                 raise TimeoutError(f"The explorer is still working after {timeout} s. Wait again, or call stop().")
+
+    def wait_for_part(self, timeout: float) -> None:
+        """Return when no job is waiting or running, when a part of a result is shown, or after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._thread is None or self._has_part, timeout)
 
     def _work(self) -> None:
         try:
