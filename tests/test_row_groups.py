@@ -251,7 +251,7 @@ def test_tensors_with_gradients_are_read():
 def test_what_cannot_be_is_an_error():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
-    with pytest.raises(ValueError, match="Procrustes has no form without the pairs of rows within a group.*groupby"):
+    with pytest.raises(ValueError, match="procrustes has no form without the pairs of rows within a group.*groupby"):
         interval("procrustes", x, y, groups=labels)
     with pytest.raises(ValueError, match="at least 20 groups.*there are 18"):
         interval("cka_debiased", x[:54], y[:54], groups=labels[:54])
