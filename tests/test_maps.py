@@ -127,7 +127,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
     e.controls["measure"].value = "cka"
     assert len(e.wait().view.labels) == 5 and "left out" not in e.view.subtitle and "undefined()" not in e.code()
     with pytest.raises(
-        ValueError, match="A map needs at least 3 points, and mean_cca is undefined for most pairs: CCA of .*ranks"
+        ValueError, match="A map needs at least 3 points, and mean_cca is undefined for most pairs: mean_cca of .*ranks"
     ):
         rs.explorers.embedding_map(
             {f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca"
