@@ -209,7 +209,7 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     assert located(page) and page.locator(CANVAS).bounding_box()["width"] < 500, "it takes the room that it has"
     page.set_viewport_size({"width": 1300, "height": 1500})
     page.wait_for_timeout(800)
-    assert page.locator(CANVAS).bounding_box()["width"] > 800
+    assert page.locator(CANVAS).bounding_box()["width"] > 560, "next to the detail"
     after(page, lambda: page.evaluate(THEME, "JupyterLab Light"))  # JupyterLab remembers it, and other tests come
     page.wait_for_timeout(1000)
 

@@ -93,13 +93,17 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     choice, stop = page.locator(".widget-dropdown select"), page.get_by_role("button", name="Stop")
     page.get_by_text(" of 100, ").wait_for()
-    stop.click()  # heard when the picture is complete
-    page.locator(".widget-image").wait_for(state="visible")
+    stop.click()  # heard at once, or when the picture is complete: that is up to the kernel
     idle = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
     page.wait_for_function(idle, timeout=20_000)
-    assert print_in_kernel(page) == "1; k = 1; draw(k=1); ''" and choice.input_value() == "1", (
-        "not called stopped: it is complete"
+    page.wait_for_timeout(500)
+    heard, late = "1; None; draw(k=1); 'stopped'", "1; k = 1; draw(k=1); ''"
+    assert print_in_kernel(page) in (heard, late) and choice.input_value() == "1", (
+        "not called stopped if it is complete"
     )
+    if print_in_kernel(page) == heard:
+        choice.select_option("2")
+    page.locator(".widget-image").wait_for(state="visible")
 
     page.evaluate(
         "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code:"
