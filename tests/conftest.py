@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in 
 
 import functools
 import signal
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -100,6 +101,14 @@ def unit_of(case):
 
 
 SUBTASKS = ("03_", "09_", "10_")  # lessons on what test_subtasks.py trains
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    """Close the figures of each test: matplotlib warns from 21 on, and warnings of the package are errors."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
