@@ -364,7 +364,7 @@ def test_chance_is_the_mean_over_all_orders():
         values = [measure(x, y[list(order)]) for order in itertools.permutations(range(6))]
         assert np.mean(values) == pytest.approx(measure.chance(6), abs=1e-12)
     assert MutualKNN().chance(1000) == 10 / 999 and JaccardKNN(k=5).chance(6) == 1
-    with pytest.raises(UndefinedError, match="MutualKNN needs at least 11 samples; got 10"):
+    with pytest.raises(UndefinedError, match="mutual_knn needs at least 11 samples; got 10"):
         MutualKNN().chance(10)
 
 
