@@ -1,5 +1,7 @@
 """What a person does with an open notebook, for all browser tests."""
 
+from playwright.sync_api import Error
+
 READY = """async () => {
   for (let i = 0; i < 1200; i++) {
     const panel = window.jupyterapp?.shell?.currentWidget;
@@ -19,22 +21,51 @@ def opened(page, url):
     page.evaluate(READY)
 
 
-def run_all(page):
-    page.evaluate(
-        "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
-    )  # resolves when all cells are done
+IN_TIME = """async ([script, given, seconds]) => {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`not done after ${seconds} s`)), 1000 * seconds);
+  });
+  try { return await Promise.race([eval(script)(given), late]); } finally { clearTimeout(timer); }
+}"""
+
+
+def finished(page, script, given=None, seconds=60):
+    """What a promise in the page gives. If a message to or from the kernel is lost, it is an error and no endless wait."""
+    return page.evaluate(IN_TIME, [script, given, seconds])
+
+
+def run_all(page, seconds=240):
+    """Run all cells, and wait until they are done; once more if they never are."""
+    run = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+    try:
+        finished(page, run, seconds=seconds)
+    except Error as error:
+        if "not done after" not in str(error):
+            raise
+        finished(page, run, seconds=seconds)
+
+
+def printed(page, code):
+    """What the kernel prints, or the message of its error."""
+    return finished(
+        page,
+        """async (code) => {
+      let printed = '';
+      const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
+      future.onIOPub = (m) => { printed += m.content.text ?? m.content.evalue ?? ''; };
+      await future.done;
+      return printed.trim();
+    }""",
+        code,
+    )
 
 
 def leave(page):
     """Empty the kernel, which the next notebook has too."""
-    page.evaluate(
-        """async () => {
-      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-      await kernel.requestExecute({ code: "from ipywidgets import Widget; Widget.close_all(); get_ipython().reset()" }).done;
-    }"""
-    )
+    printed(page, "from ipywidgets import Widget; Widget.close_all(); get_ipython().reset()")
 
 
 def shut_down(page):
     """End a kernel that no other notebook has."""
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    finished(page, "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")

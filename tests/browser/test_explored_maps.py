@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from steps import leave, opened, run_all
+from steps import leave, opened, printed, run_all
 
 CELLS = [
     """import numpy as np
@@ -37,20 +37,6 @@ def located(page):
     """{label: (x, y)} on the page, of every point that can be pointed at alone."""
     box = page.locator(CANVAS).bounding_box()
     return {name: (box["x"] + x, box["y"] + y) for name, (x, y) in page.locator(CANVAS).evaluate(LOCATED).items()}
-
-
-def print_in_kernel(page, code):
-    """What the kernel prints."""
-    return page.evaluate(
-        """async (code) => {
-      let printed = '';
-      const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
-      future.onIOPub = (m) => { printed += m.content.text ?? m.content.evalue ?? ''; };
-      await future.done;
-      return printed.trim();
-    }""",
-        code,
-    )
 
 
 def drawn(page):
@@ -104,7 +90,7 @@ def shown(lab, page, name, cells):
 def map_page(lab, page):
     yield shown(lab, page, "maps.ipynb", CELLS)
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
-    assert print_in_kernel(page, "print(e.errors)") == "[]"
+    assert printed(page, "print(e.errors)") == "[]"
     leave(page)
 
 
@@ -112,7 +98,7 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page = map_page
     page.screenshot(path=str(tmp_path / "opened.png"))
     points = located(page)
-    assert set(points) <= set(print_in_kernel(page, "print(*e.view.labels, sep='|')").split("|")) and len(points) >= 12
+    assert set(points) <= set(printed(page, "print(*e.view.labels, sep='|')").split("|")) and len(points) >= 12
 
     name = next(label for label in points if label.startswith("mnist-mlp-0"))
     page.mouse.move(*points[name])
@@ -129,17 +115,17 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page.locator(".rs-matrix canvas").wait_for(state="visible")
     page.wait_for_timeout(500)
     page.screenshot(path=str(tmp_path / "pair.png"))
-    assert print_in_kernel(page, "print(*[e.view.labels[i] for i in e.view.chosen], sep='|')") == f"{name}|{other}"
+    assert printed(page, "print(*[e.view.labels[i] for i in e.view.chosen], sep='|')") == f"{name}|{other}"
 
     before = colors_of(page)
     after(page, lambda: choice(page, "color").select_option("model"))
     assert colors_of(page).keys() - before.keys(), "six models, six colors"
-    assert print_in_kernel(page, "print(len(e.view.chosen))") == "2", "the map is the same"
+    assert printed(page, "print(len(e.view.chosen))") == "2", "the map is the same"
     page.screenshot(path=str(tmp_path / "colored.png"))
     after(page, lambda: choice(page, "shape").select_option("model"))
     page.screenshot(path=str(tmp_path / "shaped.png"))
     after(page, lambda: choice(page, "measure").select_option("procrustes"))
-    kept = print_in_kernel(page, "print(e.result.name, *[e.view.labels[i] for i in e.view.chosen], sep='|')")
+    kept = printed(page, "print(e.result.name, *[e.view.labels[i] for i in e.view.chosen], sep='|')")
     assert kept == f"procrustes|{name}|{other}", "the same points of another map"
     page.screenshot(path=str(tmp_path / "measured.png"))
 
@@ -158,7 +144,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.screenshot(path=str(tmp_path / "drawing.png"))
     page.mouse.up()
     page.get_by_text("among themselves").or_(page.get_by_text("with the rest")).wait_for()
-    inside = set(print_in_kernel(page, "print(*[e.view.labels[i] for i in e.view.selected], sep='|')").split("|"))
+    inside = set(printed(page, "print(*[e.view.labels[i] for i in e.view.selected], sep='|')").split("|"))
     assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(
         points
     ) and inside
@@ -175,20 +161,20 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.keyboard.press("Enter")
     page.get_by_text("Click another point").wait_for()
     page.screenshot(path=str(tmp_path / "keys.png"))
-    assert print_in_kernel(page, "print(e.view.labels[e.view.chosen[0]])") == name
+    assert printed(page, "print(e.view.labels[e.view.chosen[0]])") == name
     assert (
         page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')")
         and page.evaluate(ACTIVE) == cell
     ), "the notebook did not take the keys for its own"
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
-    assert print_in_kernel(page, "print(e.view.chosen, e.view.selected)") == "[] []"
+    assert printed(page, "print(e.view.chosen, e.view.selected)") == "[] []"
 
     slider = page.locator(".widget-hslider [role=slider], .widget-hslider .noUi-handle").first
     slider.focus()
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     after(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert print_in_kernel(page, "print(e.values()['step'], sum(e.view.shown))") == "1 12"
+    assert printed(page, "print(e.values()['step'], sum(e.view.shown))") == "1 12"
     page.screenshot(path=str(tmp_path / "early.png"))
     assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
 
@@ -234,12 +220,10 @@ e"""
     for chosen in ("[0]", "[0, 1]", "[0]"):
         page.mouse.click(*spot)
         page.wait_for_timeout(150)
-        assert print_in_kernel(page, "print(e.chosen)") == chosen
+        assert printed(page, "print(e.chosen)") == chosen
     page.mouse.click(*points["far"])
     page.wait_for_timeout(150)
-    assert (
-        print_in_kernel(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
-    )
+    assert printed(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
     leave(page)
 
 
@@ -257,15 +241,15 @@ e"""
         " data.reduce((sum, v, i) => sum + (i % 4 === 3 && v > 0), 0); }"
     )
     ringed = page.locator(CANVAS).evaluate(ring)
-    print_in_kernel(page, "e.ringed = []")
+    printed(page, "e.ringed = []")
     page.wait_for_timeout(500)
     assert ringed - page.locator(CANVAS).evaluate(ring) > 20, "ink where the ring was"
     x, y = located(page)["d"]
     page.mouse.click(x, y)
     page.wait_for_timeout(300)
-    assert print_in_kernel(page, "print(e.chosen, e.presses, e.seen == e.picture, e.is_late)") == "[3] 1 True False"
-    print_in_kernel(page, "e.picture += 1")
-    assert print_in_kernel(page, "print(e.is_late)") == "True", "a click on what was there before"
+    assert printed(page, "print(e.chosen, e.presses, e.seen == e.picture, e.is_late)") == "[3] 1 True False"
+    printed(page, "e.picture += 1")
+    assert printed(page, "print(e.is_late)") == "True", "a click on what was there before"
     page.wait_for_timeout(300)
     page.mouse.click(x, y)
     page.wait_for_timeout(300)

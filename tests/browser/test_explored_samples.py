@@ -2,8 +2,7 @@
 
 import nbformat
 import pytest
-from steps import leave, opened, run_all
-from test_explored_maps import print_in_kernel
+from steps import leave, opened, printed, run_all
 
 CELLS = [
     """import repsim_nb as rs
@@ -40,7 +39,7 @@ def samples_page(lab, page):
     page.wait_for_timeout(1000)
     yield page
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
-    assert print_in_kernel(page, "print(e.errors)") == "[]"
+    assert printed(page, "print(e.errors)") == "[]"
     leave(page)
 
 
@@ -73,16 +72,14 @@ def test_two_maps_and_the_list_are_linked(samples_page, tmp_path):
 
     # and when it is free, the sample is described
     page.get_by_text(f"{name}", exact=True).nth(1).wait_for(timeout=30_000)
-    row = int(print_in_kernel(page, "print(e.panel.gallery.samples[9])"))
-    assert (
-        print_in_kernel(page, "print(e.panel.maps.views[1].chosen[-1], e.panel.gallery.chosen[-1])") == f"{row} {row}"
-    )
-    assert print_in_kernel(page, "print(e.panel.detail.count('<img'))") == "21"
+    row = int(printed(page, "print(e.panel.gallery.samples[9])"))
+    assert printed(page, "print(e.panel.maps.views[1].chosen[-1], e.panel.gallery.chosen[-1])") == f"{row} {row}"
+    assert printed(page, "print(e.panel.detail.count('<img'))") == "21"
     items.nth(2).click()
     items.nth(2).press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_timeout(800)
-    assert print_in_kernel(page, "print(e.panel.gallery.chosen == [e.panel.gallery.samples[3]])") == "True"
+    assert printed(page, "print(e.panel.gallery.chosen == [e.panel.gallery.samples[3]])") == "True"
     page.get_by_role("button", name="classes").click()
     page.locator(".rs-matrix canvas").wait_for(state="visible")
     page.screenshot(path=str(tmp_path / "classes.png"))

@@ -5,7 +5,7 @@ it has come.
 import json
 
 import nbformat
-from steps import leave, opened, run_all
+from steps import leave, opened, printed, run_all
 
 CELLS = [
     """import time
@@ -41,18 +41,10 @@ def outputs(page):
     return notebook["cells"][1]["outputs"]
 
 
-def print_in_kernel(page):
+def state_of(page):
     """The state of the explorer `e`, printed by the kernel."""
-    code = "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e.status), sep='; ')"
-    return page.evaluate(
-        """async (code) => {
-      let printed = '';
-      const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
-      future.onIOPub = (m) => { printed += m.content.text ?? ''; };
-      await future.done;
-      return printed.trim();
-    }""",
-        code,
+    return printed(
+        page, "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e.status), sep='; ')"
     )
 
 
@@ -71,7 +63,7 @@ def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page
     )
     assert (
         outputs(page)[0]["data"]["image/png"].strip() in outputs(page)[1]["data"]["text/html"]
-        and print_in_kernel(page) == "2; k = 2; draw(k=2); ''"
+        and state_of(page) == "2; k = 2; draw(k=2); ''"
     )
     assert page.locator(".widget-dropdown select").input_value() == "2" and page.errors == []
     leave(page)
@@ -84,7 +76,7 @@ def test_a_first_picture_that_comes_later_is_saved(lab, page):
     page.wait_for_function(
         "() => 'image/png' in window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs[0].data"
     )
-    assert len(outputs(page)) == 2 and print_in_kernel(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
+    assert len(outputs(page)) == 2 and state_of(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
     leave(page)
 
 
@@ -98,10 +90,8 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
     page.wait_for_function(idle, timeout=20_000)
     page.wait_for_timeout(500)
     heard, late = "1; None; draw(k=1); 'stopped'", "1; k = 1; draw(k=1); ''"
-    assert print_in_kernel(page) in (heard, late) and choice.input_value() == "1", (
-        "not called stopped if it is complete"
-    )
-    if print_in_kernel(page) == heard:
+    assert state_of(page) in (heard, late) and choice.input_value() == "1", "not called stopped if it is complete"
+    if state_of(page) == heard:
         choice.select_option("2")
     page.locator(".widget-image").wait_for(state="visible")
 
@@ -114,10 +104,6 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
         choice.select_option(k)
     stop.click()
     page.wait_for_timeout(6_000)
-    k = print_in_kernel(page)[0]
-    assert (
-        print_in_kernel(page).startswith(f"{k}; k = {k}; draw(k={k})")
-        and choice.input_value() == k
-        and page.errors == []
-    )
+    k = state_of(page)[0]
+    assert state_of(page).startswith(f"{k}; k = {k}; draw(k={k})") and choice.input_value() == k and page.errors == []
     leave(page)

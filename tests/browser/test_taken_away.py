@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from steps import leave, opened, run_all
+from steps import finished, leave, opened, printed, run_all
 
 CELLS = [
     """import asyncio, time
@@ -47,20 +47,6 @@ def idle(page):
         button.wait_for()
         page.wait_for_function("(b) => b.disabled", arg=button.element_handle())
     page.wait_for_timeout(300)
-
-
-def printed(page, code):
-    """What the kernel prints."""
-    return page.evaluate(
-        """async (code) => {
-      let printed = '';
-      const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
-      future.onIOPub = (m) => { printed += m.content.text ?? m.content.evalue ?? ''; };
-      await future.done;
-      return printed.trim();
-    }""",
-        code,
-    )
 
 
 def place_of(page, row, column):
@@ -132,7 +118,7 @@ def test_controls_and_kernel_agree_after_cells_that_wait_and_cells_that_block(ex
         page.keyboard.press(keys)
         if "sleep(1.5)" in code:
             page.mouse.click(*place_of(page, "layer 3", "layer 0"))
-        page.evaluate("() => window.ran")
+        finished(page, "() => window.ran")
         page.wait_for_timeout(1500)
         idle(page)
         value = slider.get_attribute("aria-valuenow")
