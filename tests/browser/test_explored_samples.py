@@ -12,13 +12,13 @@ x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1"], data, -2, progress=False)"
 ]
 POINT = """([map, i]) => {
   const canvas = document.querySelectorAll('.rs-scatter canvas')[map], tip = canvas.parentElement.querySelector('.rs-tip');
-  const box = canvas.getBoundingClientRect();
+  const box = canvas.getBoundingClientRect(), found = [];
   for (let y = 2; y < box.height; y += 3) for (let x = 2; x < box.width; x += 3) {
     canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + x, clientY: box.top + y, bubbles: true }));
     const names = getComputedStyle(tip).display === 'none' ? [] : [...tip.querySelectorAll('b')].map((b) => b.textContent);
-    if (names.length === 1 && names[0] === i) return [box.left + x, box.top + y];
+    if (names.length === 1 && names[0] === i) found.push([box.left + x, box.top + y]);
   }
-  return null;
+  return found[found.length >> 1];  // well inside: a mouse is at whole pixels
 }"""
 INK = """(map) => {
   const canvas = document.querySelectorAll('.rs-scatter canvas')[map];
