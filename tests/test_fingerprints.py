@@ -21,7 +21,7 @@ from repsim_nb.inputs.store.arrayfile import file_stem
 
 def made(code, what="pool"):
     """A thing from code, with globals of its own, as in a notebook."""
-    space = {"__name__": "notebook", "torch": torch, "np": np, "nn": nn, "functools": functools}
+    space = {"__name__": "my_notebook", "torch": torch, "np": np, "nn": nn, "functools": functools}
     exec(textwrap.dedent(code), space)
     return space[what]
 
