@@ -59,7 +59,7 @@ lint: $(VENV)/.check  ## style and types
 check: lint  ## style, types, examples in docstrings, and the fast tests (three minutes)
 	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
-test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (ten minutes)
+test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (twelve minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
