@@ -5,14 +5,12 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from steps import free_port, served
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHROMIUM = shutil.which("chromium")
@@ -26,12 +24,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -72,42 +64,29 @@ def lab(tmp_path_factory):
         "--JupyterNotebookApp.expose_app_in_browser=True",
         "--LabApp.extension_manager=readonly",
     ]
-    with open(home / "lab.log", "w") as log:
-        server = subprocess.Popen(
-            command, env={**os.environ, **{k: str(home / v) for k, v in folders.items()}}, stdout=log, stderr=log
-        )
-        try:
-            for _ in range(600):
-                assert server.poll() is None, (home / "lab.log").read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token={token}", timeout=1)
-                    break
-                except OSError:
-                    time.sleep(0.1)
+    environment = {**os.environ, **{k: str(home / v) for k, v in folders.items()}}
+    with served(command, f"http://127.0.0.1:{port}/api/status?token={token}", home / "lab.log", env=environment):
 
-            def ask(what, content):
-                request = urllib.request.Request(
-                    f"http://127.0.0.1:{port}/api/{what}?token={token}",
-                    json.dumps(content).encode(),
-                    {"Content-Type": "application/json"},
-                )
-                return json.load(urllib.request.urlopen(request, timeout=60))
+        def ask(what, content):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/api/{what}?token={token}",
+                json.dumps(content).encode(),
+                {"Content-Type": "application/json"},
+            )
+            return json.load(urllib.request.urlopen(request, timeout=60))
 
-            @functools.cache
-            def kernel():
-                return ask("kernels", {"name": "python3"})["id"]
+        @functools.cache
+        def kernel():
+            return ask("kernels", {"name": "python3"})["id"]
 
-            def url(notebook, own_kernel=False):
-                if not own_kernel:  # JupyterLab finds the session of a notebook that it opens
-                    session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"id": kernel()}}
-                    ask("sessions", session)
-                return f"http://127.0.0.1:{port}/doc/tree/{notebook}?reset&token={token}"
+        def url(notebook, own_kernel=False):
+            if not own_kernel:  # JupyterLab finds the session of a notebook that it opens
+                session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"id": kernel()}}
+                ask("sessions", session)
+            return f"http://127.0.0.1:{port}/doc/tree/{notebook}?reset&token={token}"
 
-            url.root = root
-            yield url
-        finally:
-            server.terminate()
-            server.wait(20)
+        url.root = root
+        yield url
 
 
 @pytest.fixture(scope="session")

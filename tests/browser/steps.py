@@ -1,5 +1,12 @@
 """What a person does with an open notebook, for all browser tests."""
 
+import contextlib
+import socket
+import subprocess
+import time
+import urllib.request
+
+import nbformat
 from playwright.sync_api import Error
 
 READY = """async () => {
@@ -13,6 +20,39 @@ READY = """async () => {
   }
   throw new Error('the kernel never became idle');
 }"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def write_notebook(lab, name, cells):
+    """Write a notebook with these cells of code into the folder of the lab; its path."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    code = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=kernel), lab.root / name)
+    return lab.root / name
+
+
+@contextlib.contextmanager
+def served(command, url, log, **options):
+    """A server that answers at this address, until the block ends. log: the file that it writes into."""
+    with open(log, "w") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, **options)
+        try:
+            for _ in range(600):
+                assert server.poll() is None, log.read_text()
+                try:
+                    urllib.request.urlopen(url, timeout=1)
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield
+        finally:
+            server.terminate()
+            server.wait(20)
 
 
 def opened(page, url):

@@ -1,15 +1,10 @@
 """Explorers in Jupyter Notebook 7, and views in marimo."""
 
 import re
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 
-import nbformat
 import pytest
-from steps import leave, opened, run_all
+from steps import free_port, leave, opened, run_all, served, write_notebook
 
 CODE = """import numpy as np
 import repsim_nb as rs
@@ -51,9 +46,7 @@ if __name__ == "__main__":
 
 
 def test_an_explorer_in_notebook_7_answers_the_mouse(lab, page):
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)], metadata=spec)
-    nbformat.write(notebook, lab.root / "elsewhere.ipynb")
+    write_notebook(lab, "elsewhere.ipynb", [CODE])
     opened(page, lab("elsewhere.ipynb").replace("/doc/tree/", "/notebooks/"))
     assert page.evaluate("() => window.jupyterapp.name") == "Jupyter Notebook"
     at_start = list(page.errors)  # Notebook 7.6 reads a schema of settings that it does not have
@@ -71,24 +64,22 @@ def test_an_explorer_in_notebook_7_answers_the_mouse(lab, page):
 def marimo(tmp_path):
     """The address of a marimo app that shows two views."""
     (tmp_path / "app.py").write_text(APP)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "marimo", "run", "app.py", "--headless", "--no-token", "--host", "127.0.0.1"]
-    with open(tmp_path / "marimo.log", "w") as log:
-        server = subprocess.Popen([*command, "--port", str(port)], cwd=tmp_path, stdout=log, stderr=log)
-        try:
-            for _ in range(600):
-                assert server.poll() is None, (tmp_path / "marimo.log").read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            server.terminate()
-            server.wait(20)
+    host, port = "127.0.0.1", str(free_port())
+    command = [
+        sys.executable,
+        "-m",
+        "marimo",
+        "run",
+        "app.py",
+        "--headless",
+        "--no-token",
+        "--host",
+        host,
+        "--port",
+        port,
+    ]
+    with served(command, f"http://{host}:{port}/health", tmp_path / "marimo.log", cwd=tmp_path):
+        yield f"http://{host}:{port}/"
 
 
 def test_views_in_marimo_answer_the_mouse(marimo, page):

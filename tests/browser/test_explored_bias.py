@@ -1,8 +1,7 @@
 """The explorer of dataset bias in a real browser: a control redraws, a click on a cell shows images, Keep keeps."""
 
-import nbformat
 import pytest
-from steps import leave, opened, run_all
+from steps import leave, opened, run_all, write_notebook
 
 CELLS = [
     """import repsim_nb as rs
@@ -15,11 +14,7 @@ CANVAS = ".rs-matrix canvas"
 
 @pytest.fixture
 def page_with_bias(lab, page):
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec),
-        lab.root / "bias.ipynb",
-    )
+    write_notebook(lab, "bias.ipynb", CELLS)
     page.set_viewport_size({"width": 1300, "height": 1300})
     opened(page, lab("bias.ipynb"))
     run_all(page)

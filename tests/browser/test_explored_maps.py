@@ -1,8 +1,7 @@
 """The explorer of maps in a real browser: hover, clicks, lasso, keys, slider, drop-downs, themes."""
 
-import nbformat
 import pytest
-from steps import leave, opened, printed, run_all
+from steps import leave, opened, printed, run_all, write_notebook
 
 CELLS = [
     """import numpy as np
@@ -73,11 +72,7 @@ def colors_of(page):
 
 def shown(lab, page, name, cells):
     """The page with a notebook of these cells, run, and its map there."""
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec),
-        lab.root / name,
-    )
+    write_notebook(lab, name, cells)
     page.set_viewport_size({"width": 1300, "height": 1500})
     opened(page, lab(name))
     run_all(page)

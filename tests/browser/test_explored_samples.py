@@ -1,8 +1,7 @@
 """The explorer of samples in a real browser: two linked maps, also while the kernel is busy, and the list below."""
 
-import nbformat
 import pytest
-from steps import leave, opened, printed, run_all
+from steps import leave, opened, printed, run_all, write_notebook
 
 CELLS = [
     """import repsim_nb as rs
@@ -28,9 +27,7 @@ INK = """(map) => {
 
 @pytest.fixture
 def samples_page(lab, page):
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), lab.root / "samples.ipynb")
+    write_notebook(lab, "samples.ipynb", CELLS)
     page.set_viewport_size({"width": 1300, "height": 1600})
     opened(page, lab("samples.ipynb"))
     run_all(page)

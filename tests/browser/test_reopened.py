@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from steps import leave, opened, run_all, shut_down
+from steps import leave, opened, run_all, shut_down, write_notebook
 
 CELLS = [
     """import repsim_nb as rs
@@ -23,10 +23,7 @@ PICTURES = (
 
 @pytest.fixture
 def small(lab):
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), lab.root / "small.ipynb")
-    return lab.root / "small.ipynb"
+    return write_notebook(lab, "small.ipynb", CELLS)
 
 
 def test_a_notebook_opened_again_shows_its_pictures(lab, page, small):

@@ -4,8 +4,7 @@ it has come.
 
 import json
 
-import nbformat
-from steps import leave, opened, printed, run_all
+from steps import leave, opened, printed, run_all, write_notebook
 
 CELLS = [
     """import time
@@ -25,15 +24,6 @@ def draw(k, progress):
 BUSY = "time.sleep(8)  # whatever is clicked meanwhile is heard when it ends"
 
 
-def written(lab, name, cells):
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec),
-        lab.root / name,
-    )
-    return lab(name)
-
-
 def outputs(page):
     notebook = json.loads(
         page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())")
@@ -49,7 +39,8 @@ def state_of(page):
 
 
 def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page):
-    opened(page, written(lab, "stopped.ipynb", CELLS))
+    write_notebook(lab, "stopped.ipynb", CELLS)
+    opened(page, lab("stopped.ipynb"))
     run_all(page)
     page.get_by_text(" of 100, ").wait_for()
     assert "image/png" not in outputs(page)[0]["data"]
@@ -70,7 +61,8 @@ def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page
 
 
 def test_a_first_picture_that_comes_later_is_saved(lab, page):
-    opened(page, written(lab, "later.ipynb", CELLS))
+    write_notebook(lab, "later.ipynb", CELLS)
+    opened(page, lab("later.ipynb"))
     run_all(page)
     assert "image/png" not in outputs(page)[0]["data"]
     page.wait_for_function(
@@ -81,7 +73,8 @@ def test_a_first_picture_that_comes_later_is_saved(lab, page):
 
 
 def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab, page):
-    opened(page, written(lab, "busy.ipynb", [*CELLS, BUSY]))
+    write_notebook(lab, "busy.ipynb", [*CELLS, BUSY])
+    opened(page, lab("busy.ipynb"))
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     choice, stop = page.locator(".widget-dropdown select"), page.get_by_role("button", name="Stop")
     page.get_by_text(" of 100, ").wait_for()

@@ -1,8 +1,7 @@
 """An explorer in JupyterLab keeps its place and gives away what it shows; controls and kernel agree in all cells."""
 
-import nbformat
 import pytest
-from steps import finished, leave, opened, printed, run_all
+from steps import finished, leave, opened, printed, run_all, write_notebook
 
 CELLS = [
     """import asyncio, time
@@ -24,11 +23,7 @@ START = """(code) => { window.ran = window.jupyterapp.shell.currentWidget.sessio
 
 @pytest.fixture
 def explored(lab, page):
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec),
-        lab.root / "taken.ipynb",
-    )
+    write_notebook(lab, "taken.ipynb", CELLS)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     consoled = []
     page.on("console", lambda m: consoled.append(m.text) if m.type == "error" and "rs-" in m.text else None)
