@@ -11,7 +11,7 @@ import numpy as np
 from repsim_nb.support.containers import Array, is_array, to_array
 from repsim_nb.support.dimensions import check_dimensions
 from repsim_nb.support.errors import as_clause, format_label
-from repsim_nb.support.ids import Names, compare_names, names_of
+from repsim_nb.support.ids import Names, compare_names, ids_of, names_of
 from repsim_nb.support.row_groups import check_groups
 from repsim_nb.support.validation import check_shape
 
@@ -78,10 +78,13 @@ def check_sides(
                 continue
             if known is None:
                 x = side[label]
-                names = names_of(x)
                 if is_array(x):
-                    arrays = arrays or names is not None
-                elif plain is not None:
+                    own = ids_of(x)
+                    arrays = arrays or own is not None
+                    names = None if own is None else Names(own, "ids")  # rows may be drawn twice: the order matters
+                else:
+                    names = names_of(x)
+                if plain is not None:
                     check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
                 elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
                     plain = label, x

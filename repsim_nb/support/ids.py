@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from repsim_nb.support.containers import is_array
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import join_names
 
@@ -133,14 +132,19 @@ class Names(NamedTuple):
     kind: str
 
 
-def ids_of(array: Any) -> np.ndarray | None:
-    """Return the ids of the rows of an array or a tensor, or None.
+def row_labels_of(array: Any, name: str) -> np.ndarray | None:
+    """Return the labels that an array has for its rows, as the attribute "ids" or "groups"; None if there are none.
 
-    A column `ids` of a table is something else.
+    A column of a table with that name is something else.
     """
-    ids, shape = getattr(array, "ids", None), tuple(getattr(array, "shape", ()))
+    labels, shape = getattr(array, name, None), tuple(getattr(array, "shape", ()))
     # `x.shape = ...` changes the number of rows
-    return ids if is_array(array) and isinstance(ids, np.ndarray) and shape[:1] == (len(ids),) else None
+    return labels if isinstance(labels, np.ndarray) and shape[:1] == (len(labels),) else None
+
+
+def ids_of(array: Any) -> np.ndarray | None:
+    """Return the ids of the rows of an array or a tensor, or None."""
+    return row_labels_of(array, "ids")
 
 
 def names_of(x: Any) -> Names | None:

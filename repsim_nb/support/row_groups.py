@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import format_label
-from repsim_nb.support.ids import hash_values
+from repsim_nb.support.ids import hash_values, row_labels_of
 
 
 def stored_groups(labels: np.ndarray) -> np.ndarray:
@@ -91,13 +91,8 @@ def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def groups_of(array: Any) -> np.ndarray | None:
-    """Return the labels of the groups of the rows of an array, or None.
-
-    A column `groups` of a table is something else.
-    """
-    groups, shape = getattr(array, "groups", None), tuple(getattr(array, "shape", ()))
-    # `x.shape = ...` changes the number of rows
-    return groups if isinstance(groups, np.ndarray) and shape[:1] == (len(groups),) else None
+    """Return the labels of the groups of the rows of an array, or None."""
+    return row_labels_of(array, "groups")
 
 
 def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from repsim_nb import measures
-from repsim_nb.inputs.store import Activations, from_arrays
+from repsim_nb.inputs.store import Activations
 from repsim_nb.measures.names import code_of
 
 Name = TypeVar("Name")
@@ -50,16 +50,6 @@ def activations_code(source: Mapping[Any, Any]) -> tuple[str, list[str]]:
 def where_code(name: str, fields: Mapping[str, Any]) -> str:
     """Return code that selects activations by their fields."""
     return f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
-
-
-def to_activations(xs: Any) -> Activations:
-    """Return what an explorer was given as Activations; TypeError if it is not a mapping, ValueError if it is empty."""
-    takes = "The explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}"
-    if not isinstance(xs, Mapping):
-        raise TypeError(f"{takes}; got {type(xs).__name__}.")
-    if not xs:
-        raise ValueError(f"{takes}; this {type(xs).__name__} is empty. Record something first.")
-    return xs if isinstance(xs, Activations) else from_arrays(xs)
 
 
 def get_or_make(cache: dict[Name, Value], key: Name, make: Callable[[], Value]) -> Value:

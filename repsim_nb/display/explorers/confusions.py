@@ -25,8 +25,9 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
 from .base import Drawing, Explorer
-from .code import activations_code, get_or_make, to_activations, where_code
+from .code import activations_code, get_or_make, where_code
 from .detail import Detail, DetailExplorer
+from .given import to_activations
 
 SHOWN = 12  # images for a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}

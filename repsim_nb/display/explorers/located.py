@@ -14,11 +14,12 @@ from repsim_nb.display.plots.images import dataset_images
 from repsim_nb.display.plots.located import CHANGE_COLORS
 from repsim_nb.display.plots.tiles import png_address, tile
 from repsim_nb.display.specs import MapsSpec
-from repsim_nb.display.specs.located import has_class_colors, sample_maps_spec
+from repsim_nb.display.specs.located import has_class_colors, sample_labels, sample_maps_spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.measures import Measure
 from repsim_nb.results.embedding.of_samples import align_points, sample_points
 from repsim_nb.results.inference import SampleDifferences, locate_differences
+from repsim_nb.results.inference.sample_differences import nearest
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.row_groups import groups_of
 
@@ -41,6 +42,7 @@ class Located:
 
     def __init__(self, found: SampleDifferences, sides: tuple[Any, Any], dataset: Dataset | None, seed: int) -> None:
         self.found, self.dataset, self._sides, self._seed = found, dataset, sides, seed
+        self._labels = sample_labels(found)
         self._points: dict[str, tuple[tuple[np.ndarray, np.ndarray], tuple[str, str]]] = {}
 
     @property
@@ -83,8 +85,7 @@ class Located:
 
     def label(self, row: int) -> str:
         """Return the class and the id of a sample."""
-        own = f"{self.found.table['class'].iloc[row]} " if "class" in self.found.table else ""
-        return f"{own}({self.found.table.index[row]})"
+        return self._labels[row]
 
     def describe(self, row: int) -> str:
         """Return a sample and its neighbours on both sides as HTML."""
@@ -99,11 +100,8 @@ class Located:
                 else []
             ),
         ]
-        near = self.found.neighbours(self.found.table.index[row])
-        rows = [
-            self._neighbours(name, near[near["change"] != other].sort_values(f"rank_{side}", kind="stable"))
-            for name, side, other in zip(self.found.names, "xy", ("gained", "lost"), strict=True)
-        ]
+        sides = nearest(self.found, self.found.table.index[row])
+        rows = [self._neighbours(name, near) for name, near in zip(self.found.names, sides, strict=True)]
         text = "".join(f" {html.escape(one)}" for one in self.texts([row]))
         key = " &nbsp; ".join(f"{_dot(color)} {change}" for change, color in CHANGE_COLORS.items())
         head = (

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Key
-from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import short_labels
 
 from .base import Explorer
-from .code import activations_code, to_activations, where_code
+from .code import activations_code, where_code
+from .given import to_activations, to_dataset
 from .layer_tables import LayerTableExplorer
 
 
@@ -70,18 +70,7 @@ def comparison(
     ('one', 'two')
     """
     found = to_activations(xs)
-    if not len(found):
-        raise ValueError("There is nothing to explore: xs has no activations.")
-    dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    if dataset is not None and not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")
-    if dataset is not None and not any(
-        key.dataset in ("", dataset.name) and len(found[key]) == len(dataset) for key in found
-    ):
-        raise ValueError(
-            f"None of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}."
-        )
+    dataset = to_dataset(dataset, found)
     groups = list(dict.fromkeys(key._replace(layer="") for key in found))
     names = (
         short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields))

@@ -10,18 +10,19 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.display.specs import FigureSpec, MapsSpec
-from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.measures import MutualKNN
 from repsim_nb.results.inference import SampleDifferences
-from repsim_nb.support.errors import check_name, format_label, join_names
+from repsim_nb.support.errors import check_name, format_label
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
 from .base import Drawing, Explorer
-from .code import activations_code, get_or_make, measure_code, name_of, to_activations
+from .code import activations_code, get_or_make, measure_code, name_of
+from .given import fits, to_activations, to_dataset
 from .located import Located, Options, locate
 from .sample_panel import SamplePanel
 
@@ -99,14 +100,7 @@ def samples(  # noqa: PLR0913  # the options are keywords and independent
     (30, 2)
     """
     found = to_activations(xs)
-    dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    if dataset is not None and not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")
-    if dataset is not None and not any(fits(dataset, key, found[key]) for key in found):
-        raise ValueError(
-            f"None of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}."
-        )
+    dataset = to_dataset(dataset, found)
     if n is not None:
         check_integer(n, "n", minimum=k + 2, hint="or None for all samples")
     check_integer(seed, "seed", minimum=0)
@@ -117,11 +111,6 @@ def samples(  # noqa: PLR0913  # the options are keywords and independent
     chosen = None if measure is None else measures.get(measure)
     options = Options(k, metric, chosen, most=n or max(len(found[key]) for key in found), seed=seed)
     return SamplesExplorer(xs, found, dataset, options, {"a": a, "b": b, "kind": kind, "color": color})
-
-
-def fits(dataset: Dataset, key: Key, array: Any) -> bool:
-    """Return whether a recording may be of this data set."""
-    return key.dataset in ("", dataset.name) and len(array) == len(dataset)
 
 
 class SamplesExplorer(Explorer):

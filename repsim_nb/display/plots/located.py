@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 from repsim_nb.display.specs import LineSpec, MatrixSpec, spec
 from repsim_nb.display.specs.colors import COLORS
 from repsim_nb.results.inference import NeighbourConfusion, SampleDifferences
+from repsim_nb.results.inference.sample_differences import nearest
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_integer
 
@@ -174,10 +175,8 @@ def neighbours(
         raise ValueError("neighbours needs at least one sample to draw; got none.")
     rows = []
     for sample in chosen:
-        near = result.neighbours(sample)
-        x = near[near["change"] != "gained"].sort_values("rank_x", kind="stable").head(most)
-        y = near[near["change"] != "lost"].sort_values("rank_y", kind="stable").head(most)
-        rows.append((sample, x, y))
+        x, y = nearest(result, sample)
+        rows.append((sample, x.head(most), y.head(most)))
     sheet = _Sheet(dataset, result, rows, most)
     ax = new_axes(ax, 0.62 * (2 * most + 2), 0.62 * len(rows) + 0.7)
     ax.imshow(sheet.pixels, interpolation="none")

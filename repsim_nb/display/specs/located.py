@@ -101,6 +101,12 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= 0.005 else ""
 
 
+def sample_labels(result: SampleDifferences) -> tuple[str, ...]:
+    """Return the class, if it is known, and the id of each sample."""
+    own = result.table["class"].astype(str) + " " if "class" in result.table else [""] * result.n
+    return tuple(f"{name}({sample})" for name, sample in zip(own, result.table.index, strict=True))
+
+
 def sample_maps_spec(
     result: SampleDifferences, points: tuple[np.ndarray, np.ndarray], footers: tuple[str, str], color: str
 ) -> MapsSpec:
@@ -121,8 +127,7 @@ def sample_maps_spec(
     notes = tuple(
         "\n".join(f"{name}: {row[name]:.3g}" for name in facts) for row in table[facts].to_dict(orient="records")
     )
-    own = table["class"].astype(str) + " " if "class" in table else [""] * result.n
-    labels = tuple(f"{name}({sample})" for name, sample in zip(own, table.index, strict=True))
+    labels = sample_labels(result)
     return MapsSpec(
         tuple(
             MapSpec(

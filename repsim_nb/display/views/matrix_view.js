@@ -77,9 +77,7 @@ function render({ model, el }) {
   };
   for (const [name, call] of Object.entries(listen)) canvas.addEventListener(name, call);
 
-  zoomTools(tools, nav);
-  const hold = tool(tools, "Move", "Drag to move (or hold Shift and drag)", () => { hand.pans = !hand.pans; hold.setAttribute("aria-pressed", String(hand.pans)); });
-  tools.append(element("span", "rs-gap"));
+  zoomTools(tools, nav, hand, "Drag to move (or hold Shift and drag)");
   exportTools(tools, {
     title: () => model.get("title"), size: () => [g.width, g.height],
     paint: (ctx) => drawAll(ctx, g, model, null, null, LIGHT, ctx instanceof SvgContext ? 1 : 2),

@@ -81,8 +81,10 @@ function navigation(canvas, hand, frame, most, paint) {
   return { zoom, pan, reset, down, move, up, key, reveal, end: () => window.removeEventListener("wheel", outside, { capture: true }) };
 }
 
-function zoomTools(tools, nav) {
+function zoomTools(tools, nav, hand, hint) {
   tool(tools, "+", "Zoom in (wheel, pinch, or the key +)", () => nav.zoom(1.5));
   tool(tools, "−", "Zoom out (wheel, pinch, or the key −)", () => nav.zoom(1 / 1.5));
   tool(tools, "⟲", "Show everything (the key 0)", () => nav.reset());
+  const hold = tool(tools, "Move", hint, () => { hand.pans = !hand.pans; hold.setAttribute("aria-pressed", String(hand.pans)); });
+  tools.append(element("span", "rs-gap"));
 }

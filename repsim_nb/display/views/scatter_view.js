@@ -143,9 +143,7 @@ function render({ model, el }) {
   };
   for (const [name, call] of Object.entries(listen)) canvas.addEventListener(name, call);
 
-  zoomTools(tools, nav);
-  const hold = tool(tools, "Move", "Drag to move instead of drawing a line around points (or hold Shift and drag)", () => { hand.pans = !hand.pans; hold.setAttribute("aria-pressed", String(hand.pans)); });
-  tools.append(element("span", "rs-gap"));
+  zoomTools(tools, nav, hand, "Drag to move instead of drawing a line around points (or hold Shift and drag)");
   exportTools(tools, {
     title: () => model.get("title"), size: () => [g.width, g.height],
     paint: (ctx) => { const kept = { at: g.at, shown: g.shown }; drawAll(ctx, g, model, { ...hand, lasso: [], cursor: null, sheet: null, styles: null }, LIGHT, 2); Object.assign(g, kept); },

@@ -347,3 +347,10 @@ class SampleDifferences:
     def _repr_html_(self) -> str:
         page = "inference.SampleDifferences"
         return summarize("SampleDifferences", " × ".join(self.names), self._facts(), table=self.top(10), page=page)
+
+
+def nearest(found: SampleDifferences, sample: Hashable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the neighbours of a sample in x and in y, each the nearest first, as rows of `neighbours`."""
+    every = found.neighbours(sample)
+    x, y = (every[every["change"] != other] for other in ("gained", "lost"))
+    return x.sort_values("rank_x", kind="stable"), y.sort_values("rank_y", kind="stable")
