@@ -47,9 +47,9 @@ WINGS = {
     "results": [
         "comparison",
         "streaming",
-        "reliability",
         "embedding",
         "inference",
+        "reliability",
         "trajectories",
         "probes",
         "grounding",
@@ -69,7 +69,7 @@ HEAVY = {
     "anywidget": {"display.views"},
     "papermill": {"display.reports"},
     "nbconvert": {"display.reports"},
-    "sklearn": {"inputs.datasets", "results.embedding", "results.probes"},
+    "sklearn": {"inputs.datasets", "results.embedding", "results.probes", "results.reliability"},
     "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch"},
 }
 TORCH_AT_THE_TOP = {"inputs", "studies"}  # wings whose files import torch as they are imported; others wait

@@ -2,6 +2,18 @@
 
 from .diagnosis import diagnose, summarize_findings
 from .findings import Diagnosis, Finding
-from .translation import translation_limit
+from .separation import separating_direction
+from .translated_values import translation_curves
+from .translation import translate, translated_cka, translation_limit
 
-__all__ = ["Diagnosis", "Finding", "diagnose", "summarize_findings", "translation_limit"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "diagnose",
+    "separating_direction",
+    "summarize_findings",
+    "translate",
+    "translated_cka",
+    "translation_curves",
+    "translation_limit",
+]

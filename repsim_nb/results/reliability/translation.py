@@ -1,48 +1,103 @@
-"""The effect of a translation of some samples on linear CKA."""
+"""The effect of a translation of some samples on linear CKA, in closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from repsim_nb import measures
+from repsim_nb.measures.tables import round_into_range
 from repsim_nb.support.containers import Array
+from repsim_nb.support.ids import check_order
 from repsim_nb.support.validation import check_representation, to_numpy
 
+# below this fraction of the largest possible size, the norm of a moved copy is mostly a difference of larger numbers
+FAINT = 1e-6
 
-def translation_limit(x: Array, rows: Sequence[bool]) -> float:
-    """Return the linear CKA of a representation and a copy in which some samples are moved infinitely far.
+
+def translate(x: Array, subset: Any, direction: ArrayLike | None = None, distance: float = 1.0) -> np.ndarray:
+    """Return a copy in which a subset of the samples is moved along a direction.
+
+    Parameters
+    ----------
+    x : array (n, ...)
+        The representation.
+    subset : mask (n,)
+        True for each sample that is moved, such as `targets == 3`, or `np.arange(n) == 7` for one sample.
+    direction : array (p,) or of the shape of a sample, optional
+        The direction, of any length. By default from the mean of the other samples to the mean of the subset, so that
+        the subset moves away from the others.
+    distance : float
+        How far, in the units of x. Negative numbers move the subset the other way.
+
+    Returns
+    -------
+    array (n, ...)
+        In the shape of x, as a NumPy array in float64, since float32 loses small differences far from zero.
+
+    Raises
+    ------
+    ValueError
+        If `subset` is no mask with samples on both sides, if `direction` does not fit or is zero, or if it is not given
+        and both means are equal.
+
+    See Also
+    --------
+    separating_direction : A direction that keeps a linear separator and its margin.
+    translated_cka : Linear CKA of x and such a copy, without the copy.
+
+    Examples
+    --------
+    >>> x = np.array([[3.0, 0.0], [-1.0, 0.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> moved = translate(x, [True, False, False, False], distance=10)
+    >>> moved[0].tolist(), bool((moved[1:] == x[1:]).all())
+    ([13.0, 0.0], True)
+    """
+    flat, mask = check_both(x, subset)
+    unit = _unit_direction(flat, mask, direction)
+    step = float(distance)
+    if not np.isfinite(step):
+        raise ValueError(f"distance must be a finite number; got {distance}. For the limit use translation_limit.")
+    return (flat + step * np.outer(mask, unit)).reshape(len(flat), *tuple(x.shape)[1:])
+
+
+def translation_limit(x: Array, subset: Any) -> float:
+    """Return the linear CKA of a representation and a copy in which a subset is moved infinitely far.
 
     It answers: how low can CKA become if a subset of the samples is translated, although a classifier could still
     separate them?
 
     Parameters
     ----------
-    x : array (n, p)
+    x : array (n, ...)
         The representation.
-    rows : sequence of bool (n,)
-        Which samples are moved, all by the same vector. The result does not depend on its direction, and is the same if
-        the other samples are moved.
+    subset : mask (n,)
+        True for each sample that is moved, all by the same vector. The result does not depend on its direction, and is
+        the same if the other samples are moved.
 
     Returns
     -------
     float
-        The limit of CKA, between 0 and 1.
+        The limit of CKA, between 0 and 1. It is 0 if the subset has the same mean as the others.
 
     Raises
     ------
     ValueError
-        If no sample is moved or all are, or `rows` is no mask of n values, such as indices of rows.
+        If no sample is moved or all are, or if `subset` is no mask of n values, such as indices of rows.
+    UndefinedError
+        If x has a NaN, an infinity, or samples that are all the same.
 
     Notes
     -----
-    The limit is ρ / (1 - ρ) · ‖mean of the moved samples‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ
-    the fraction of samples that are moved.
+    The limit is ρ / (1 - ρ) · ‖mean of the subset‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ the
+    fraction of samples that are moved (theorem 1 of [1]_). On the way to the limit CKA may rise and fall.
 
     References
     ----------
-    M. Davari, S. Horoi, A. Natik, G. Lajoie, G. Wolf, E. Belilovsky 2023, Reliability of CKA as a similarity measure in
-    deep learning, ICLR, theorem 1.
+    .. [1] M. Davari, S. Horoi, A. Natik, G. Lajoie, G. Wolf, E. Belilovsky 2023, Reliability of CKA as a similarity
+       measure in deep learning, ICLR.
 
     Examples
     --------
@@ -50,23 +105,129 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     >>> round(translation_limit(x, [False, False, True, True]), 3)
     0.874
     """
-    x = to_numpy(check_representation(x)).astype(float)
-    mask = np.asarray(rows)
+    flat, mask = check_both(x, subset)
+    return _Moved(flat, mask, np.eye(1, flat.shape[1])[0]).cka(np.inf)
+
+
+def translated_cka(
+    x: Array, subset: Any, direction: ArrayLike | None = None, distance: ArrayLike = 1.0
+) -> float | np.ndarray:
+    """Return the linear CKA of a representation and a copy in which a subset is moved, for any distance.
+
+    Parameters
+    ----------
+    x : array (n, ...)
+        The representation.
+    subset : mask (n,)
+        True for each sample that is moved.
+    direction : array (p,) or of the shape of a sample, optional
+        The direction, of any length. By default from the mean of the other samples to the mean of the subset.
+    distance : float or array of float
+        How far, in the units of x; `np.inf` gives the limit.
+
+    Returns
+    -------
+    float or array
+        CKA, in the shape of `distance`. It is exact at all distances: the copy is never formed.
+
+    Raises
+    ------
+    ValueError
+        As for `translate`, and if a distance is NaN.
+    UndefinedError
+        If x has a NaN, an infinity, or samples that are all the same, or if the moved copy is constant.
+
+    Notes
+    -----
+    With x centred, h the centred indicator of the subset, u the direction and c the distance, the copy is x + c h uᵀ.
+    So both inner products of Gram matrices in CKA are polynomials in c, of degrees 2 and 4. They are computed from
+    xᵀh and xu, in O(n p) after one product of x with itself.
+
+    Examples
+    --------
+    >>> x = np.array([[3.0, 0.0], [-1.0, 0.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> first = [True, False, False, False]
+    >>> translated_cka(x, first, (0, 1), [0, 1, 2, np.inf]).round(4)
+    array([1.    , 0.9911, 0.9743, 0.9864])
+    >>> round(translation_limit(x, first), 4)
+    0.9864
+    """
+    flat, mask = check_both(x, subset)
+    moved = _Moved(flat, mask, _unit_direction(flat, mask, direction))
+    distances = np.asarray(distance, dtype=float)
+    if np.isnan(distances).any():
+        raise ValueError("distance must be a number, an array of numbers or np.inf; got NaN.")
+    values = np.array([moved.cka(c) for c in distances.ravel().tolist()]).reshape(distances.shape)
+    return values if distances.ndim else float(values)
+
+
+def check_subset(subset: Any, x: Array, n: int) -> np.ndarray:
+    """Return a mask of n samples, some of which are in it and some not, or raise ValueError."""
+    check_order(x, subset)
+    mask = to_numpy(subset) if hasattr(subset, "detach") else np.asarray(subset)
     if not np.isin(mask, (False, True)).all():
         raise ValueError(
-            f"rows must be True or False for each of {len(x)} samples; got other values. For indices of rows, use"
+            f"subset must be True or False for each of {n} samples; got other values. For indices of rows, use"
             " np.isin(np.arange(n), indices)."
         )
     mask = mask.astype(bool)
-    if mask.shape != (len(x),) or not 0 < mask.sum() < len(x):
+    if mask.shape != (n,) or not 0 < mask.sum() < n:
         raise ValueError(
-            f"rows must have one value a sample, {len(x)} in all, some True and some False; got the shape"
+            f"subset must have one value a sample, {n} in all, some True and some False; got the shape"
             f" {mask.shape} with {int(mask.sum())} True."
         )
-    x = x - x.mean(axis=0)
-    values = np.linalg.svd(x, compute_uv=False) ** 2
-    fraction = mask.mean()
-    mean = x[mask].mean(axis=0)
-    return float(
-        fraction / (1 - fraction) * (mean @ mean) / (values.sum() / len(x)) * values.sum() / np.sqrt((values**2).sum())
-    )
+    return mask
+
+
+def check_both(x: Array, subset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the representation (n, p) in float64, and the mask."""
+    flat = to_numpy(check_representation(x, min_samples=2, double=True))
+    return flat, check_subset(subset, x, len(flat))
+
+
+def _unit_direction(x: np.ndarray, mask: np.ndarray, direction: ArrayLike | None) -> np.ndarray:
+    """Return the direction (p,) with the length 1."""
+    if direction is None:
+        unit = x[mask].mean(axis=0) - x[~mask].mean(axis=0)
+        hint = "the subset and the other samples have the same mean, so that no direction leads away from them. Pass"
+        hint += " direction="
+    else:
+        unit = np.asarray(direction, dtype=float).ravel()
+        hint = "direction must be finite and not zero"
+    if unit.shape != x.shape[1:]:
+        raise ValueError(f"direction must have one number for each of {x.shape[1]} features; got {unit.size}.")
+    largest = np.abs(unit).max()
+    smallest = 0 if direction is not None else 8 * np.finfo(float).eps * np.abs(x).max()
+    if not smallest < largest < np.inf:
+        raise ValueError(f"{hint}.")
+    unit = unit / largest
+    return unit / np.linalg.norm(unit)
+
+
+class _Moved:
+    """Linear CKA of x and of x with some samples moved by c along u, for any c."""
+
+    def __init__(self, x: np.ndarray, mask: np.ndarray, unit: np.ndarray) -> None:
+        self.given, self.mask, self.unit = x, mask, unit
+        x = x - x.mean(axis=0)
+        largest = np.abs(x).max()
+        x = x / largest
+        products = x @ x.T if x.shape[1] > len(x) else x.T @ x
+        norm = np.vdot(products, products) ** 0.25  # x divided by it has a Gram matrix of norm 1
+        x, self.scale = x / norm, largest * norm
+        h = mask - mask.mean()
+        a, b = x @ unit, x.T @ h
+        self.hh, self.bb, self.aa = h @ h, b @ b, a @ a
+        self.ah, self.hka = b @ unit, a @ (x @ b)
+
+    def cka(self, distance: float) -> float:
+        """Return the value at a distance, in the units of the given x."""
+        # as homogeneous polynomials in (q, s), with c = s / q, nothing overflows, and the limit is at (0, 1)
+        c = distance / self.scale
+        q, s = (0.0, np.sign(c)) if np.isinf(c) else (1 / (1 + abs(c)), c / (1 + abs(c)))
+        both = q**2 + 2 * q * s * self.hka + s**2 * self.bb
+        own = q**4 + 4 * q**3 * s * self.hka + 4 * q * s**3 * self.ah * self.hh + s**4 * self.hh**2
+        own += 2 * q**2 * s**2 * (self.bb + self.aa * self.hh + self.ah**2)
+        if own < FAINT * (q + abs(s) * np.sqrt(self.hh)) ** 4:
+            return measures.CKA()(self.given, self.given + distance * np.outer(self.mask, self.unit))
+        return float(round_into_range(np.asarray(both / np.sqrt(own)), 0.0, 1.0))
