@@ -162,7 +162,7 @@ def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
         )
         page.on("pageerror", lambda error: errors.append(str(error)))
         for name in SHOWN:
-            page.goto(f"{address}/{name}.html", wait_until="networkidle")
+            page.goto(f"{address}/{name}.html", wait_until="load")
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= 390, f"{name} is {width} pixels wide on a phone"
         page.goto(f"{address}/search.html?q=procrustes", wait_until="networkidle")

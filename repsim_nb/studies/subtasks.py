@@ -6,7 +6,7 @@ representations, the functionality of each, and its error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,10 +89,10 @@ with 40 % of the contrast.
 """
 
 
-def load_shifted(test: str) -> Dataset:
+def load_shifted(test: str, *, fast: bool = False) -> Dataset:
     """Load 3,000 MNIST images that no model of TUNED was trained on, changed by one of SHIFTS; or "plain", as they are.
 
-    The test split is among them.
+    The test split is among them. fast: every third image.
     """
     if test not in (*SHIFTS, "plain"):
         raise unknown_name("test", test, (*SHIFTS, "plain"))
@@ -100,7 +100,12 @@ def load_shifted(test: str) -> Dataset:
     inputs, targets = np.concatenate([side.inputs for side in sides]), np.concatenate([side.targets for side in sides])
     if test != "plain":
         inputs = np.rint(SHIFTS[test](inputs.astype(float))).clip(0, 255).astype(np.uint8)
-    return Dataset(f"mnist/{test}", inputs, targets, sides[0].classes)
+    data = Dataset(f"mnist/{test}", inputs, targets, sides[0].classes)
+    return _take_every(3, data) if fast else data
+
+
+def _take_every(step: int, data: Dataset) -> Dataset:
+    return data.take(range(0, len(data), step), f"{data.name}/every{step}")
 
 
 def _load_rest(models: str) -> Dataset:
@@ -192,7 +197,8 @@ def load(
     components that are kept, the width where nothing is deleted; they are those of the test images, also for what the
     probe is fitted to.
     test: of SHIFTS, on which the accuracies of "tuning" and "pretraining" are measured; None is the subtask's own.
-    fast: three seeds, five fine-tunings, or two by five, narrower and trained for a moment: seconds, the same fields.
+    fast: three seeds, five fine-tunings, or two by five, narrower and trained for a moment, tested on a
+    third of the shifted images: seconds, the same fields.
     folder, progress: as in `training.train_or_load`.
     Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
     """
@@ -209,7 +215,7 @@ def load(
     models = load_models(name, fast=fast, folder=folder, progress=progress)
     if subtask.test is None:
         return _probe(models, name == "deletion", progress)
-    return _test(models, load_shifted(test or subtask.test), progress)
+    return _test(models, load_shifted(test or subtask.test, fast=fast), progress)
 
 
 def load_models(
@@ -249,6 +255,18 @@ def _shorten(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
 # -- what they can do
 
 
+def measure_accuracies(models: Sequence[Model], test: Dataset, *, progress: bool | Tick = False) -> pd.Series:
+    """Return the accuracy of each model on a test, by the model's name."""
+    correct = _find_correct(models, test, progress)
+    return pd.Series({name: right.mean() for name, right in correct.items()}, name="accuracy").rename_axis("model")
+
+
+def _find_correct(models: Sequence[Model], test: Dataset, progress: bool | Tick) -> dict[str, np.ndarray]:
+    """Return which images of a test each model gets right."""
+    outputs = record(list(models), test, OUTPUT, progress=progress)
+    return {key.model: predicted.argmax(axis=1) == test.targets for key, predicted in outputs.items()}
+
+
 def _probe(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
     fitted, tested = _load_rest("seeds"), load_dataset("mnist", "test")
     known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
@@ -285,8 +303,7 @@ def _project_on_leading(before: np.ndarray, after: np.ndarray) -> dict[int, tupl
 
 def _test(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
     x = record(models, load_dataset("mnist", "test"), BLOCKS, pool="mean", progress=progress)
-    outputs = record(models, test, OUTPUT, progress=progress)
-    correct = {key.model: predicted.argmax(axis=1) == test.targets for key, predicted in outputs.items()}
+    correct = _find_correct(models, test, progress)
     found = dict(x.items())
     return _make_loaded(found, [correct[key.model] for key in found])
 
