@@ -1,5 +1,7 @@
 """What explorers open with, give away and say: data, figures, code, and the small texts around them."""
 
+import re
+
 import ipywidgets as widgets
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.display import views
+from repsim_nb.display.views import MatrixView
+from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.support.progress import show_progress
 from repsim_nb.support.summaries import count_of
 
@@ -53,6 +57,64 @@ def test_a_picture_is_a_figure(layers):
         wrong.wait()
     with pytest.raises(ValueError, match="There is no picture"):
         wrong.figure()
+
+
+def test_a_figure_has_the_filter_and_the_scale_of_the_view(layers):
+    e = rs.explorers.comparison(layers, measure="cka").wait()
+    whole = e.png()
+    e.view.filter, e.view.scaling = "two", "free"
+    shown = e.figure().axes[0]
+    value = e.result.values.to_numpy()[1, 1]
+    assert [label.get_text() for axis in (shown.xaxis, shown.yaxis) for label in axis.get_ticklabels()] == ["two"] * 2
+    np.testing.assert_allclose(shown.images[0].get_array().filled(), [[value]])
+    assert shown.images[0].get_clim() == (e.spec.low, e.spec.high), "a single value has no scale"
+    e.view.filter = ""
+    every = e.result.values.to_numpy()
+    assert e.figure().axes[0].images[0].get_clim() == (every.min(), every.max())
+    e.view.scaling, e.view.limits = "locked", [-1.0, 2.0]
+    assert e.figure().axes[0].images[0].get_clim() == (-1, 2) and e.png() != whole
+    e.view.scaling = "measure"
+    assert e.png() == whole
+
+
+def test_a_filtered_spec_keeps_what_belongs_to_its_cells():
+    values = tuple(tuple(float(10 * i + j) for j in range(4)) for i in range(4))
+    shown = rs.specs.MatrixSpec(
+        values, *[("a x", "a y", "b x", "b y")] * 2, texts=tuple(tuple(f"{v:g}" for v in row) for row in values),
+        notes=((0, 2, "why"), (1, 1, "gone")), marks=((2, 0), (3, 3)), row_breaks=(2,), column_breaks=(2, 3),
+    )  # fmt: skip
+    view = MatrixView(filter="X")
+    part = visible_spec(shown, view)
+    assert part.values == ((0, 2), (20, 22)) and part.texts == (("0", "2"), ("20", "22"))
+    assert part.row_labels == part.column_labels == ("a x", "b x")
+    assert part.notes == ((0, 1, "why"),) and part.marks == ((1, 0),)
+    assert part.row_breaks == (1,) and part.column_breaks == (1,)
+    assert visible_spec(shown, MatrixView(filter="nothing like it")) == shown == visible_spec(shown, MatrixView())
+    assert visible_spec(rs.specs.ImageSpec("iVBORw0KGgo="), view) == rs.specs.ImageSpec("iVBORw0KGgo=")
+    even = rs.specs.MatrixSpec(((-0.1, 0.4),), ("a",), ("b", "c"), low=-1.0, high=1.0)
+    free = visible_spec(even, MatrixView(scaling="free"))
+    assert (free.low, free.high) == (-0.4, 0.4), "0 stays in the middle"
+
+
+def test_reasons_that_are_the_same_are_one(rng):
+    broken = np.full((20, 3), np.nan)
+    x = rs.from_arrays({"a/one": broken, "b/one": rng.normal(size=(20, 3))})
+    e = rs.explorers.comparison(x).wait()
+    e.choose("one", "one")
+    e.wait()
+    found = re.findall("<li>(.*?)</li>", e.detail)
+    assert len(found) == 1 and found[0].startswith("cka_debiased, cka, ") and found[0].count("holds") == 1
+    assert e.view.most_rows == 1
+
+
+def test_an_attribute_that_color_cannot_show_has_a_reason(layers):
+    known = {model: {"family": model, "same": 1} for model in "abc"} | {"d": {"family": "d", "same": 1}}
+    many = rs.from_arrays({f"m{k}/one": layers["a/one"] + k for k in range(20)})
+    families = {f"m{k}": {"family": f"f{k % 19}", "same": 1} for k in range(20)}
+    with pytest.raises(ValueError, match="color can show an attribute with 2 to 12 values or numbers; 'family' has 19"):
+        rs.explorers.embedding_map(many, attributes=families, color="family")
+    with pytest.raises(ValueError, match="'same' has one value for all models"):
+        rs.explorers.embedding_map(layers, attributes=known, shape="same")
 
 
 def test_an_image_has_buttons_for_its_files(layers):

@@ -353,6 +353,24 @@ def test_widgets_fall_back_to_their_pictures(tmp_path):
     assert "data:image/png;base64" in page and "0/10" not in page and "said" in page and "shown" in page
 
 
+def test_code_can_be_read_on_dark_pages(tmp_path):
+    source = "import numpy as np  # why\nx = np.zeros(3)[0] + 1.5\nprint('a', x, None, len(x), @)"
+    cell = {"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": source, "outputs": []}
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}))
+    page = reports.to_html(path).read_text()
+    used = {}
+    for name, style in re.findall(r"\.highlight \.?(\w*) *{([^}]*)}", page):
+        used |= dict.fromkeys(re.findall(r"color: var\((--jp-mirror-editor-[\w-]+)\)", style), name)
+    assert len(used) > 5
+    dark = page.split("prefers-color-scheme: dark) { body.jp-Notebook {")[1].split("}")[0]
+    colors = dict(re.findall(r"(--[\w-]+): #(\w+)", dark))
+    for name in used:
+        full = colors[name] if len(colors[name]) == 6 else "".join(2 * sign for sign in colors[name])
+        red, green, blue = (int(full[k : k + 2], 16) for k in (0, 2, 4))
+        assert 0.299 * red + 0.587 * green + 0.114 * blue > 120, f"{name} is too dark"
+
+
 def test_a_report_says_that_intervals_are_over_samples_only_if_it_has_some(made):
     assert "Intervals are over samples" in made[1] and "The values have no intervals" not in made[1]
     cells = json.loads((ROOT / "notebooks/report_comparison.ipynb").read_text())["cells"]

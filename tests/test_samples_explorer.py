@@ -227,10 +227,22 @@ def test_a_clicked_cell_shows_the_samples_that_differ(recorded, mnist):
     assert not e.errors
 
 
-def test_too_few_samples_have_a_detail_without_maps(rng):
+def test_few_samples_have_few_neighbours(rng):
     x = rs.from_arrays({f"{name}/{layer}": rng.normal(size=(11, 3)) for name in "ab" for layer in ("one", "two")})
     e = rs.explorers.comparison(x, a="a", b="b").wait()
     e.choose("one", "two")
     e.wait()
-    assert re.search("n = 11 samples", e.detail) and e.samples.layout.display == "none" and not e.errors
+    found = e.samples.located.found
+    assert found.k == 3 and found.n == 11 and e.samples.layout.display != "none" and not e.errors
+    assert e.samples.maps.views[0].labels == [str(k) for k in range(11)], "samples without a class have their id alone"
+    assert "display:flex" in e.samples.detail.split("nearest in")[1], "labels alone stand in a row"
+    assert re.search(r"rank 1 of 11;", e.samples.detail)
+
+
+def test_too_few_samples_have_a_detail_without_maps(rng):
+    x = rs.from_arrays({f"{name}/{layer}": rng.normal(size=(2, 3)) for name in "ab" for layer in ("one", "two")})
+    e = rs.explorers.comparison(x, a="a", b="b").wait()
+    e.choose("one", "two")
+    e.wait()
+    assert re.search("n = 2 samples", e.detail) and e.samples.layout.display == "none" and not e.errors
     assert any("larger is" in text for text in texts(e))

@@ -193,6 +193,47 @@ def test_a_filter_a_scale_and_a_tick_at_zero(draw):
     assert ">0.25<" not in svg and svg.count("<path") > 144
 
 
+def test_long_labels_that_begin_and_end_alike_stay_different(draw):
+    labels = tuple(f"encoder.layer.{k}.attention.output.dense.LayerNorm.of_a_model" for k in range(12))
+    others = tuple(f"block {k} of the one with a rather long name" if k else "stem" for k in range(12))
+    values = tuple(tuple(float(i == j) for j in range(12)) for i in range(12))
+    page = draw("matrix", rs.specs.MatrixSpec(values, labels, others), width=500)
+    texts = [one.text for one in ElementTree.fromstring(downloaded(page, "SVG")[1]).iter() if one.text]
+    for k in range(12):
+        assert sum(f".{k}." in text for text in texts) == 1, "its number can be read"
+    cut = {text for text in texts if "…" in text}
+    assert len(cut) > 12 and not cut & set(labels)
+
+
+def test_headings_break_and_small_tables_take_little_room(draw):
+    wide = rs.specs.MatrixSpec(((0.5,),), ("a",), ("b",), title="cka_debiased: a-long-name-of-one-model × another-one")
+    page = draw("matrix", view_state(wide) | {"most_rows": 1}, width=290)
+    texts = [one.text for one in ElementTree.fromstring(downloaded(page, "SVG")[1]).iter() if one.text]
+    heading = [text for text in texts if "model" in text or "another" in text or "cka" in text]
+    assert "…" not in "".join(heading) and "".join(heading).replace(" ", "") == wide.title.replace(" ", "")
+    low = page.locator("canvas").bounding_box()["height"]
+    assert low < 320 < draw("matrix", view_state(wide), width=290).locator("canvas").bounding_box()["height"]
+
+
+def test_a_free_scale_of_differences_keeps_the_color_of_zero(draw):
+    values = ((-0.1, 0.0, 0.4),)
+    shown = rs.specs.MatrixSpec(values, ("a",), ("b", "c", "d"), low=-1.0, high=1.0, color_map="PuOr")
+    page = draw("matrix", shown)
+
+    neutral = [int(shown.colors[128][k : k + 2], 16) for k in (1, 3, 5)]
+
+    def area():
+        return int((pixels(page)[:, :, :3] == neutral).all(axis=2).sum())
+
+    before = area()
+    assert before > 2000, "the cell with 0"
+    page.get_by_label("color scale").select_option("free")
+    settled(page)
+    svg = downloaded(page, "SVG")[1].decode()
+    assert ">-0.4<" in svg and ">0.4<" in svg
+    assert abs(area() - before) < 100
+
+
 def test_files_show_the_picture(draw):
     page = draw("matrix", matrix(4, 4))
     name, png = downloaded(page, "PNG")

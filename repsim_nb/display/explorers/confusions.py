@@ -219,6 +219,7 @@ class _DatasetBiasExplorer(DetailExplorer):
             "group": one("group", list(GROUPS.items())),
         }
         super().__init__(self._run_probe, controls, self._code_of)
+        self._matrix.most_rows = len({(key.model, key.dataset) for key in xs})
         several_hint = widgets.HTML("<i>hold Ctrl (or ⌘) to choose several</i>")
         row = list(self._control_row.children)
         self._control_row.children = (*row[:2], several_hint, *row[2:])
@@ -298,7 +299,7 @@ class _DatasetBiasExplorer(DetailExplorer):
             else []
         )
         if classes:
-            text += f" of {html.escape(name)}: " + ", ".join(
+            text += f" of {html.escape(name)}; by class: " + ", ".join(
                 f"{html.escape(one)} ({count})" for one, count in Counter(classes).most_common()
             )
         first = dataset.take(ids[:SHOWN], "shown")

@@ -15,6 +15,7 @@ from repsim_nb.display import plots
 from repsim_nb.display.plots.axes import blank_figure, figure_of
 from repsim_nb.display.specs import FigureSpec, ImageSpec
 from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.embedding import Embedding
 
@@ -85,6 +86,8 @@ class Displayed(Panel):
     def figure(self) -> Figure:
         """Return the current picture as a matplotlib figure.
 
+        A table has the rows and columns that the filter leaves, and the color scale that was chosen.
+
         Returns
         -------
         Figure
@@ -101,7 +104,7 @@ class Displayed(Panel):
         >>> explorer.wait().figure().axes[0].get_title().splitlines()
         ['cka', 'n = 5']
         """
-        shown, result = self._worker.call_locked(lambda: (self.spec, self.result))
+        shown, result = self._worker.call_locked(lambda: (self._visible(), self.result))
         if shown is None:
             raise ValueError("There is no picture: wait() waits for it, and raises its error if there was one.")
         own = figure_of(result)
@@ -113,6 +116,10 @@ class Displayed(Panel):
         figure.set_size_inches(shown.size)
         plots.draw(shown, ax=figure.add_subplot())
         return figure
+
+    def _visible(self) -> FigureSpec | None:
+        """Return the spec of what the view shows."""
+        return None if self.spec is None else visible_spec(self.spec, self.view)
 
     def _svg(self) -> str:
         buffer = io.StringIO()
@@ -142,7 +149,7 @@ class Displayed(Panel):
             self._thumbnail.value = saved.thumbnail(self.png())
 
     def png(self) -> bytes | None:
-        """Return the current picture as a PNG file.
+        """Return the current picture as a PNG file, with the filter and the color scale of its view.
 
         Returns
         -------
@@ -155,7 +162,7 @@ class Displayed(Panel):
         >>> explorer.wait().png()[1:4]
         b'PNG'
         """
-        shown, image = self._worker.call_locked(lambda: (self.spec, self._image))
+        shown, image = self._worker.call_locked(lambda: (self._visible(), self._image))
         return image if image is not None or shown is None else plots.png(shown)
 
     def _text(self) -> str:

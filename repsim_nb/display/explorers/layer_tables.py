@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ipywidgets as widgets
 import numpy as np
@@ -16,6 +16,7 @@ from repsim_nb.display.specs import FigureSpec, MatrixSpec, spec
 from repsim_nb.display.specs.differences import difference_spec, with_one_scale
 from repsim_nb.display.specs.matrices import comparison_spec
 from repsim_nb.display.views import MatrixView
+from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
@@ -27,6 +28,7 @@ from repsim_nb.support.progress import Tick, show_progress
 from .base import Drawing
 from .code import get_or_make, measure_code
 from .detail import Detail
+from .detail_text import merge_reasons, value_row
 from .measure_choices import NONE, measure_control, why_not
 from .pair_samples import PairSamplesExplorer
 
@@ -89,11 +91,19 @@ class LayerTableExplorer(PairSamplesExplorer):
         self._pair_of_views = widgets.Box([self._stage], layout={"flex_flow": "row wrap", "grid_gap": "8px 12px"})
         self._stage.layout.flex, self._stage.layout.min_width = "1 1 400px", "0"
         self._left.children = (self._pair_of_views,)
-        widgets.jslink((self._matrix, "hovered"), (self._other, "hovered"))
+        for trait in ("hovered", "filter"):
+            widgets.jslink((self._matrix, trait), (self._other, trait))
+        self._matrix.most_rows = self._other.most_rows = self._most_rows()
         self.children = (*self.children[:-1], self._note, self.children[-1])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._other, "presses", lambda: self._matrix.press(list(self._other.chosen)))
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
+
+    def _most_rows(self) -> int:
+        """Return the largest number of rows of all tables of this explorer; 0 if it is not known."""
+        groups = list(self._groups.values())
+        layers = [sum(key._replace(layer="") == group for key in self._xs) for group in groups]
+        return max([*layers, sum(key.layer == OUTPUT for key in self._xs)]) if all(layers) else 0
 
     def _side(self, name: str) -> Activations:
         group = self._groups[name]
@@ -202,7 +212,11 @@ class LayerTableExplorer(PairSamplesExplorer):
         second = self.second
         if second is None or self._other not in self._pair_of_views.children or self._last_error is not None:
             return super().figure()
-        both, figure = self._specs_of_both(self.result, second), blank_figure()
+        whole, figure = self._specs_of_both(self.result, second), blank_figure()
+        both = [
+            cast(MatrixSpec, visible_spec(one, view))
+            for one, view in zip(whole, (self._matrix, self._other), strict=True)
+        ]
         figure.set_size_inches(sum(one.size[0] for one in both), both[0].size[1])
         plots.heatmaps(both, columns=2, figure=figure)
         return figure
@@ -330,8 +344,9 @@ class LayerTableExplorer(PairSamplesExplorer):
             measure = self._measures.get(name) or measures.get(name)
             found = measure.table({titles[0]: x}, {titles[1]: y}, on_undefined="mask")
             value = None if found.undefined else found.values[0, 0]
-            rows.append(_value_row(measure, value, chosen=name == shown.name))
+            rows.append(value_row(measure, value, chosen=name == shown.name))
             reasons += found.undefined.values()
+        reasons = merge_reasons(reasons)
         tick(len(names), len(names) + 1)
         about = [
             f"n = {len(x)} samples",
@@ -364,15 +379,3 @@ class LayerTableExplorer(PairSamplesExplorer):
         targets, classes = (known.targets, known.classes) if known else (None, ())
         plots.samples(pair, targets=targets, classes=classes, figure=figure)
         return spec(figure, dpi=90)
-
-
-def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:
-    direction = "more alike" if measure.kind == "similarity" else "less alike"
-    low, high = measure.range
-    number = "undefined" if value is None else f"{value:.4f}"
-    name = html.escape(measures.short_name(measure))
-    return (
-        f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{name}</td><td align='right'"
-        f" style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp;"
-        f" {direction} ({low:g} to {high:.3g})</td></tr>"
-    )

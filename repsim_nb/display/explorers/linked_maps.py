@@ -24,7 +24,7 @@ class LinkedMaps(widgets.Box):
     """
 
     def __init__(self, **options: Any) -> None:
-        layout = {"flex": "1 1 420px", "min_width": "300px", "max_width": "100%"}
+        layout = {"flex": "1 1 420px", "min_width": "min(300px, 100%)", "max_width": "100%"}
         self.views = ScatterView(layout=layout), ScatterView(layout=layout)
         self._linked = [widgets.jslink(*((view, name) for view in self.views)) for name in SHARED]
         where = {"flex_flow": "row wrap", "width": "100%", "grid_gap": "4px 8px", **options.pop("layout", {})}

@@ -91,7 +91,7 @@ class Located:
         """Return a sample and its neighbours on both sides as HTML."""
         own = self.found.table.iloc[row]
         facts = [
-            f"rank {own['rank']} of {self.found.n}",
+            f"rank {own['rank']:.10g} of {self.found.n}",
             f"displacement {own['displacement']:.2f}",
             f"{own['kept']:.3g} of {self.found.k} neighbours kept",
             *(
@@ -123,7 +123,8 @@ class Located:
                 f"<li>{_dot(color)} {html.escape(self.label(row))} {html.escape(text)}</li>"
                 for row, color, text in zip(places, colors, words, strict=False)
             )
-            body = f"<ul style='margin:2px 0;padding:0;list-style:none'>{''.join(lines)}</ul>"
+            across = "" if texts else ";display:flex;flex-wrap:wrap;gap:0 14px"  # labels alone are short
+            body = f"<ul style='margin:2px 0;padding:0;list-style:none{across}'>{''.join(lines)}</ul>"
         return f"<div style='margin-top:6px'>nearest in {html.escape(name)}</div>{body}"
 
     def _picture(self, row: int, color: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -106,7 +106,7 @@ class EmbeddingMapExplorer(DetailExplorer):
         for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
             options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
             usual = next((name for name in USUAL_COLORS if name in options and role == "color"), NONE)
-            chosen = usual if first[role] is None else check_name(role, first[role], options)
+            chosen = usual if first[role] is None else self._check_meaning(role, first[role], options, most)
             controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(
@@ -116,6 +116,17 @@ class EmbeddingMapExplorer(DetailExplorer):
             controls[name].observe(lambda _: self._disable_idle(controls), "value")
         self._disable_idle(controls)
         return controls
+
+    def _check_meaning(self, role: str, name: str, options: Sequence[str], most: int) -> str:
+        """Check what color or shape is to stand for; ValueError names the reason why an attribute cannot."""
+        if name not in options and name in self._known:
+            different = self._known[name].nunique()
+            why = f"{different} values" if different > 1 else "one value for all models"
+            raise ValueError(
+                f"{role} can show an attribute with 2 to {most} values{' or numbers' if role == 'color' else ''};"
+                f" '{name}' has {why}. The others are {join_names(options)}."
+            )
+        return check_name(role, name, options)
 
     def _player(self, slider: widgets.SelectionSlider) -> widgets.Play:
         """Return buttons that move the slider through the steps."""

@@ -71,7 +71,8 @@ class PairSamplesExplorer(DetailExplorer):
             def make() -> Located:
                 sides = self._xs[pair[0]], self._xs[pair[1]]
                 names = f"{pair[0].model} / {pair[0].layer}", f"{pair[1].model} / {pair[1].layer}"
-                return locate(*sides, names, self._dataset_of(pair), Options(most=LOCATED_SAMPLES), tick)
+                k = min(Options().k, max(1, (len(sides[0]) - 1) // 3))  # of few samples, a few neighbours
+                return locate(*sides, names, self._dataset_of(pair), Options(k, most=LOCATED_SAMPLES), tick)
 
             try:
                 located = get_or_make(self._located, pair, make)

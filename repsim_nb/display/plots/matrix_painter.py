@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from repsim_nb.display.specs import MatrixSpec
 
 from .axes import new_axes, new_figure, without_markup
 from .drawing import draw
-from .wrapping import title_room, wrap_title
+from .wrapping import title_room, wrap_name, wrap_title
 
 _LEAST_GAP = 9.5  # points from one label of an axis to the next
 _LEAST_TEXT = 5.0  # points, of the smallest text that is written into a cell
@@ -53,7 +54,7 @@ def draw_samples(shown: Sequence[MatrixSpec], *, figure: Figure | None = None) -
     for ax, one in zip(axes, shown, strict=True):
         image, box = _paint(ax, one), ax.get_window_extent()
         _write_labels(ax, one, box.width, box.height)
-        _write_titles(ax, one, one.size[0])
+        _write_titles(ax, replace(one, title=wrap_name(one.title, round(one.size[0] / 0.095))), one.size[0])
     figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).set_label(shown[0].bar_label, fontsize=9)
     return axes
 
@@ -128,7 +129,8 @@ def _write_titles(ax: Axes, shown: MatrixSpec, width: float) -> None:
     ax.set(ylabel=shown.row_title, xlabel=shown.column_title)
     if shown.square or shown.ticks.on_top:
         ax.xaxis.label.set_fontsize(9)
-    hatched = f", {len(shown.notes)} hatched cells undefined" if shown.subtitle and shown.notes else ""
+    many = "cell" if len(shown.notes) == 1 else "cells"
+    hatched = f", {len(shown.notes)} hatched {many} undefined" if shown.subtitle and shown.notes else ""
     lines = [shown.title, *([shown.subtitle + hatched] if shown.subtitle else [])]
     if shown.wrap:
         room = title_room(width, max(map(len, shown.row_labels)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 
@@ -23,6 +24,17 @@ def wrap_title(line: str, room: int) -> str:
     )
     lines = textwrap.wrap(phrases, room, break_long_words=False, break_on_hyphens=False)
     return "\n".join(textwrap.fill(part.replace("\N{NO-BREAK SPACE}", " "), room) for part in lines)
+
+
+def wrap_name(text: str, room: int) -> str:
+    """Break the name of a layer after its dots, slashes, underscores and hyphens if it is longer than `room`."""
+    lines = [""]
+    for part in re.findall(r"[^./_\s-]*[./_\s-]*", text):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > room:
+            lines.append(part)
+        else:
+            lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 def wrap_footer(text: str, width: int) -> str:

@@ -43,6 +43,11 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
   --jp-ui-font-color0: #fff; --jp-ui-font-color1: #e3e3e3;
   --jp-ui-font-color2: #bbb; --jp-ui-font-color3: #999; --jp-border-color1: #555; --jp-border-color2: #444;
   --jp-rendermime-error-background: #411; --jp-inverse-layout-color1: #eee; --jp-ui-inverse-font-color1: #222;
+  --jp-mirror-editor-variable-color: #e0e0e0; --jp-mirror-editor-keyword-color: #4caf50;
+  --jp-mirror-editor-builtin-color: #4caf50; --jp-mirror-editor-number-color: #66bb6a;
+  --jp-mirror-editor-punctuation-color: #64b5f6; --jp-mirror-editor-property-color: #64b5f6;
+  --jp-mirror-editor-operator-color: #d48fff; --jp-mirror-editor-comment-color: #6fb3b3;
+  --jp-mirror-editor-string-color: #ff8a80; --jp-mirror-editor-error-color: #ff8a80;
   background: #111; }
   .jp-RenderedImage img { padding: 6px; } }
 @media print {

@@ -102,9 +102,11 @@ def _signed(value: float) -> str:
 
 
 def sample_labels(result: SampleDifferences) -> tuple[str, ...]:
-    """Return the class, if it is known, and the id of each sample."""
-    own = result.table["class"].astype(str) + " " if "class" in result.table else [""] * result.n
-    return tuple(f"{name}({sample})" for name, sample in zip(own, result.table.index, strict=True))
+    """Return the class, if it is known, with the id of each sample in brackets; otherwise the id."""
+    ids = result.table.index
+    if "class" not in result.table:
+        return tuple(map(str, ids))
+    return tuple(f"{name} ({sample})" for name, sample in zip(result.table["class"].astype(str), ids, strict=True))
 
 
 def sample_maps_spec(
@@ -125,7 +127,8 @@ def sample_maps_spec(
         colors, legend, scale = styles.colors, styles.legend, styles.scale
     facts = ["rank", "displacement", "kept", *(["influence"] if "influence" in table else [])]
     notes = tuple(
-        "\n".join(f"{name}: {row[name]:.3g}" for name in facts) for row in table[facts].to_dict(orient="records")
+        "\n".join(f"{name}: {row[name]:{'.10g' if name == 'rank' else '.3g'}}" for name in facts)
+        for row in table[facts].to_dict(orient="records")
     )
     labels = sample_labels(result)
     return MapsSpec(

@@ -86,6 +86,9 @@ class MatrixView(View):
         The ends of a locked color scale.
     hovered : list of int
         The row and the column under the pointer; set it to mark a cell, such as that of another matrix.
+    most_rows : int
+        The largest number of rows of all tables that can stand here. The place is as high as that needs, so that the
+        page does not move. 0: not known.
     """
 
     _esm = script("matrix")
@@ -106,6 +109,7 @@ class MatrixView(View):
     scaling = traitlets.Enum(("measure", "locked", "free"), "measure").tag(sync=True)
     hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)
     limits = traitlets.List(traitlets.Float(), []).tag(sync=True)
+    most_rows = traitlets.Int(0).tag(sync=True)
     row_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 

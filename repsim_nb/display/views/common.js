@@ -12,16 +12,49 @@ function ellipsis(ctx, text, width) {
   return "…";
 }
 
-// Nothing is cut: words that do not fit begin another line.
+// How much of the beginning and of the end is the same in all labels: whole words only.
+function alike(labels) {
+  const [first, ...rest] = labels, long = Math.min(...labels.map((label) => label.length)), at = (label, k) => label[label.length - 1 - k];
+  let head = 0, tail = 0;
+  while (head < long && rest.every((label) => label[head] === first[head])) head += 1;
+  while (tail < long - head && rest.every((label) => at(label, tail) === at(first, tail))) tail += 1;
+  while (head > 0 && /[\p{L}\p{N}]/u.test(first[head - 1])) head -= 1;
+  while (tail > 0 && /[\p{L}\p{N}]/u.test(at(first, tail - 1))) tail -= 1;
+  return [head, tail];
+}
+
+// A label without what it shares with the others: its end first, then its beginning.
+function distinct(ctx, text, width, [head, tail]) {
+  const end = text.length - tail;
+  for (const from of head ? [0, head] : [0]) for (let keep = tail; keep >= 0; keep -= 1) {
+    const short = (from ? "…" : "") + text.slice(from, end + keep) + (keep < tail ? "…" : "");
+    if (ctx.measureText(short).width <= width) return short;
+  }
+  return ellipsis(ctx, text.slice(head, end), width);
+}
+
+// All labels, cut to a width. Those that would read the same lose what they share instead.
+function cutLabels(ctx, labels, width) {
+  const short = labels.map((label) => ellipsis(ctx, label, width)), same = new Map();
+  short.forEach((text, k) => same.set(text, [...(same.get(text) || []), k]));
+  for (const group of same.values()) {
+    const full = group.map((k) => labels[k]);
+    if (new Set(full).size < 2) continue;
+    const shared = alike(full);
+    for (const k of group) short[k] = distinct(ctx, labels[k], width, shared);
+  }
+  return short;
+}
+
+// Nothing is cut: words that do not fit begin another line, and long names break after a dot, slash, underscore or hyphen.
 function wrap(ctx, text, width) {
-  const lines = [];
+  const lines = [], fits = (line) => ctx.measureText(line.trimEnd()).width <= width;
   for (const part of text.split("\n")) {
     let line = "";
-    for (const word of part.split(" ")) {
-      const longer = line ? line + " " + word : word;
-      if (line && ctx.measureText(longer).width > width) { lines.push(line); line = word; } else line = longer;
+    for (const word of part.split(/(?<= )/)) for (const piece of fits(word) ? [word] : word.split(/(?<=[./_-])/)) {
+      if (line && !fits(line + piece)) { lines.push(line.trimEnd()); line = piece; } else line += piece;
     }
-    if (line) lines.push(line);
+    if (line) lines.push(line.trimEnd());
   }
   return lines;
 }

@@ -1,9 +1,9 @@
 
 // -- a matrix: one pixel a cell is drawn once, and enlarged to whole pixels of the screen
 
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks", "filter", "scaling", "limits"];
-const DEFAULTS = { filter: "", scaling: "measure", limits: [], row_breaks: [], column_breaks: [], texts: [], notes: {} };
-const BAR = 14, GAP = 18, TICK = 4, LARGEST = 84, CHOSEN = "#d55e00", HATCHED = "#c8c8c8";
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks", "filter", "scaling", "limits", "most_rows"];
+const DEFAULTS = { filter: "", scaling: "measure", limits: [], row_breaks: [], column_breaks: [], texts: [], notes: {}, most_rows: 0 };
+const BAR = 14, GAP = 18, TICK = 4, LINE = 18, LARGEST = 96, CHOSEN = "#d55e00", HATCHED = "#c8c8c8";
 const FILTER_FROM = 7;  // so many labels can be filtered
 
 // Two decimals, and more where all values are small.
@@ -32,9 +32,17 @@ function tableOf(model) {
   if (model.get("scaling") === "free") {
     let low = Infinity, high = -Infinity;
     for (const i of rows) for (const j of columns) { const v = values[i]?.[j]; if (typeof v === "number") { low = Math.min(low, v); high = Math.max(high, v); } }
-    if (low < high) limits = [low, high];
+    if (limits[0] < 0 && limits[0] === -limits[1]) { high = Math.max(Math.abs(low), Math.abs(high)); low = -high; }  // the middle color stays that of 0
+    if (low < high && high < Infinity) limits = [low, high];
   }
   return { values, rows, columns, limits };
+}
+
+// The names as they find room; kept until the table or the room is another.
+function cutOf(hand, ctx, rows, columns, most) {
+  const key = JSON.stringify([rows, columns, most]);
+  if (hand.cut?.key !== key) hand.cut = { key, rowShort: cutLabels(ctx, rows, most), columnShort: cutLabels(ctx, columns, most) };
+  return hand.cut;
 }
 
 const tall = (room) => Math.round(clamp(0.75 * room + 100, 390, 540));  // by the room alone: another table does not move the page
@@ -43,15 +51,17 @@ function layout(model, hand, ctx, room) {
   const t = tableOf(model), rowNames = t.rows.map((i) => model.get("row_labels")[i]), columnNames = t.columns.map((j) => model.get("column_labels")[j]);
   ctx.font = "12px sans-serif";
   const most = Math.min(190, 0.3 * room), widest = (labels) => labels.reduce((found, label) => Math.max(found, Math.min(most, ctx.measureText(label).width)), 0);
-  const across = widest(columnNames), slanted = across > 34, height = tall(room);
+  const across = widest(columnNames), slanted = across > 34;
   const bottom = (slanted ? across * 0.72 + 14 : 18) + TICK + (model.get("column_title") ? 20 : 0);
-  const top = (model.get("title") ? 20 : 0) + (model.get("subtitle") ? 18 : 0) + 8, right = GAP + BAR + 58;
+  const cut = cutOf(hand, ctx, rowNames, columnNames, most), words = (font, name) => { ctx.font = font; return wrap(ctx, model.get(name), room - 10).map((line) => ellipsis(ctx, line, room - 10)); };
+  const head = words("600 13px sans-serif", "title"), sub = words("12px sans-serif", "subtitle"), top = LINE * (head.length + sub.length) + (head.length || sub.length ? 12 : 8), right = GAP + BAR + 58;
+  const height = model.get("most_rows") ? Math.min(tall(room), Math.max(280, model.get("most_rows") * LARGEST + Math.round(0.72 * most) + 104)) : tall(room);
   const margin = (slot) => Math.max(widest(rowNames) + TICK + 4 + (model.get("row_title") ? 20 : 0), slanted ? across * 0.72 + 12 - slot / 2 : 0);
   const fit = (count, space) => clamp(space / Math.max(1, count), 0.5, LARGEST);
   const cell = { w: fit(t.columns.length, room - margin(46) - right), h: fit(t.rows.length, height - top - bottom) };
   cell.w = Math.min(cell.w, Math.max(1.7 * cell.h, 46)); cell.h = Math.min(cell.h, Math.max(1.7 * cell.w, 46));
   const w = cell.w * t.columns.length, h = cell.h * t.rows.length, left = margin(cell.w);
-  return { ...t, rowNames, columnNames, left, top, w, h, slanted, most, width: room, height: model.get("snug") ? Math.min(height, top + Math.max(h + bottom, 180)) : height, base: cell, names: widest(rowNames) };
+  return { ...t, rowNames, columnNames, ...cut, head, sub, left, top, w, h, slanted, most, width: room, height: model.get("snug") ? Math.min(height, top + Math.max(h + bottom, 230)) : height, base: cell, names: widest(rowNames) };
 }
 
 // The window onto the cells: their size now, the place of one, and those that can be seen.
@@ -136,13 +146,13 @@ function drawMarks(ctx, g, chosen, mark, theme) {
   // their labels, also those for which there was no room
   ctx.font = "600 12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
   const label = (text, x, y, from) => {
-    const short = ellipsis(ctx, text || "", g.most + 12), width = ctx.measureText(short).width + 6;
+    const short = ellipsis(ctx, text || "", g.most + 24), width = ctx.measureText(short).width + 6;
     ctx.fillStyle = theme.paper; ctx.fillRect(x + from * width + (from === -1 ? 3 : 0), y - 8, width, 16);
     ctx.fillStyle = theme.ink; ctx.fillText(short, x, y);
   };
-  label(g.rowNames[g.rows.indexOf(mark[0])], g.left - TICK - 2, at[1] + g.cell.h / 2, -1);
+  label(g.rowShort[g.rows.indexOf(mark[0])], g.left - TICK - 2, at[1] + g.cell.h / 2, -1);
   ctx.save(); ctx.translate(at[0] + g.cell.w / 2, g.top + g.h + TICK + 2);
-  const name = g.columnNames[g.columns.indexOf(mark[1])];
+  const name = g.columnShort[g.columns.indexOf(mark[1])];
   if (g.slanted) { ctx.rotate(-Math.PI / 4); label(name, 0, 4, -1); } else { ctx.textAlign = "center"; label(name, 0, 7, -0.5); }
   ctx.restore();
 }
@@ -153,13 +163,13 @@ function drawLabels(ctx, g, ink) {
   const by = Math.max(1, Math.ceil(14 / g.cell.h)), stride = Math.max(1, Math.ceil(widest / g.cell.w));
   for (let r = 0; r < g.rows.length; r += by) {
     const y = g.place(r, 0)[1] + g.cell.h / 2;
-    if (y >= g.top && y <= g.top + g.h) ctx.fillText(ellipsis(ctx, g.rowNames[r], g.most), g.left - TICK - 2, y);
+    if (y >= g.top && y <= g.top + g.h) ctx.fillText(g.rowShort[r], g.left - TICK - 2, y);
   }
   for (let c = 0; c < g.columns.length; c += stride) {
     const x = g.place(0, c)[0] + g.cell.w / 2;
     if (x < g.left || x > g.left + g.w) continue;
     ctx.save(); ctx.translate(x, g.top + g.h + TICK + 2);
-    if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(ellipsis(ctx, g.columnNames[c], g.most), 0, 4); }
+    if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(g.columnShort[c], 0, 4); }
     else { ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.fillText(g.columnNames[c], 0, 0); }
     ctx.restore();
   }
@@ -167,8 +177,8 @@ function drawLabels(ctx, g, ink) {
 
 function drawTitles(ctx, g, model, ink) {
   ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "top";
-  ctx.font = "600 13px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("title"), g.width - 10), 4, 2);
-  ctx.font = "12px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("subtitle"), g.width - 10), 4, model.get("title") ? 20 : 2);
+  ctx.font = "600 13px sans-serif"; g.head.forEach((line, k) => ctx.fillText(line, 4, 2 + LINE * k));
+  ctx.font = "12px sans-serif"; g.sub.forEach((line, k) => ctx.fillText(line, 4, 2 + LINE * (g.head.length + k)));
   const drop = g.slanted ? Math.min(g.most, g.columnNames.reduce((found, name) => Math.max(found, ctx.measureText(name).width), 0)) * 0.72 + 14 : 18;
   ctx.textAlign = "center";
   ctx.fillText(ellipsis(ctx, model.get("column_title"), Math.max(g.w + 90, 200)), Math.max(g.left + g.w / 2, 100), g.top + g.h + TICK + drop + 4);
@@ -176,7 +186,7 @@ function drawTitles(ctx, g, model, ink) {
 }
 
 function drawBar(ctx, g, model, ink) {
-  const colors = model.get("colors"), x = g.left + g.w + GAP, [low, high] = g.limits, h = Math.max(g.h, Math.min(150, g.height - g.top - 20)), places = decimals(g.limits);
+  const colors = model.get("colors"), x = g.left + g.w + GAP, [low, high] = g.limits, h = Math.max(g.h, Math.min(190, g.height - g.top - 20)), places = decimals(g.limits);
   for (let s = 0; s < h; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / h) * (colors.length - 1))]; ctx.fillRect(x, g.top + s, BAR, Math.min(1.5, h - s)); }
   const ticks = low < 0 && high > 0 ? [low, 0, high] : [low, (low + high) / 2, high], far = (v) => v === 0 || Math.abs(v / (high - low)) * h > 12;
   ctx.fillStyle = ctx.strokeStyle = ink; ctx.lineWidth = 1; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
