@@ -1,5 +1,6 @@
 """Checks of representations for properties that make measures mislead."""
 
+from .clipping import clip_lengths
 from .diagnosis import diagnose, summarize_findings
 from .findings import Diagnosis, Finding
 from .separation import separating_direction
@@ -9,6 +10,7 @@ from .translation import translate, translated_cka, translation_limit
 __all__ = [
     "Diagnosis",
     "Finding",
+    "clip_lengths",
     "diagnose",
     "separating_direction",
     "summarize_findings",
