@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from repsim_nb import measures
-from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import OUTPUT, Model
 from repsim_nb.inputs.recording import record
 from repsim_nb.measures import Measure
@@ -31,12 +31,7 @@ ALL = 10**6  # more filters than any first layer has
 PAIRS = (*combinations(KINDS, 2), ("generalised", "generalised"))
 Recipe = dict[str, Any]
 
-_EPOCHS = {
-    ("cnn", "generalised"): 12,
-    ("cnn", "memorised"): 40,
-    ("mlp", "generalised"): 20,
-    ("mlp", "memorised"): 80,
-}
+_EPOCHS = {("cnn", "generalised"): 12, ("cnn", "memorised"): 40, ("mlp", "generalised"): 20, ("mlp", "memorised"): 80}
 
 
 def _recipe(architecture: str, data: str, kind: str, draw: int) -> Recipe:
@@ -83,11 +78,7 @@ def settings(models: Iterable[Model]) -> dict[tuple[str, str], list[Model]]:
 
 
 def compare_kinds(
-    models: Iterable[Model],
-    *,
-    names: Sequence[str] = MEASURES,
-    images: int = 400,
-    progress: bool | Tick = False,
+    models: Iterable[Model], *, names: Sequence[str] = MEASURES, images: int = 400, progress: bool | Tick = False
 ) -> pd.DataFrame:
     """Compare models of the three kinds, layer by layer, on test images.
 

@@ -141,7 +141,11 @@ def _follow_path(layer: Layer, what: str, names: Sequence[str], distances: Seque
     n, card, before = layer.half, layer.model.card, layer.x[: layer.half]
     rows = layer.rows[what][:n]
     values = translation_curves(before, rows, layer.direction, np.array(distances) * layer.radius, use=names)
-    place = {**{name: card[name] for name in ("architecture", "data", "draw")}, "model": layer.model.name, "moved": what}
+    place = {
+        **{name: card[name] for name in ("architecture", "data", "draw")},
+        "model": layer.model.name,
+        "moved": what,
+    }
     known: set[str] | None = None
     found = []
     for distance, (_, value) in zip(distances, values.iterrows(), strict=True):

@@ -44,7 +44,8 @@ def clip_lengths(x: Array, most: float = 1.0) -> np.ndarray:
 
     References
     ----------
-    J. Raymaekers, P. Rousseeuw 2019, A generalized spatial sign covariance matrix, Journal of Multivariate Analysis 171.
+    J. Raymaekers, P. Rousseeuw 2019, A generalized spatial sign covariance matrix, Journal of Multivariate Analysis
+    171.
 
     Examples
     --------
@@ -57,15 +58,15 @@ def clip_lengths(x: Array, most: float = 1.0) -> np.ndarray:
     """
     check_positive(most, "most")
     flat = to_numpy(check_representation(x, double=True))
-    apart = flat - _spatial_median(flat)
-    lengths = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+    centred = flat - _spatial_median(flat)
+    lengths = np.sqrt(np.einsum("ij,ij->i", centred, centred))
     middle = float(np.median(lengths))
     if middle <= CLOSE * np.abs(flat).max():
         raise UndefinedError(
             "the median distance from the middle is 0, since more than half of the samples are equal; there is no"
             " length to clip to"
         )
-    return apart * np.minimum(1.0, most * middle / np.maximum(lengths, middle * CLOSE))[:, None]
+    return centred * np.minimum(1.0, most * middle / np.maximum(lengths, middle * CLOSE))[:, None]
 
 
 def _spatial_median(x: np.ndarray) -> np.ndarray:
