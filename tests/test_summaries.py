@@ -55,6 +55,8 @@ def shown(tmp_path_factory):
         "probes.Probe": rs.probes.linear_probe(rng.normal(size=(90, 2)), targets, n_permutations=99),
         "probes.DatasetProbe": rs.probes.dataset_bias(sets, n_permutations=99),
         "reliability.Diagnosis": rs.reliability.diagnose(near),
+        "reliability.LeftOut": rs.reliability.leave_out("cka", near, noisy["a"]),
+        "reliability.Report": rs.reliability.report(near, noisy["a"]),
         "grounding.Benchmark": rs.grounding.benchmark(x, accuracy, measures=["cka"], pairs="all"),
         "grounding.PairMeans": rs.grounding.pair_means(pd.DataFrame({"cka": rng.uniform(0.2, 0.4, 28)}, index=pairs)),
         "grounding.Sensitivity": rs.grounding.sensitivity(noisy, measures=["cka"], damage="noise", amounts=[0.3, 0.4]),

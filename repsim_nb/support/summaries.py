@@ -21,6 +21,7 @@ _FUNCTION_TWINS = frozenset(
         "grounding.Benchmark",
         "grounding.Sensitivity",
         "grounding.Specificity",
+        "reliability.Report",
     }
 )
 

@@ -1,0 +1,153 @@
+"""From the checks of a pair to a verdict in words, and the next line of code."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from repsim_nb.support.summaries import count_of
+
+# thresholds; `report` says what they come from. HIGH_CHANCE is that of `diagnose`
+CHANGE, PER_FRACTION, RISE, LEFT, HIGH_CHANCE = 0.05, 0.01, 0.2, 1 / 3, 0.1
+FEW_OUTLIERS = 0.05  # of the samples: more are a group, and no few samples
+STABLE, CHANCE, FEW, SAMPLES, HIDDEN, SHARED = (
+    "stable",
+    "not above chance",
+    "too few samples",
+    "a few samples",
+    "a component hides similarity",
+    "one shared component",
+)
+COMMANDS = {
+    SAMPLES: "rs.inference.locate_differences(x, y).top(10, by='influence')",
+    HIDDEN: "rs.reliability.diagnose(x, y)",
+    SHARED: "rs.reliability.diagnose(x, y)",
+    CHANCE: "rs.inference.permutation_test('cka_debiased', x, y)",
+    FEW: "rs.inference.chance_corrected('cka', x, y)",
+    STABLE: "rs.inference.interval('cka_debiased', x, y)",
+}
+NAMED_ROWS = 10  # a sentence and a command name no more rows
+
+
+class Facts(NamedTuple):
+    """What was found of a pair: CKA, and how it changes.
+
+    low, high: without the samples that raise and that lower it most. rest: without the first components. level: of
+    unrelated data. above: whether it is above chance. units, unit, number: samples (or groups), and how many are left
+    out. rows: the samples with the largest influence. outliers, inner: the samples that are far from the rest, and CKA
+    without them. rows_in_all: the number of rows. split: the samples that the first component splits off.
+    """
+
+    value: float
+    low: float
+    high: float
+    rest: float
+    level: float
+    debiased: float
+    above: bool
+    units: int
+    unit: str
+    number: int
+    rows: tuple[int, ...]
+    outliers: tuple[int, ...]
+    inner: float
+    rows_in_all: int
+    split: tuple[int, ...]
+
+    @property
+    def left_out(self) -> str:
+        """The number of samples that are left out, as text."""
+        return count_of(self.number, self.unit.removesuffix("s"))
+
+    @property
+    def by_outliers(self) -> bool:
+        """Whether CKA is another one without the outliers, which are few."""
+        fraction = len(self.outliers) / self.rows_in_all
+        return 0 < fraction <= FEW_OUTLIERS and abs(self.inner - self.value) > _much(fraction)
+
+    @property
+    def by_influence(self) -> bool:
+        """Whether CKA is another one without the samples that influence it most, or has no value."""
+        change = max(abs(self.value - self.low), abs(self.high - self.value))
+        return not change <= _much(self.number / self.units)
+
+
+def _much(fraction: float) -> float:
+    """Return the change of CKA that is reported if this fraction of the samples is left out."""
+    return CHANGE * max(1.0, fraction / PER_FRACTION)
+
+
+def judge_facts(facts: Facts) -> tuple[str, str, str, tuple[int, ...]]:
+    """Return the verdict, a sentence, the next command, and the samples that these are about."""
+    verdict = find_verdict(facts)
+    rows: tuple[int, ...] = ()
+    if verdict == SAMPLES:
+        rows = facts.outliers if facts.by_outliers else facts.rows
+    elif verdict in (HIDDEN, SHARED):
+        rows = facts.split
+    command = _command(verdict, rows) if facts.low == facts.low else COMMANDS[HIDDEN]  # NaN: nothing is left of a side
+    return verdict, _sentence(verdict, facts, rows), command, rows
+
+
+def find_verdict(facts: Facts) -> str:
+    """Return the verdict: what matters most comes first, as a single sample can cause all that follows."""
+    if facts.by_outliers or facts.by_influence:
+        return SAMPLES
+    if facts.rest - facts.value > RISE:
+        return HIDDEN
+    if not facts.above:
+        return CHANCE
+    if facts.level >= HIGH_CHANCE and not facts.value - facts.debiased < HIGH_CHANCE:
+        return FEW
+    if facts.rest < LEFT * facts.value:
+        return SHARED
+    return STABLE
+
+
+def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
+    """Return what the verdict rests on."""
+    value, rest = f"CKA is {facts.value:.2f}", f"{facts.rest:.2f} without the first component of each side"
+    group = f" It splits off {count_of(len(facts.split), 'sample')} from the others." if facts.split else ""
+    if verdict == SAMPLES:
+        if facts.by_outliers:
+            without = f"{facts.inner:.2f} without {count_of(len(rows), 'outlier')} of {facts.rows_in_all} samples"
+        elif math.isnan(facts.low):
+            return f"{value}, and one sample has nearly all the variance of one side: {_rows(rows)}."
+        else:
+            lowered = abs(facts.high - facts.value) >= abs(facts.value - facts.low)
+            end, how = (facts.high, "lower") if lowered else (facts.low, "raise")
+            without = f"{end:.2f} without the {facts.left_out} of {facts.units} that {how} it most"
+        return f"{value}, but {without}: {_rows(rows)}."
+    if verdict == HIDDEN:
+        return f"{value}, but {rest}: one component hides how alike they are.{group}"
+    if verdict == CHANCE:
+        return (
+            f"{value}, no more than unrelated data with these spectra and {facts.units} {facts.unit} would have"
+            f" ({facts.level:.2f} on average)."
+        )
+    if verdict == FEW:
+        return (
+            f"{value}, of which {facts.level:.2f} would come from unrelated data: {facts.units} {facts.unit} are few"
+            f" for these spectra. Debiased CKA is {facts.debiased:.2f}."
+        )
+    if verdict == SHARED:
+        return f"{value}, but {rest}: most of it is one component that both share.{group}"
+    return (
+        f"{value}: {facts.low:.2f} to {facts.high:.2f} without {facts.left_out} of {facts.units},"
+        + ("" if math.isnan(facts.rest) else f" {rest},")
+        + f" and {facts.level:.2f} for unrelated data."
+    )
+
+
+def _command(verdict: str, rows: tuple[int, ...]) -> str:
+    """Return a line of code for the arrays x and y that looks closer."""
+    if verdict == SAMPLES and len(rows) <= NAMED_ROWS:
+        some = list(rows)
+        return f"rs.reliability.report(np.delete(x, {some}, axis=0), np.delete(y, {some}, axis=0))"
+    return COMMANDS[verdict]
+
+
+def _rows(rows: tuple[int, ...]) -> str:
+    """Return rows as text: the first ten of them."""
+    few = ", ".join(map(str, rows[:NAMED_ROWS]))
+    return f"row{'' if len(rows) == 1 else 's'} {few}{' and more' if len(rows) > NAMED_ROWS else ''}"
