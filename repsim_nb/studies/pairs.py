@@ -27,19 +27,19 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
 
     x, y: (n, p) and (n, q), with n of at least 4. It is `measures.get("cka_debiased")` as a loss.
     """
-    a, b = _centred_gram(x), _centred_gram(y)
+    a, b = (centre_gram(side @ side.T) for side in (x - x.mean(0), y - y.mean(0)))
     return (a * b).sum() / (a.norm() * b.norm()).clamp_min(
         1e-12
     )  # features that are all alike have no direction to be pulled in
 
 
-def _centred_gram(x: Tensor) -> Tensor:
-    """Return inner products of samples, U-centred, so that their products are the unbiased HSIC of Song and others."""
-    x = x - x.mean(0)
-    n, others = len(x), ~torch.eye(len(x), dtype=torch.bool)
-    gram = (x @ x.T) * others
-    rows = gram.sum(1)
-    return (gram - (rows[:, None] + rows[None, :]) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))) * others
+def centre_gram(gram: Tensor) -> Tensor:
+    """U-centre similarities of samples, (..., n, n): their products are the unbiased HSIC of Song and others."""
+    n, others = gram.shape[-1], ~torch.eye(gram.shape[-1], dtype=torch.bool)
+    gram = gram * others
+    rows = gram.sum(-1)
+    total = rows.sum(-1)[..., None, None]
+    return (gram - (rows[..., :, None] + rows[..., None, :]) / (n - 2) + total / ((n - 1) * (n - 2))) * others
 
 
 def train(  # noqa: PLR0913  # these are the options of a recipe

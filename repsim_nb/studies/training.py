@@ -80,7 +80,7 @@ def train_or_load(
         A bar that counts epochs, or a function.
     train : function
         Another function of a module that trains, with the options data, seed, epochs, learning_rate, batch_size, keep
-        and tick, and any others. Its module counts as training code.
+        and tick, and any others. Its module counts as training code, and the modules in its CODE.
     parts : sequence
         If `train` trains several models at once: the values of `card["part"]` of the models that it passes to
         keep(module, card). Each is a Model, NAME-PART.
@@ -162,7 +162,8 @@ def _find_paths(
                 complete["checkpoints"], complete["epochs"]
             )
         complete.pop("about", None)
-        code = _hash_code() if train is classifier.train else _hash_code(inspect.getmodule(train))
+        home = inspect.getmodule(train)
+        code = _hash_code() if train is classifier.train else _hash_code(home, *getattr(home, "CODE", ()))
         seen = [_hash_data(stage["data"]) for stage in (complete, complete.get("start", {})) if "data" in stage]
         made_from = json.dumps([name, complete, code, *seen], sort_keys=True)
     except (TypeError, ValueError) as error:
