@@ -88,7 +88,7 @@ def load_layer(model: Model) -> Layer:
     alone = np.arange(len(x)) == rng.choice(np.flatnonzero(mine[: len(x) // 2]))
     radius = float(np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean()))
     rows = {"class": mine, "outlier": alone}
-    return Layer(model, x, images.targets, predicted, rows, keep_predictions(weight, number), radius)
+    return Layer(model, x, np.asarray(images.targets), predicted, rows, keep_predictions(weight, number), radius)
 
 
 def keep_predictions(weight: np.ndarray, number: int) -> np.ndarray:
@@ -99,7 +99,7 @@ def keep_predictions(weight: np.ndarray, number: int) -> np.ndarray:
 
 
 def _head(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    weight, bias = (part.detach().numpy().astype(float) for part in model.module.head.parameters())
+    weight, bias = (part.detach().numpy().astype(float) for part in model.module.get_submodule("head").parameters())
     return weight, bias
 
 
