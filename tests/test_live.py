@@ -107,6 +107,24 @@ def test_maps_of_the_same_points_are_next_to_each_other():
     assert [one.title for one in maps] == ["one", "two"]
 
 
+def test_lines_are_live_too(tmp_path):
+    layer = rs.specs.Layer("line", (0.0, 1 / 3, None), (1.0, None, 2.0), label="one", colors=("0.35",))
+    lines = rs.specs.LineSpec((layer,), title="mine", x_limits=(0.0, None))
+    both = rs.specs.PanelsSpec((lines, rs.spec(lines, title="two")), legend=(rs.specs.Layer("line", label="all"),))
+    bundle = rs.reports.live({"a": lines, "b": both})._repr_mimebundle_()
+    ((_, (one,)), (_, panels)), _, _ = module.read_data(bundle[module.MIME])
+    assert one.layers[0].x == (0.0, 0.333333333, None) and rs.spec(one, layers=lines.layers) == lines
+    assert [panel.title for panel in panels] == ["mine", "two"] and panels[1].layers[-1].label == "all"
+    page = page_of(tmp_path, bundle, bundle)
+    assert page.count(script("lines")) == 1 and page.count(script("matrix")) == 0
+    state = states(page)[0]["choices"][0][1][0]
+    assert state["kind"] == "lines" and state["state"]["layers"][0]["colors"] == ["#595959"]
+    assert state["state"]["x_limits"] == [0.0, None] and "size" not in state["state"]
+    e = rs.explorers.explore(lambda k: lines, k=[1]).wait()
+    ((_, (kept,)),), _, _ = module.read_data(e.bundle()[module.MIME])
+    assert kept == one, "explorers of lines stay live in reports"
+
+
 def test_a_large_picture_stays_an_image(tmp_path):
     labels = tuple(f"layer {i}" for i in range(260))
     values = tuple(map(tuple, np.random.default_rng(0).uniform(size=(260, 260)).tolist()))
@@ -177,9 +195,9 @@ def test_data_of_another_version_leaves_the_image():
 
 
 def test_what_no_view_draws_is_refused():
-    lines = rs.specs.LineSpec((rs.specs.Layer("line", (0.0, 1.0), (0.0, 1.0)),))
-    with pytest.raises(TypeError, match=r"live takes tables and maps; a LineSpec is shown by a LineSpec\."):
-        rs.reports.live({"a": matrix(), "b": lines})
+    image = rs.specs.ImageSpec("iVBORw0KGgo=")
+    with pytest.raises(TypeError, match=r"tables, maps and lines; got ImageSpec, whose spec is of type ImageSpec\."):
+        rs.reports.live({"a": matrix(), "b": image})
     for empty in ({}, {"a": []}, []):
         with pytest.raises(ValueError, match="at least one result"):
             rs.reports.live(empty)

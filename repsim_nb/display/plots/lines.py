@@ -58,7 +58,7 @@ def _draw(shown: LineSpec, ax: Axes, title_size: float) -> Axes:
     for layer in shown.layers:
         artist = _entry(layer) if not (layer.x or layer.y) else _PAINTERS[layer.mark](ax, layer)
         if layer.label:
-            handles.append(artist)
+            handles.append(artist or _entry(layer))
     _set_axes(ax, shown)
     ax.set_title(shown.title, fontsize=title_size)
     where: dict[str, Any] = {"bbox_to_anchor": (1.01, 1), "fontsize": 9}

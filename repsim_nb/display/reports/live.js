@@ -16,6 +16,7 @@ function selection(place, label, options, changed) {
   return select;
 }
 
+const SHARED = { matrix: ["hovered"], scatter: ["hovered", "chosen", "selected"], lines: [] };  // with pictures of the same items
 const same = (a, b) => a.length === b.length && a.every((one, k) => one === b[k]);
 const numbers = (count) => Array.from({ length: count }, (_, k) => k);
 const mean = (values) => { const known = values.filter((value) => value !== null); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null; };
@@ -87,7 +88,7 @@ function liven(root, views) {
     place.append(inner); box.append(place);
     shown = of[panel.kind] = { place, panel, turn, items };
     shown.model = views[panel.kind](inner, state, (names) => { if (names.includes("chosen") && shown.turn) choose(shown); }).model;
-    for (const name of matrix ? ["hovered"] : ["hovered", "chosen", "selected"]) shown.model.on("change:" + name, () => share(shown, name));
+    for (const name of SHARED[panel.kind]) shown.model.on("change:" + name, () => share(shown, name));
   };
   const share = (from, name) => {  // pictures of the same items mark the same ones
     const value = from.model.get(name);

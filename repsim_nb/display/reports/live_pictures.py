@@ -1,4 +1,4 @@
-"""Live pictures: tables and maps that answer the mouse in HTML, and are an image everywhere else."""
+"""Live pictures: tables, maps and lines that answer the mouse in HTML, and are an image everywhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.display.plots.drawing import sheet
-from repsim_nb.display.specs import FigureSpec, MapSpec, MapsSpec, MatrixSpec, Spec, spec
+from repsim_nb.display.specs import FigureSpec, LineSpec, MapSpec, MapsSpec, MatrixSpec, PanelsSpec, Spec, spec
+from repsim_nb.display.specs.lines import Layer, Numbers
 from repsim_nb.display.specs.matrices import decimals, texts_of
 
 MIME = "application/vnd.repsim.spec+json"
@@ -29,7 +30,7 @@ class LivePicture:
 
     Parameters
     ----------
-    specs : {name: tuple of MatrixSpec or MapSpec}
+    specs : {name: tuple of MatrixSpec, MapSpec or LineSpec}
         The pictures that can be chosen. Pictures of one choice are next to each other.
     label : str
         What the names are, such as "measure".
@@ -86,16 +87,17 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     """Show results so that they answer the mouse in the HTML of a report.
 
     A notebook cell that ends with it shows an image. `rs.reports.run` and `to_html` put the same pictures on the page
-    as a live view: point at a cell for its value, zoom, sort rows and columns, and choose a measure. It needs no kernel
-    and no connection. Without JavaScript, and on paper, the page shows the image.
+    as a live view: point at a cell, a point or a line for its value, zoom, sort rows and columns, hide what the legend
+    lists, and choose a measure. It needs no kernel and no connection. Without JavaScript, and on paper, the page shows
+    the image.
 
     Parameters
     ----------
     results : result, list of results, or {name: result or list of results}
-        Tables and maps: a Comparison, an Embedding, or anything else whose `rs.spec` is a MatrixSpec, a MapSpec or a
-        MapsSpec. Results in a list are next to each other; maps of the same points, and tables of the same rows and
-        columns, are linked: what is under the pointer is marked in all of them. The names of a dict are the choices of
-        a drop-down.
+        Tables, maps and lines: a Comparison, an Embedding, or anything else whose `rs.spec` is a MatrixSpec, a MapSpec,
+        a MapsSpec, a LineSpec or a PanelsSpec. Results in a list are next to each other; maps of the same points, and
+        tables of the same rows and columns, are linked: what is under the pointer is marked in all of them. The names
+        of a dict are the choices of a drop-down.
     label : str
         What the names are; the label of the drop-down.
 
@@ -107,7 +109,7 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     Raises
     ------
     TypeError
-        If a result has another kind of spec, such as lines.
+        If a result has another kind of spec, such as an image.
     ValueError
         If there are no results.
 
@@ -142,7 +144,9 @@ def panels_of(shown: FigureSpec) -> tuple[FigureSpec, ...]:
     """Return the specs that views draw for a spec, next to each other; () if there are none."""
     if isinstance(shown, MapsSpec):
         return shown.maps
-    return (shown,) if isinstance(shown, (MatrixSpec, MapSpec)) else ()
+    if isinstance(shown, PanelsSpec):
+        return tuple(replace(one, layers=(*one.layers, *shown.legend)) for one in shown.panels)
+    return (shown,) if isinstance(shown, (MatrixSpec, MapSpec, LineSpec)) else ()
 
 
 def _live_panels(result: Any) -> tuple[FigureSpec, ...]:
@@ -150,7 +154,10 @@ def _live_panels(result: Any) -> tuple[FigureSpec, ...]:
     shown = spec(result)
     panels = panels_of(shown)
     if not panels:
-        raise TypeError(f"live takes tables and maps; a {type(result).__name__} is shown by a {type(shown).__name__}.")
+        raise TypeError(
+            f"live takes tables, maps and lines; got {type(result).__name__}, whose spec is of type"
+            f" {type(shown).__name__}."
+        )
     return panels
 
 
@@ -215,7 +222,18 @@ def shorten(shown: FigureSpec) -> FigureSpec:
         span = float(np.ptp(points, axis=0).max()) or 1.0
         rounded = np.round(points, _DIGITS - 1 - math.floor(math.log10(span)))
         return replace(shown, points=tuple(map(tuple, rounded.tolist())))
+    if isinstance(shown, LineSpec):
+        return replace(shown, layers=tuple(map(_shorten_layer, shown.layers)))
     return shown
+
+
+def _shorten_layer(layer: Layer) -> Layer:
+    """Return a layer whose numbers have nine digits."""
+
+    def short(values: Numbers) -> Numbers:
+        return tuple(None if value is None else float(f"{value:.9g}") for value in values)
+
+    return replace(layer, x=short(layer.x), y=short(layer.y), low=short(layer.low), high=short(layer.high))
 
 
 class _Rounding:

@@ -5,21 +5,6 @@ const TRAITS = ["points", "labels", "notes", "colors", "shapes", "shown", "runs"
 const DEFAULTS = { labels: [], notes: [], colors: [], shapes: [], shown: [], runs: [], legend: [], scale: null, title: "", subtitle: "", footer: "", ringed: [], hovered: [], links: [] };
 const NEAR = 12, SAME = 3, LINE = 17, RING = "#d55e00", NEUTRAL = "#666666", MANY = 1500, NAMED = 300, MOST_ZOOM = 400, HIDDEN = 65535;
 
-// In units of the mark's radius; a star has ten corners, two turns of five.
-const star = Array.from({ length: 10 }, (_, k) => [(k % 2 ? 0.52 : 1.3) * Math.sin((k * Math.PI) / 5), -(k % 2 ? 0.52 : 1.3) * Math.cos((k * Math.PI) / 5)]);
-const plus = [[-0.4, -1.1], [0.4, -1.1], [0.4, -0.4], [1.1, -0.4], [1.1, 0.4], [0.4, 0.4], [0.4, 1.1], [-0.4, 1.1], [-0.4, 0.4], [-1.1, 0.4], [-1.1, -0.4], [-0.4, -0.4]];
-const CORNERS = {
-  s: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]], D: [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
-  "^": [[0, -1.15], [1.1, 0.85], [-1.1, 0.85]], v: [[0, 1.15], [1.1, -0.85], [-1.1, -0.85]],
-  P: plus, X: plus.map(([x, y]) => [(x - y) * Math.SQRT1_2, (x + y) * Math.SQRT1_2]), "*": star,
-};
-
-// 1, 2 or 5 times a power of ten: about five of them make the span.
-function nice(span) {
-  const rough = span / 5, power = 10 ** Math.floor(Math.log10(rough)), share = rough / power;
-  return power * (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10);
-}
-
 // The points as numbers, read once for each map.
 function cloudOf(points) {
   const X = Float64Array.from(points, (p) => p[0]), Y = Float64Array.from(points, (p) => p[1]), ends = (v) => { let low = Infinity, high = -Infinity; for (const one of v) { if (one < low) low = one; if (one > high) high = one; } return low <= high ? [low, high] : [0, 1]; };
@@ -88,18 +73,6 @@ function drawFrame(ctx, g, ink) {
   for (const [v, x] of across) ctx.fillText((v + 0).toFixed(places), x, g.top + g.h + 5);
   ctx.textAlign = "right"; ctx.textBaseline = "middle";
   for (const [v, y] of up) ctx.fillText((v + 0).toFixed(places), g.left - 5, y);
-}
-
-function mark(ctx, x, y, r, shape, face, edge, width) {
-  ctx.beginPath();
-  const corners = CORNERS[shape];
-  if (shape === ".") r *= 0.5;
-  if (corners) corners.forEach(([a, b], k) => (k ? ctx.lineTo(x + a * r, y + b * r) : ctx.moveTo(x + a * r, y + b * r)));
-  else ctx.arc(x, y, r, 0, 2 * Math.PI);
-  ctx.closePath();
-  if (shape === "ring") { ctx.strokeStyle = face; ctx.lineWidth = 1.3; ctx.stroke(); return; }
-  ctx.fillStyle = face; ctx.fill();
-  if (width > 0) { ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke(); }
 }
 
 // A mark as pixels: their places next to its middle, and their colors.

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec
+from repsim_nb.display.specs import FigureSpec, LineSpec, MapSpec, MatrixSpec
 
 _FOLDER = Path(__file__).parent
 _RING = ["ring", [["placed into the map", "#000000", "ring"]]]
 _SHARED = ("common", "svg", "navigation")  # a widget cannot import files: they are joined to one text
 _SCRIPTS = {
     "matrix": (*_SHARED, "matrix", "matrix_view"),
-    "scatter": (*_SHARED, "scatter", "scatter_legend", "scatter_view"),
+    "scatter": (*_SHARED, "marks", "scatter", "scatter_legend", "scatter_view"),
+    "lines": ("common", "svg", "marks", "lines", "lines_view"),
 }
-KINDS: dict[type[FigureSpec], str] = {MatrixSpec: "matrix", MapSpec: "scatter"}
+KINDS: dict[type[FigureSpec], str] = {MatrixSpec: "matrix", MapSpec: "scatter", LineSpec: "lines"}
 """The name of the script and the style that draw a kind of spec."""
 
 
 def script(name: str) -> str:
-    """Return the script of a view, "matrix" or "scatter", as one ES module without imports.
+    """Return the script of a view, "matrix", "scatter" or "lines", as one ES module without imports.
 
     Its default export is `{render}` for a widget. Without one, `show(element, state)` in the same module draws the
     state that `view_state` returned.
@@ -29,16 +32,19 @@ def script(name: str) -> str:
 
 def style(name: str) -> str:
     """Return the style sheet of a view."""
-    return (_FOLDER / "common.css").read_text(encoding="utf-8") + (_FOLDER / f"{name}.css").read_text(encoding="utf-8")
+    assert name in _SCRIPTS, name
+    return (_FOLDER / "common.css").read_text(encoding="utf-8")
 
 
 def view_state(shown: FigureSpec) -> dict[str, Any]:
-    """Return what a view needs to draw a MatrixSpec or a MapSpec: numbers, texts, lists and dicts of these."""
+    """Return what a view needs to draw a MatrixSpec, MapSpec or LineSpec: numbers, texts, lists and dicts of these."""
     if isinstance(shown, MatrixSpec):
         return _matrix_state(shown)
     if isinstance(shown, MapSpec):
         return _map_state(shown)
-    raise TypeError(f"a view draws a MatrixSpec or a MapSpec; got {type(shown).__name__}.")
+    if isinstance(shown, LineSpec):
+        return _line_state(shown)
+    raise TypeError(f"a view draws a MatrixSpec, a MapSpec or a LineSpec; got {type(shown).__name__}.")
 
 
 def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
@@ -54,6 +60,27 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
         state[name] = list(map(list, getattr(shown, name)))
     state["notes"] = {f"{i},{j}": reason for i, j, reason in shown.notes}
     return state | {"subtitle": ", ".join(filter(None, (shown.subtitle, undefined)))}
+
+
+def _line_state(shown: LineSpec) -> dict[str, Any]:
+    state = {field.name: _listed(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
+    state["layers"] = [
+        {field.name: _listed(getattr(layer, field.name)) for field in fields(layer)}
+        | {"colors": [_css_color(color) for color in layer.colors]}
+        for layer in shown.layers
+    ]
+    return state
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _css_color(color: str) -> str:
+    """Return a color of matplotlib as CSS has it: "0.5" is a grey."""
+    if re.fullmatch(r"[01]?\.?\d*", color) and color:
+        return f"#{round(255 * float(color)):02x}" + f"{round(255 * float(color)):02x}" * 2
+    return {"black": "#000000", "white": "#ffffff", "none": "transparent"}.get(color, color)
 
 
 def _map_state(shown: MapSpec) -> dict[str, Any]:
