@@ -360,3 +360,46 @@ def test_images_next_to_their_neighbours(mnist, recorded):
             rs.plots.neighbours(data, found, **options)
     with pytest.raises(TypeError, match="needs the images as a Dataset; got ndarray"):
         rs.plots.neighbours(mnist.inputs, found)
+
+
+# -- rows in groups
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    """Two unrelated models of 30 sentences with 3 to 8 tokens, which are near each other; and their groups."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), rng.integers(3, 9, 30))
+    return *(20 * rng.normal(size=(30, 6))[groups] + rng.normal(size=(len(groups), 6)) for _ in "ab"), groups
+
+
+def test_rows_of_one_group_are_not_neighbours_of_each_other(tokens):
+    x, y, groups = tokens
+    found = locate_differences(x, y, k=5, metric="euclidean", groups=groups)
+    assert not (groups[found.pairs["sample"]] == groups[found.pairs["neighbour"]]).any()
+    many = len(groups) - np.bincount(groups)[groups]
+    assert found.candidates == pytest.approx(1 / np.mean(1 / many)) and found.chance == pytest.approx(
+        np.mean(25 / many)
+    )
+    ranks, near = [], []
+    for side in (x, y):
+        far = np.linalg.norm(side[:, None] - side, axis=2)
+        far[groups[:, None] == groups] = np.inf
+        order = np.argsort(far, axis=1)
+        near.append(order[:, :5])
+        ranks.append(np.argsort(order, axis=1) + 1)
+    rows = np.arange(len(groups))[:, None]
+    scores = (np.log(ranks[0][rows, near[1]]).mean(1) + np.log(ranks[1][rows, near[0]]).mean(1)) / 2
+    lowest, chance = np.log(np.arange(1, 6)).mean(), np.array([np.log(np.arange(1, m + 1)).mean() for m in many])
+    np.testing.assert_allclose(found.table["displacement"], (scores - lowest) / (chance - lowest))
+    kept = [len(set(a) & set(b)) for a, b in zip(*near, strict=True)]
+    assert found.table["kept"].tolist() == kept
+
+
+def test_groups_are_not_counted_as_agreement(tokens):
+    x, y, groups = tokens
+    apart = locate_differences(x, y, k=5, groups=groups).table["displacement"].mean()
+    together = locate_differences(x, y, k=5, groups=range(len(groups))).table["displacement"].mean()
+    assert 0.9 < apart < 1.1 and together < 0.6, "unrelated, but for the sentences"
+    with pytest.raises(UndefinedError, match="needs at least 6 samples outside the group of each; one has 5 of 20"):
+        locate_differences(x[:20], y[:20], k=5, groups=[0] * 15 + [1, 2, 3, 4, 5])

@@ -89,15 +89,18 @@ class Space(NamedTuple):
         An upper bound of `rounding` for each row.
     offset : array (n,) or float
         What is subtracted from each column.
+    groups : int array (n,), optional
+        Samples with the same number are not neighbours of each other.
     """
 
     x: Array
     rounding: Callable[[np.ndarray, np.ndarray], np.ndarray]
     most: np.ndarray
     offset: Array | float = 0.0
+    groups: np.ndarray | None = None
 
     def blocks(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yield (start, stop, values of these rows with all samples); no sample is near itself.
+        """Yield (start, stop, values of these rows with all samples); no sample is near itself, or one of its group.
 
         Rows come in blocks, so that the matrix of all pairs is never in memory.
         """
@@ -108,6 +111,8 @@ class Space(NamedTuple):
             stop = min(start + step, n)
             block = np.array(to_numpy(self.x[start:stop] @ self.x.T - self.offset))
             block[np.arange(stop - start), np.arange(start, stop)] = -np.inf
+            if self.groups is not None:
+                block[self.groups[start:stop, None] == self.groups] = -np.inf
             yield start, stop, block
 
     def slack(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:

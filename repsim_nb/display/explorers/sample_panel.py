@@ -197,7 +197,8 @@ class SamplePanel(widgets.VBox):
         facts = f"{found.table['kept'].mean():.1f} of {found.k} neighbours kept (chance {found.chance:.1f})"
         valued = "" if found.value is None else f"; {found.measure} {found.value:.3f}"
         scale = "Displacement: 0 if the neighbours are the same, 1 for unrelated representations."
-        self._about.value = f"<div style='line-height:1.4'>{html.escape(facts + valued)}. {scale}</div>"
+        groups = "" if found.candidates > found.n - 1.5 else " Rows of one group are not neighbours of each other."
+        self._about.value = f"<div style='line-height:1.4'>{html.escape(facts + valued)}. {scale}{groups}</div>"
 
 
 def _number(value: float) -> str:

@@ -74,9 +74,9 @@ def import_library(library: str) -> ModuleType:
 def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     """Write an executed notebook as one HTML file next to it, which loads nothing from the internet.
 
-    The file contains the pictures. Explorers and what `live` returns stay live if they show a table, a map or lines: point
-    at it, zoom, sort it, and choose among the measures that were computed. Other widgets, and every picture without
-    JavaScript or on paper, are images.
+    The file contains the pictures. Explorers and what `live` returns stay live if they show a table, a map or lines:
+    point at it, zoom, sort it, and choose among the measures that were computed. Other widgets, and every picture
+    without JavaScript or on paper, are images.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from repsim_nb.measures.ties import merge_ties
 from repsim_nb.support.errors import UndefinedError, add_context, join_names
 from repsim_nb.support.ids import check_ids, check_order, names_of
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import check_labels
 
 from .grouped_rows import codes_of
@@ -61,8 +62,9 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     classes : sequence of str
         The names of the classes, if targets are their numbers.
     groups : labels (n,), optional
-        Rows that depend on each other, as for `influence`: each row has the influence of its group. Pass range(n) if
-        rows are independent.
+        Rows that depend on each other, as for `influence`, such as the tokens of a sentence. Rows of one group are not
+        neighbours of each other, and each row has the influence of its group. None takes the groups of a recording by
+        token. Pass range(n) if rows are independent.
     ids : sequence of str or int, optional
         The names of the samples in the tables. None takes those of x or y, such as the index of a DataFrame, or counts.
     names : (str, str)
@@ -80,7 +82,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     ValueError
         If the sides have other samples, or targets, names or an option are wrong.
     UndefinedError
-        If there are fewer than k + 2 samples, a side is constant, or the measure has no value.
+        If there are fewer than k + 2 samples, or fewer than k + 1 outside a group, a side is constant, or the measure
+        has no value.
 
     Notes
     -----
@@ -94,7 +97,9 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     changes that of another sample only a little.
 
     Samples that are tied (equal up to rounding) share their ranks: the displacement and the numbers of neighbours are
-    expected values if chance orders them, independently on each side. The mean of `kept` / k is `measures.MutualKNN`.
+    expected values if chance orders them, independently on each side. Without groups, the mean of `kept` / k is
+    `measures.MutualKNN`. Groups matter: the tokens of a sentence are near each other in most layers, so that all its
+    neighbours would be kept.
 
     Cost: all n² pairs of samples on each side, in blocks of rows; and that of `influence`.
 
@@ -129,6 +134,16 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     for side, array in (("x", one), ("y", other)):
         with add_context(f"locate_differences, of '{side}'"):
             spaces[side] = search_space(knn, array)
+    measured = None if measure is None else measures.get(measure)
+    stated = groups is not None or any(groups_of(side) is not None for side in (x, y))
+    codes = codes_of(groups, (x, y, one, other), n) if stated or measured is not None else None
+    others_of = np.full(n, n - 1) if codes is None else n - np.bincount(codes)[codes]  # the candidates of each sample
+    if others_of.min() < k + 1:
+        raise UndefinedError(
+            f"locate_differences with k = {k} needs at least {k + 1} samples outside the group of each; one has"
+            f" {others_of.min()} of {n}. Use smaller groups, or a smaller k"
+        )
+    spaces = {side: space._replace(groups=codes) for side, space in spaces.items()}
     near = [find_nearest(space, k)[0] for space in spaces.values()]
     pairs, starts, others = _pair_up(near[0], near[1], n)
     logs, scores = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n)))]), np.zeros(n)
@@ -137,7 +152,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         pairs[f"rank_{side}"] = (first + last) / 2
         expected = (logs[last] - logs[first - 1]) / (last - first + 1)  # of the logarithm, over all orders of ties
         scores += _sums(pairs, pairs[f"weight_{'y' if side == 'x' else 'x'}"] * expected, n) / (2 * k)
-    lowest, chance = logs[k] / k, logs[n - 1] / (n - 1)
+    lowest, chance = logs[k] / k, logs[others_of] / others_of
     displacement = merge_ties((scores - lowest) / (chance - lowest), _EQUAL)
     common = _sums(pairs, pairs["weight_x"] * pairs["weight_y"], n)
     table = pd.DataFrame(
@@ -150,10 +165,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         },
         index=_index_of(x, y, n) if ids is None else pd.Index(check_ids(ids, n), name="sample"),
     )
-    measured = None if measure is None else measures.get(measure)
     value = None
     if measured is not None:
-        codes = codes_of(groups, (x, y, one, other), n)
         of_units = influence(measured, one, other, groups=range(n) if codes is None else codes, progress=progress)
         table["influence"] = of_units if codes is None else of_units[codes]
         value = float(measured(one, other))
@@ -169,6 +182,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         measure=None if measured is None else measures.short_name(measured),
         value=value,
         kind="similarity" if measured is None else measured.kind,
+        candidates=1 / float(np.mean(1 / others_of)),
     )
 
 

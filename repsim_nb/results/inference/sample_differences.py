@@ -126,6 +126,8 @@ class SampleDifferences:
         The value of that measure for all samples.
     kind : str
         "similarity" or "dissimilarity": the kind of that measure.
+    candidates : float
+        The number of samples that can be neighbours of one: all others that are not of its group (harmonic mean).
 
     Examples
     --------
@@ -146,6 +148,7 @@ class SampleDifferences:
     measure: str | None
     value: float | None
     kind: str
+    candidates: float
 
     @property
     def n(self) -> int:
@@ -160,14 +163,14 @@ class SampleDifferences:
 
     @property
     def chance(self) -> float:
-        """The expected number of kept neighbours for unrelated representations, k² / (n - 1).
+        """The expected number of kept neighbours for unrelated representations, k² / `candidates`.
 
         Examples
         --------
         >>> rs.inference.locate_differences(*np.random.default_rng(0).normal(size=(2, 101, 5))).chance
         1.0
         """
-        return self.k**2 / (self.n - 1)
+        return self.k**2 / self.candidates
 
     def top(self, n: int = 20, *, by: str = "displacement") -> pd.DataFrame:
         """Return the samples that differ most, the first of them first.
