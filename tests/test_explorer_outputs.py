@@ -168,6 +168,14 @@ def test_steps_have_a_player_and_two_points_of_one_layer_a_sentence(layers):
     assert two.wait().detail_spec is not None
 
 
+def test_a_selection_slider_of_ones_own_gets_a_player_that_begins_where_it_is(layers):
+    step = widgets.SelectionSlider(options=[1, 10, 100], value=10)
+    e = rs.explorers.explore(lambda step: rs.compare("cka", layers), step=step).wait()
+    (player,) = (part for part in parts(e) if isinstance(part, widgets.Play))
+    assert (player.min, player.max, player.value) == (0, 2, 1) and e.values() == {"step": 10}
+    assert not any(isinstance(part, widgets.Play) for part in parts(rs.explorers.explore(lambda a: step, a=(1, 3))))
+
+
 def test_it_opens_with_models_of_the_data():
     e = rs.explorers.model_pair(rs.load_dataset("fashion", n=20)).wait()
     assert e.values()["a"].startswith("fashion-") and e.values()["b"].startswith("fashion-")

@@ -69,7 +69,8 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
         shows progress and can stop the function before its end.
     **controls
         The choices for each argument, by name. A list or {label: value} is a drop-down, (low, high) or (low, high,
-        step) is a slider, True or False is a check box. An ipywidgets widget is used as it is.
+        step) is a slider, True or False is a check box. An ipywidgets widget is used as it is; a SelectionSlider gets a
+        button that plays it.
 
     Returns
     -------

@@ -79,8 +79,6 @@ class EmbeddingMapExplorer(DetailExplorer):
         self._origins: dict[Embedding | None, tuple[str, Comparison]] = {}  # of each map its measure and its table
         self._preliminary: Embedding | None = None  # the last map that was shown before it was finished
         super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
-        if "step" in self.controls:
-            self._control_row.children = (*self._control_row.children, self._player(self.controls["step"]))
         self._answer(self._scatter, "presses", self._choose)
         self._answer(self._scatter, "selected", self._select)
         self._scatter.observe(
@@ -127,14 +125,6 @@ class EmbeddingMapExplorer(DetailExplorer):
                 f" '{name}' has {why}. The others are {join_names(options)}."
             )
         return check_name(role, name, options)
-
-    def _player(self, slider: widgets.SelectionSlider) -> widgets.Play:
-        """Return buttons that move the slider through the steps."""
-        last = len(self._steps) - 1
-        player = widgets.Play(value=last, min=0, max=last, interval=400, show_repeat=False, layout={"width": "auto"})
-        player.tooltip = "Play the steps"
-        widgets.jslink((player, "value"), (slider, "index"))
-        return player
 
     def _layer_of(self, measure: str, layer: str) -> str:
         """Return the layer of the map: functional measures have only one."""

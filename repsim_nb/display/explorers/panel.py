@@ -52,7 +52,8 @@ class Panel(widgets.VBox):
         self._copy = CopyButton(description="Copy code", tooltip="Copy the code that makes this picture")
         self._listing, self._thumbnail = widgets.HTML(layout={"display": "none"}), widgets.HTML()
         files, work = [self._keep, self._show_code, self._copy, self._files], [self._stop, self._bar, self._status]
-        self._control_row = _row("rs-controls", list(self.controls.values()))
+        players = [_player(one) for one in self.controls.values() if isinstance(one, widgets.SelectionSlider)]
+        self._control_row = _row("rs-controls", [*self.controls.values(), *players])
         # the detail of a click stands next to the picture if there is room, and below it otherwise
         self._left = widgets.VBox([self._stage], layout={"flex": "1 1 480px", "min_width": "0"})
         self._main = widgets.Box([self._left], layout={"flex_flow": "row wrap", "grid_gap": "8px 20px"})
@@ -118,6 +119,15 @@ class Panel(widgets.VBox):
         """Show code below the picture; "" hides the place."""
         self._listing.value = f"<pre style='margin:4px 0;user-select:all'>{html.escape(code)}</pre>" if code else ""
         self._listing.layout.display = "" if code else "none"
+
+
+def _player(slider: widgets.SelectionSlider) -> widgets.Play:
+    """Return buttons that move a slider through its options."""
+    last = len(slider.options) - 1
+    player = widgets.Play(value=slider.index, max=last, interval=400, show_repeat=False, layout={"width": "auto"})
+    player.tooltip = "Play the steps"
+    widgets.jslink((player, "value"), (slider, "index"))
+    return player
 
 
 def _row(name: str, parts: list[widgets.Widget]) -> widgets.Box:
