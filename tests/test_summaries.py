@@ -47,6 +47,9 @@ def shown(tmp_path_factory):
         "inference.SpreadTest": rs.inference.dispersion_test(table, [0, 0, 0, 1, 1, 1]),
         "inference.Moments": rs.inference.null_moments("cka", x["a/fc"], x["b/fc"]),
         "inference.NullTable": rs.inference.null_table("cka", x),
+        "inference.BestMatch": rs.inference.best_match(
+            "cka", x.where(model="a"), x.where(model="b"), n_permutations=19
+        ),
         "inference.SampleSize": rs.inference.sample_size("cka_debiased", near, noisy["a"], within=0.1, sizes=[25, 50]),
         "inference.Verdict": rs.inference.judge((0.67, 0.61, 0.72), above=0.5, unit="models"),
         "inference.SampleDifferences": differences,

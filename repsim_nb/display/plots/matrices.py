@@ -14,7 +14,7 @@ from repsim_nb.display.specs import MatrixSpec, spec
 from repsim_nb.display.specs.confusions import confusion_frame_spec
 from repsim_nb.display.specs.matrices import answers_spec, grid_spec, samples_specs
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.results.inference import NullTable
+from repsim_nb.results.inference import BestMatch, NullTable
 from repsim_nb.results.probes import Probe
 from repsim_nb.support.labels import Choice
 
@@ -22,9 +22,12 @@ from .axes import drop_none, expect, grid_shape, new_figure
 from .drawing import draw
 from .matrix_painter import draw_matrix, draw_samples
 
+Drawable = Comparison | NullTable | BestMatch | MatrixSpec
+_DRAWABLE = (Comparison, NullTable, BestMatch, MatrixSpec)
+
 
 def heatmap(
-    result: Comparison | NullTable | MatrixSpec,
+    result: Drawable,
     *,
     ax: Axes | None = None,
     annotate: bool | None = None,
@@ -38,8 +41,8 @@ def heatmap(
 
     Parameters
     ----------
-    result : Comparison, NullTable or MatrixSpec
-        The table to draw. Undefined cells are hatched. In a NullTable, cells above their null distribution have a dot.
+    result : Comparison, NullTable, BestMatch or MatrixSpec
+        The table to draw. Undefined cells are hatched. In a NullTable or BestMatch, cells above chance have a dot.
     ax : Axes, optional
         The axes to draw on; None creates a figure.
     annotate : bool, optional
@@ -77,14 +80,16 @@ def heatmap(
     'cka\nn = 20'
     """
     if isinstance(result, Probe):
-        raise TypeError("heatmap draws a Comparison or a NullTable; draw a probe with plots.confusion(probe).")
-    expect(result, (Comparison, NullTable, MatrixSpec), "heatmap draws a Comparison (from rs.compare) or a NullTable")
+        raise TypeError(
+            "heatmap draws a Comparison, a NullTable or a BestMatch; draw a probe with plots.confusion(probe)."
+        )
+    expect(result, _DRAWABLE, "heatmap draws a Comparison (from rs.compare), a NullTable or a BestMatch")
     options = drop_none(annotate=annotate, title=title, marks=marks, marks_mean=marks_mean)
     return draw(spec(result, **options), ax=ax)
 
 
 def heatmaps(
-    comparisons: Iterable[Comparison | NullTable | MatrixSpec] | Mapping[Any, Comparison | NullTable | MatrixSpec],
+    comparisons: Iterable[Drawable] | Mapping[Any, Drawable],
     *,
     columns: int = 3,
     annotate: bool | None = None,
@@ -94,7 +99,7 @@ def heatmaps(
 
     Parameters
     ----------
-    comparisons : iterable of Comparison, NullTable or MatrixSpec, or {name: one of them}
+    comparisons : iterable of Comparison, NullTable, BestMatch or MatrixSpec, or {name: one of them}
         The tables to draw, from left to right and from top to bottom.
     columns : int
         The number of heatmaps in a row, at least 1.
@@ -123,7 +128,7 @@ def heatmaps(
     >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps(tables)]
     ['cka', 'procrustes']
     """
-    if isinstance(comparisons, (Comparison, NullTable, MatrixSpec)):
+    if isinstance(comparisons, _DRAWABLE):
         raise ValueError("heatmaps draws a list of comparisons; draw a single one with plots.heatmap.")
     if not isinstance(comparisons, Iterable):
         raise TypeError(f"heatmaps draws a list of comparisons; got {type(comparisons).__name__}.")

@@ -12,7 +12,6 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.results.inference import NullTable
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.labels import short_axis, varying_fields
 from repsim_nb.support.validation import check_labels, to_numpy
@@ -209,16 +208,6 @@ def comparison_spec(
         mark_meaning=marks_mean or "",
         size=_size(rows, columns),
     )
-
-
-@spec.register
-def null_table_spec(
-    result: NullTable, *, marks: pd.DataFrame | None = None, marks_mean: str | None = None, **options: Any
-) -> MatrixSpec:
-    """Return the spec of a table with null distributions: cells above their null have a dot."""
-    if marks is None:
-        marks, marks_mean = result.above(), marks_mean or "above its null, false discovery rate 5 %"
-    return comparison_spec(result.comparison, marks=marks, marks_mean=marks_mean, **options)
 
 
 def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, float]:

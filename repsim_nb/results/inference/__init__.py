@@ -1,5 +1,6 @@
 """How far a number can be trusted: chance levels, intervals, rank correlations, tests of groups, influence."""
 
+from .best_matches import BestMatch, best_match
 from .blocks import block_means
 from .correlation_differences import rank_differences
 from .dispersion import SpreadTest, dispersion_test
@@ -21,6 +22,7 @@ from .units import holm
 from .verdicts import Verdict
 
 __all__ = [
+    "BestMatch",
     "GroupTest",
     "Interval",
     "Moments",
@@ -32,6 +34,7 @@ __all__ = [
     "Test",
     "Verdict",
     "anosim",
+    "best_match",
     "block_means",
     "cannot_ask",
     "centre_test",

@@ -284,7 +284,7 @@ def null_table(
     check_mappings("null_table", measure, xs, ys)
     if n_permutations is not None:
         check_permutations(n_permutations)
-    xs, ys, permuted = _means_of_groups(measure, xs, ys, groups)
+    xs, ys, permuted = means_of_groups(measure, xs, ys, groups)
     comparison, found = compare_with_moments(measure, xs, ys, on_undefined=on_undefined, progress=progress)
     values, undefined = comparison.values, dict(comparison.undefined)
     rows, columns = (
@@ -319,7 +319,7 @@ def null_table(
     return NullTable(comparison, mirrored=ys is None, undefined=undefined, permuted=permuted, **frames)
 
 
-def _means_of_groups(
+def means_of_groups(
     measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any
 ) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None, str]:
     """Return both sides, as the means of groups if rows are in groups, and "samples" or "group means"."""
