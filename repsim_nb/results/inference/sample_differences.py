@@ -167,7 +167,7 @@ class SampleDifferences:
 
         Examples
         --------
-        >>> rs.inference.locate_differences(*np.random.default_rng(0).normal(size=(2, 101, 5))).chance
+        >>> round(rs.inference.locate_differences(*np.random.default_rng(0).normal(size=(2, 101, 5))).chance, 2)
         1.0
         """
         return self.k**2 / self.candidates
