@@ -242,3 +242,31 @@ def test_pairs_of_trained_layers_are_stable():
     x = rs.record(["zoo:mnist-mlp-0", "zoo:mnist-mlp-1"], data, ["fc1", "fc3"], progress=False)
     first, second = (list(x.where(model=name).values()) for name in ("mnist-mlp-0", "mnist-mlp-1"))
     assert [report(a, b).verdict for a, b in zip(first, second, strict=True)] == ["stable", "stable"]
+
+
+def test_the_detail_of_a_clicked_cell_ends_with_the_verdict(rng):
+    x, y = outlier(rng)
+    given = {"a/one": x, "a/two": x[:, :4], "b/one": y, "b/two": np.ones((300, 2))}
+    explorer = rs.explorers.comparison(rs.from_arrays(given), measure="cka")
+    explorer.wait()
+    assert explorer.reliability is None
+    for layers, verdict in (
+        (("one", "one"), "a few samples"),
+        (("one", "two"), None),
+        (("two", "one"), "a few samples"),
+    ):
+        explorer.choose(*layers)
+        explorer.wait()
+        found = explorer.reliability
+        assert (found and found.verdict) == verdict, layers
+    assert explorer.errors == []
+    first = explorer.reliability
+    explorer.choose("one", "one")
+    explorer.choose("two", "one")
+    explorer.wait()
+    assert explorer.reliability is first, "computed once for each pair"
+    explorer.controls["b"].value = "a"
+    explorer.wait()
+    explorer.choose("one", "one")
+    explorer.wait()
+    assert explorer.reliability is None, "a layer with itself"

@@ -30,7 +30,7 @@ from .code import get_or_make, measure_code
 from .detail import Detail
 from .detail_text import merge_reasons, value_row
 from .measure_choices import NONE, measure_control, why_not
-from .pair_samples import PairSamplesExplorer
+from .pair_reliability import PairReliabilityExplorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ SIDE_BY_SIDE, DIFFERENCE = "side by side", "as difference"  # of two measures
 NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second for each layer
 
 
-class LayerTableExplorer(PairSamplesExplorer):
+class LayerTableExplorer(PairReliabilityExplorer):
     """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}; xs: the recordings, to which a subclass may
@@ -256,7 +256,7 @@ class LayerTableExplorer(PairSamplesExplorer):
             )
         return f"<i>{self.hint}</i>"
 
-    def _after_samples(self) -> None:
+    def _after_reliability(self) -> None:
         self._request_note()  # if the click came before the note
 
     def _request_note(self) -> None:

@@ -36,11 +36,11 @@ NOTHING = 1e-12  # of the squared norm of a side, that is left without the first
 # the middle has .64, a uniform one .75
 TWO_GROUPS = 0.9
 OTHERS = {  # measures next to CKA, and what each ignores
-    "cka_debiased": "also what few samples add",
+    "cka_debiased": "the bias from few samples, too",
     "rsa": "how large dissimilarities are, but for their order",
     "mutual_knn": "all but the nearest samples",
     "mean_cca": "every invertible linear map",
-    "nbs": "rotation and scale; weighs components by size, not its square",
+    "nbs": "rotation and scale (weighs components by size)",
 }
 CONCERN_CKA = ("outliers", "repeated samples", "few samples", "one component", "rows look grouped", "grouped rows")
 
@@ -91,7 +91,7 @@ def report(
     Notes
     -----
     Thresholds come from layers of the models of the package, trained and untrained, on three data sets (1,231 pairs
-    at 100 and 300 samples, 490 at 1,000):
+    at 100 and 300 samples, 490 at 1,000; `python -m benchmarks.moved thresholds 100`):
 
     - Without the 1 % of samples that influence CKA most, it changed by 0.024 or less. A change of 0.05 is reported.
       (Five times as much is allowed where one sample is 5 % of all: there it was 0.11 or less.)

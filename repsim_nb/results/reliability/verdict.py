@@ -107,7 +107,7 @@ def find_verdict(facts: Facts) -> str:
 def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
     """Return what the verdict rests on."""
     value, rest = f"CKA is {facts.value:.2f}", f"{facts.rest:.2f} without the first component of each side"
-    group = f" It splits off {count_of(len(facts.split), 'sample')} from the others." if facts.split else ""
+    group = f", which splits off {count_of(len(facts.split), 'sample')} from the others" if facts.split else ""
     if verdict == SAMPLES:
         if facts.by_outliers:
             without = f"{facts.inner:.2f} without {count_of(len(rows), 'outlier')} of {facts.rows_in_all} samples"
@@ -119,7 +119,7 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
             without = f"{end:.2f} without the {facts.left_out} of {facts.units} that {how} it most"
         return f"{value}, but {without}: {_rows(rows)}."
     if verdict == HIDDEN:
-        return f"{value}, but {rest}: one component hides how alike they are.{group}"
+        return f"{value}, but {rest}{group}."
     if verdict == CHANCE:
         return (
             f"{value}, no more than unrelated data with these spectra and {facts.units} {facts.unit} would have"
@@ -131,7 +131,7 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
             f" for these spectra. Debiased CKA is {facts.debiased:.2f}."
         )
     if verdict == SHARED:
-        return f"{value}, but {rest}: most of it is one component that both share.{group}"
+        return f"{value}, but {rest}{group}."
     return (
         f"{value}: {facts.low:.2f} to {facts.high:.2f} without {facts.left_out} of {facts.units},"
         + ("" if math.isnan(facts.rest) else f" {rest},")
