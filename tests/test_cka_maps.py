@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.studies import cka_maps, pairs, training
+from repsim_nb.studies import cka_maps, map_recipes, pairs, training
 from repsim_nb.studies.cka_maps import answer_loss, cka_map, make_target, map_loss, next_weight, to_recipe
 from repsim_nb.studies.map_targets import draw_text, error, image_target, nearest_map, text_target
 from repsim_nb.support.errors import Stopped
@@ -238,14 +238,35 @@ def test_wrong_options_are_refused(options, said):
         cka_maps.train(**TINY | options)
 
 
-def test_students_are_found_again(tmp_path):
-    recipes = {"one": TINY | {"epochs": 1, "checkpoints": [0, 1]}}
+def test_students_are_found_again_and_measured(tmp_path):
+    recipes = {"one": TINY | {"about": {"map": "ends"}}}
     first = cka_maps.train_or_load(recipes, folder=tmp_path, progress=False)
-    assert list(first["one"]) == [0, 1] and first["one"][1].card["epoch"] == 1
+    assert list(first["one"]) == [0, 3] and first["one"][3].card["epoch"] == 3
     again = cka_maps.train_or_load(recipes, folder=tmp_path, progress=pytest.fail)
-    assert again["one"][1].card == first["one"][1].card
+    assert again["one"][3].card == first["one"][3].card and again["one"][3].card["map"] == "ends"
     with pytest.raises(ValueError, match="no checkpoints"):
         cka_maps.train_or_load({"two": {**TINY, "checkpoints": []}}, folder=tmp_path)
+    student = again["one"]
+    found = map_recipes.summarise(again).loc["one"]
+    cells = [map_recipes.draw_map(model).values.to_numpy()[0, -1] for model in student.values()]
+    assert found[["first-last before", "first-last after"]].tolist() == cells and cells[0] < 0.8 < 0.9 < cells[1]
+    assert found["error after"] == pytest.approx(1 - cells[1]) and found["error plain"] != found["error after"]
+    seen = map_recipes.compare_measures(student, ["cka_debiased", "mean_cca"])
+    assert seen.loc["cka_debiased", "moved"] == pytest.approx(1 - found["error after"] / found["error before"])
+    assert seen.loc["mean_cca", "moved"] < 0.5 and (seen["cells"] == 1).all()
+    assert map_recipes.follow(student)["weight"].tolist() == [row["weight"] for row in student[3].card["curves"]]
+
+
+def test_recipes_can_be_followed_and_short_ones_have_the_same_names_and_layers():
+    short = map_recipes.shorten(map_recipes.RECIPES)
+    assert list(short) == list(map_recipes.RECIPES)
+    for name, recipe in map_recipes.RECIPES.items():
+        for one in (recipe, short[name]):
+            assert len(training._find_paths(training.Path("x"), name, one, cka_maps.train, ())) == 10
+            make_target(one["target"], len(one["options"]["widths"]) + (2 if one["architecture"] == "cnn" else 1))
+    assert (
+        len({str(training._find_paths(training.Path("x"), "x", r, cka_maps.train, ())) for r in short.values()}) == 11
+    )
 
 
 def test_the_code_of_the_loss_counts_as_training_code(monkeypatch):

@@ -27,7 +27,7 @@ OWN: dict[str, Measure] = {  # what the losses drive, on many images
 }
 MEASURES = (  # similarities that are 1 for a layer and itself
     *("cka_debiased", "cka", measures.CKA(kernel="rbf", debiased=True), "distance_correlation", "rsa", "nbs"),
-    *("linear_predictivity", "svcca", "pwcca", "mean_cca", "mutual_knn", "cknna"),
+    *("svcca", "pwcca", "mean_cca", "mutual_knn", "cknna"),
 )
 
 # Two plain models without skips: 17 fully connected layers, and four convolutions and a fully connected layer; with the
@@ -46,7 +46,6 @@ _CNN: dict[str, Any] = {
     "options": {"widths": [12, 24, 32, 48]},
     "teacher_epochs": 5,
     "teacher_rate": 3e-3,
-    "validate_every": 2,
     "shift": 1,
 }
 _EPOCHS = {"ends": 20, "ones": 20, "zeros": 60, "text": 60}
@@ -70,7 +69,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         for kernel in ("linear", "rbf")
         for target, epochs in _EPOCHS.items()
     },
-    **{f"cnn-{target}": _recipe(_CNN, target, "linear", 20) for target in ("ends", "ones", "zeros")},
+    **{f"cnn-{target}": _recipe(_CNN, target, "linear", 40) for target in ("ends", "ones", "zeros")},
 }
 
 
