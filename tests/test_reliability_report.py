@@ -178,6 +178,8 @@ def test_groups_are_left_out_whole(rng):
     assert found.units == 40 and found.unit == "groups" and found.rows == (2,)
     whole = report(x, y, groups=groups)
     assert whole.verdict == "a few samples" and set(whole.rows) == {6, 7, 8}
+    with pytest.raises(UndefinedError, match="it needs 5 or more; there are 4. Use more groups"):
+        report(x, y, groups=np.arange(120) % 4)
 
 
 def test_rows_are_those_given_if_only_some_are_looked_at(rng):

@@ -86,7 +86,7 @@ class PairReliabilityExplorer(PairSamplesExplorer):
             return
         mark, some = "" if found.ok else "⚠ ", f" ({found.samples} samples)"
         self._line.value = (
-            f"<div style='line-height:1.45;max-width:680px'>{mark}<b>Can this CKA be trusted?</b>"
+            f"<div style='line-height:1.45;max-width:680px'>{mark}<b>Reliability of CKA:</b>"
             f" {html.escape(found.verdict)}{some}. {html.escape(found.sentence)}"
             " <code>rs.reliability.report(x, y)</code> gives the numbers.</div>"
         )
