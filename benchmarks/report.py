@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from . import search
 from .big import MEASURE
 from .cases import CASES
 from .clock import middle
@@ -53,6 +54,7 @@ def written(results: dict[str, Any]) -> str:
         _cases(parts),
         _floor(parts),
         _fits(parts),
+        _search(parts),
         _memory(parts),
         _big(parts),
         _growth(parts),
@@ -316,6 +318,35 @@ def _fits(parts: dict[str, Any]) -> str:
         " value reached is the stress of the\nmap, and the mean over SVMs of the function that liblinear minimises. Lower is"
         " better.\n\n"
         + _table(["what", "by", "CPU seconds", "ratio", "target", "value reached", "MB", "what happened"], rows)
+    )
+
+
+def _search(parts: dict[str, Any]) -> str:
+    if "search" not in parts:
+        return ""
+    measured = parts["search"]["found"]
+    rows, size = [], measured["size"]
+    ours = middle(measured["rows"]["repsim_nb"]["seconds"])
+    for who, found in measured["rows"].items():
+        mine, seconds = who == "repsim_nb", middle(found["seconds"])
+        both = f"{found['p_value']:.3g}, ours {found['ours']:.3g}" if "ours" in found else "–"
+        rows.append(
+            [
+                "**repsim_nb**" if mine else f"{who} {search.PINNED}",
+                _seconds(seconds),
+                "" if mine else _times(seconds / ours),
+                "" if mine else f"≥ {_times(search.TARGET)}",
+                "" if mine else both,
+                _mega(found.get("peak")),
+                found.get("error", ""),
+            ]
+        )
+    return (
+        f"## The best pair of layers\n\np-value of the most similar of {search.LAYERS} × {search.LAYERS} pairs of layers by"
+        f" linear CKA (n = {size['n']:,}, p = {size['p']:,}, float32): {search.ORDERS} orders of the samples, the same in\nall cells, in seconds of"
+        f" the processor. The peer calls a function of two tensors, written as in its documentation; {measured['orders']} of"
+        " its orders are timed, and\nscaled. p-values are of the same orders.\n\n"
+        + _table(["by", "CPU seconds", "ratio", "target", "p of the same orders", "MB", "what happened"], rows)
     )
 
 

@@ -1,8 +1,8 @@
 """`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from
 them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa floor fits growth memory big scaling defects; none means all.
-`write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json held of
+Parts: cka grid thin real minibatch rbf procrustes cca rsa floor fits search growth memory big scaling defects; none
+means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json held of
 it.
 """
 
@@ -179,12 +179,13 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     clock.one_core()
 
-    from . import big, fits, floor, growth, memory, report, scaling
+    from . import big, fits, floor, growth, memory, report, scaling, search
     from .cases import CASES
 
     others = {
         "floor": floor.measure,
         "fits": fits.measure,
+        "search": search.measure,
         "growth": growth.measure,
         "memory": memory.measure,
         "big": big.measure,
