@@ -2,8 +2,8 @@
 them.
 
 Parts: cka grid thin real minibatch rbf procrustes cca rsa floor fits search growth memory big scaling defects; none
-means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json held of
-it.
+means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json
+held of it.
 """
 
 from __future__ import annotations
