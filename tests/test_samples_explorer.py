@@ -10,6 +10,7 @@ from explorer_state import name_things, texts
 import repsim_nb as rs
 from repsim_nb.display.explorers import located as located_module
 from repsim_nb.display.explorers.located import Options, locate
+from repsim_nb.display.reports.live_pictures import MIME, read_data
 from repsim_nb.display.specs import MapsSpec
 
 
@@ -225,6 +226,27 @@ def test_a_clicked_cell_shows_the_samples_that_differ(recorded, mnist):
     e.wait()
     assert e.samples.layout.display == "none", "another table, without that pair"
     assert not e.errors
+
+
+def test_a_report_has_the_list_and_the_neighbours(exploring):
+    ((_, panels),), _, _ = read_data(exploring.bundle()[MIME])
+    *maps, gallery = panels
+    found = exploring.result
+    assert [type(one).__name__ for one in panels] == ["MapSpec", "MapSpec", "GallerySpec"]
+    assert gallery.samples == tuple(found.order()[:60].tolist()) and gallery.sheet.startswith("data:image/png")
+    assert len(gallery.labels) == len(gallery.values) == len(gallery.notes) == 60 and gallery.texts == ()
+    for one, view in zip(maps, exploring.panel.maps.views, strict=True):
+        assert [list(links) for links in one.links] == view.links and len(view.links) == found.n
+    assert exploring.spec.gallery == gallery and exploring.png()[:4] == b"\x89PNG"
+
+
+def test_a_list_that_is_too_large_is_left_out(exploring, monkeypatch):
+    monkeypatch.setattr(located_module, "_MOST_SHEET", 10)
+    located = exploring.panel.located
+    del located.gallery
+    assert located.maps().gallery is None and located.maps().maps[0].links
+    monkeypatch.setattr(located_module, "_LINKED", 10)
+    assert located.maps().maps[0].links == ()
 
 
 def test_few_samples_have_few_neighbours(rng):

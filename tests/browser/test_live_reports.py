@@ -40,7 +40,11 @@ def report(tmp_path_factory):
     )
     two = rs.specs.MapsSpec((points, rs.spec(points, title="another map")))
     measures = {"cka": cka, "procrustes": distance}
-    pictures = [rs.reports.live(one) for one in (measures, points, [cka, cka], two)]
+    gallery = rs.specs.GallerySpec((2, 0), ("three", "one"), ("0.9", "0.1"), title="the two that differ most")
+    near = rs.spec(points, links=((1,), (2,), (0, 1)))
+    linked = rs.specs.MapsSpec((near, rs.spec(near, title="another map")), gallery=gallery)
+    line = rs.specs.LineSpec((rs.specs.Layer("line", (0.0, 1.0, 2.0), (0.2, 0.9, 0.5), label="curve"),), title="lines")
+    pictures = [rs.reports.live(one) for one in (measures, points, [cka, cka], two, linked, line)]
     cells = [
         nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())])
         for one in pictures
@@ -100,7 +104,7 @@ def labels(page, picture=0):
 def test_pictures_answer_the_mouse(opened, tmp_path):
     page = opened()
     settled(page)
-    assert page.locator(".rs-live > img:visible").count() == 0 and page.locator(".rs-live canvas:visible").count() == 6
+    assert page.locator(".rs-live > img:visible").count() == 0 and page.locator(".rs-live canvas:visible").count() == 9
     first = page.locator(".rs-live").first
     canvas = first.locator("canvas")
     assert canvas.get_attribute("aria-label").startswith("cka: 3 by 3 cells")
@@ -177,6 +181,31 @@ def test_what_is_under_the_pointer_is_marked_in_both(opened, picture):
     assert second.screenshot() == before
 
 
+def test_a_list_is_linked_to_its_maps_and_lines_have_values(opened, tmp_path):
+    page = opened()
+    place = page.locator(".rs-live").nth(4)
+    items, maps = place.locator(".rs-gallery-list button"), place.locator(".rs-scatter canvas")
+    assert items.count() == 2 and maps.count() == 2 and "the two that differ most" in place.inner_text()
+    ink = "(c) => c.toDataURL()"
+    before = [maps.nth(k).evaluate(ink) for k in range(2)]
+    items.nth(0).hover()
+    page.wait_for_timeout(200)
+    hovered = [maps.nth(k).evaluate(ink) for k in range(2)]
+    assert all(one != other for one, other in zip(before, hovered, strict=True)), "marked, with lines to its neighbours"
+    items.nth(1).click()
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(200)
+    assert items.nth(1).get_attribute("aria-selected") == "true"
+    assert all(maps.nth(k).evaluate(ink) not in (before[k], hovered[k]) for k in range(2)), "both maps have a ring"
+    page.screenshot(path=str(tmp_path / "list.png"), full_page=True)
+    lines = page.locator(".rs-live").nth(5)
+    lines.locator("canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert lines.locator(".rs-tip").inner_text().splitlines() == ["curve", "x: 1", "y: 0.9"]
+
+
 @pytest.mark.parametrize("width, theme", [(1300, "dark"), (700, "light"), (400, "dark")])
 def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
     page = opened(width, color_scheme=theme)
@@ -191,16 +220,16 @@ def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
 def test_without_javascript_and_on_paper_the_image_stays(opened, tmp_path):
     page = opened(java_script_enabled=False)
     images = page.locator(".rs-live > img")
-    assert images.count() == 4 and all(images.nth(i).is_visible() for i in range(4))
+    assert images.count() == 6 and all(images.nth(i).is_visible() for i in range(6))
     assert page.locator(".rs-live canvas").count() == 0
     page.screenshot(path=str(tmp_path / "plain.png"), full_page=True)
     page = opened()
     settled(page)
     page.emulate_media(media="print")
-    assert page.locator(".rs-live > img:visible").count() == 4 and page.locator(".rs-live canvas:visible").count() == 0
+    assert page.locator(".rs-live > img:visible").count() == 6 and page.locator(".rs-live canvas:visible").count() == 0
     page.emulate_media(media="screen")
     settled(page)
-    assert page.locator(".rs-live canvas:visible").count() == 6
+    assert page.locator(".rs-live canvas:visible").count() == 9
 
 
 def test_jupyterlab_shows_the_image(lab, page, report):
@@ -208,6 +237,6 @@ def test_jupyterlab_shows_the_image(lab, page, report):
     shutil.copy(report.with_suffix(".ipynb"), lab.root / "live.ipynb")
     show_notebook(page, lab("live.ipynb"))
     images = page.locator(".jp-RenderedImage img")
-    images.nth(3).wait_for(state="visible")
-    assert images.count() == 4 and page.outside == [] and page.errors == []
+    images.nth(5).wait_for(state="visible")
+    assert images.count() == 6 and page.outside == [] and page.errors == []
     leave(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import pandas as pd
 
 from repsim_nb.display.plots.images import dataset_images
 from repsim_nb.display.plots.located import CHANGE_COLORS
-from repsim_nb.display.plots.tiles import png_address, tile
-from repsim_nb.display.specs import MapsSpec
+from repsim_nb.display.plots.tiles import TILE, png_address, tile
+from repsim_nb.display.specs import GallerySpec, MapsSpec
 from repsim_nb.display.specs.located import has_class_colors, sample_labels, sample_maps_spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.measures import Measure
@@ -23,6 +24,9 @@ from repsim_nb.results.inference.sample_differences import nearest
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.row_groups import groups_of
 
+LISTED = 60  # samples in a list
+_LINKED = 500  # samples at most, whose neighbours and list a report has, too
+_MOST_SHEET = 120_000  # bytes of the images of that list
 _TEXT = 160  # characters of a sentence in a list
 _NEIGHBOURS = 12  # of one sample, on each side
 
@@ -56,7 +60,38 @@ class Located:
             (one, first), (other, second) = (sample_points(side, kind, self._seed) for side in self._sides)
             self._points[kind] = (one, align_points(other, one)), (first, second)
         color = color if color in self.colors else self.colors[0]
-        return sample_maps_spec(self.found, *self._points[kind], color=color)
+        shown = sample_maps_spec(self.found, *self._points[kind], color=color)
+        if self.found.n > _LINKED:
+            return shown
+        maps = zip(shown.maps, self.links, strict=True)
+        return replace(
+            shown, maps=tuple(replace(one, links=tuple(map(tuple, links))) for one, links in maps), gallery=self.gallery
+        )
+
+    @cached_property
+    def gallery(self) -> GallerySpec | None:
+        """The samples that differ most, for reports; None if their images are too large for a notebook."""
+        shown = GallerySpec(**self.listing(self.found.order().tolist(), "displacement"))
+        return shown if len(shown.sheet) < _MOST_SHEET else None
+
+    def listing(self, rows: Sequence[int], by: str, which: str = "") -> dict[str, Any]:
+        """Return the fields of a GallerySpec of the first of these rows; by: the column that sorts them."""
+        first, values = list(rows[:LISTED]), self.found.table[by].to_numpy()
+        common = self.found.table["kept"].to_numpy()
+        listed = (which or f"{self.found.n} samples") + (f", the first {LISTED}" if len(rows) > LISTED else "")
+        images, texts = self.images, self.texts(first)
+        sheet = {}
+        if images is not None and first:
+            sheet = {"sheet": png_address([tile(images[row]) for row in first]), "tile": TILE}
+        return {
+            "samples": tuple(first),
+            "labels": tuple(self.label(row) for row in first),
+            "values": tuple(_number(values[row]) for row in first),
+            "notes": tuple(f"kept {common[row]:.3g} of {self.found.k} neighbours" for row in first),
+            "texts": tuple(f"{_number(values[row])}  {text}" for row, text in zip(first, texts, strict=False)),
+            "title": f"{listed}, those that differ most first; the number is the {by}",
+            **sheet,
+        }
 
     @cached_property
     def links(self) -> tuple[list[list[int]], list[list[int]]]:
@@ -163,6 +198,10 @@ def locate(
         progress=progress,
     )
     return Located(found, sides, dataset, options.seed)
+
+
+def _number(value: float) -> str:
+    return (f"{value:.2f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "\N{MINUS SIGN}")
 
 
 def _dot(color: str) -> str:

@@ -11,7 +11,6 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from repsim_nb.display.plots.tiles import TILE, png_address, tile
 from repsim_nb.display.specs.located import neighbour_confusion_spec
 from repsim_nb.display.views import MatrixView, View
 from repsim_nb.display.views.gallery import GalleryView
@@ -19,7 +18,6 @@ from repsim_nb.display.views.gallery import GalleryView
 from .linked_maps import LinkedMaps
 from .located import Located
 
-LISTED = 60  # samples in the list
 _HINT = (
     "Click a sample for its neighbours, in a map or in the list. Draw a line around points to list only them."
     " Lines join a sample with its nearest neighbours on each side."
@@ -179,34 +177,14 @@ class SamplePanel(widgets.VBox):
             rows = rows[np.isin(rows, self._filter[0])]
             which = f"{len(rows)} of {which} ({self._filter[1]})"
         self.listed = rows.tolist()
-        first = self.listed[:LISTED]
-        name = self.sort.value
-        values = found.table[name].to_numpy()
-        more = f", the first {LISTED}" if len(rows) > LISTED else ""
-        images, texts = self.located.images, self.located.texts(first)
-        sheet = {} if images is None or not first else _sheet([images[row] for row in first])
-        self.gallery.show(
-            first,
-            f"{which}{more}, those that differ most first; the number is the {name}",
-            labels=[self.located.label(row) for row in first],
-            values=[_number(values[row]) for row in first],
-            notes=[f"kept {found.table['kept'].iloc[row]:.3g} of {found.k} neighbours" for row in first],
-            texts=[f"{_number(values[row])}  {text}" for row, text in zip(first, texts, strict=False)],
-            **sheet,
-        )
+        fields = self.located.listing(self.listed, self.sort.value, which)
+        shown: dict[str, Any] = {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
+        self.gallery.show(**shown | {"size": shown.pop("tile", 0)})
         facts = f"{found.table['kept'].mean():.1f} of {found.k} neighbours kept (chance {found.chance:.1f})"
         valued = "" if found.value is None else f"; {found.measure} {found.value:.3f}"
         scale = "Displacement: 0 if the neighbours are the same, 1 for unrelated representations."
         groups = "" if found.candidates > found.n - 1.5 else " Rows of one group are not neighbours of each other."
         self._about.value = f"<div style='line-height:1.4'>{html.escape(facts + valued)}. {scale}{groups}</div>"
-
-
-def _number(value: float) -> str:
-    return (f"{value:.2f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "\N{MINUS SIGN}")
-
-
-def _sheet(images: list[np.ndarray]) -> dict[str, Any]:
-    return {"sheet": png_address([tile(image) for image in images]), "size": TILE}
 
 
 def _table(means: pd.DataFrame) -> str:

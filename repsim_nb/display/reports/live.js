@@ -16,7 +16,7 @@ function selection(place, label, options, changed) {
   return select;
 }
 
-const SHARED = { matrix: ["hovered"], scatter: ["hovered", "chosen", "selected"], lines: [] };  // with pictures of the same items
+const SHARED = { matrix: ["hovered"], scatter: ["hovered", "chosen", "selected"], lines: [], gallery: ["hovered", "chosen"] };  // with pictures of the same items
 const same = (a, b) => a.length === b.length && a.every((one, k) => one === b[k]);
 const numbers = (count) => Array.from({ length: count }, (_, k) => k);
 const mean = (values) => { const known = values.filter((value) => value !== null); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null; };
@@ -78,10 +78,12 @@ function liven(root, views) {
     for (const [kind, { place }] of Object.entries(of)) place.hidden = kind !== panel.kind;
     places[k].current = panel.kind;
     let shown = of[panel.kind];
-    const items = JSON.stringify(matrix ? [state.row_labels, state.column_labels] : state.labels);
+    const items = panel.kind === "gallery" ? places[0].of.scatter?.items : JSON.stringify(matrix ? [state.row_labels, state.column_labels] : state.labels);
+    box.style.gridColumn = panel.kind === "gallery" ? "1 / -1" : "";
     if (shown) {
       Object.assign(shown, { panel, turn, items });
       for (const [name, value] of Object.entries(state)) if (JSON.stringify(value) !== JSON.stringify(shown.model.get(name))) shown.model.set(name, value);
+      if (panel.kind === "gallery") shown.model.set("picture", shown.model.get("picture") + 1);  // it is filled again
       return;
     }
     const place = make("div", ""), inner = make("div", "");

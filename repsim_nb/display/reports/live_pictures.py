@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.display.plots.drawing import sheet
-from repsim_nb.display.specs import FigureSpec, LineSpec, MapSpec, MapsSpec, MatrixSpec, PanelsSpec, Spec, spec
+from repsim_nb.display.specs import (
+    FigureSpec,
+    GallerySpec,
+    LineSpec,
+    MapSpec,
+    MapsSpec,
+    MatrixSpec,
+    PanelsSpec,
+    Spec,
+    spec,
+)
 from repsim_nb.display.specs.lines import Layer, Numbers
 from repsim_nb.display.specs.matrices import decimals, texts_of
 
@@ -71,8 +81,9 @@ class LivePicture:
         >>> rs.reports.live(rs.specs.MatrixSpec(((0.0, 1.0),), ("a",), ("b", "c"))).png()[1:4]
         b'PNG'
         """
-        every = [_wrapped(shown) for panels in self.specs.values() for shown in panels]
-        most = max(len(panels) for panels in self.specs.values())
+        choices = self.specs.values()
+        drawn = [[_wrapped(one) for one in panels if not isinstance(one, GallerySpec)] for panels in choices]
+        every, most = [shown for panels in drawn for shown in panels], max(map(len, drawn))
         pairs = most == 1 and max(shown.size[0] for shown in every) <= _NARROW
         return sheet(every, columns=2 if pairs else most)
 
@@ -143,7 +154,7 @@ def _listed(result: Any) -> Iterable[Any]:
 def panels_of(shown: FigureSpec) -> tuple[FigureSpec, ...]:
     """Return the specs that views draw for a spec, next to each other; () if there are none."""
     if isinstance(shown, MapsSpec):
-        return shown.maps
+        return shown.maps if shown.gallery is None else (*shown.maps, shown.gallery)
     if isinstance(shown, PanelsSpec):
         return tuple(replace(one, layers=(*one.layers, *shown.legend)) for one in shown.panels)
     return (shown,) if isinstance(shown, (MatrixSpec, MapSpec, LineSpec)) else ()

@@ -7,12 +7,14 @@ with `dataclasses.replace`, and stored as JSON with `to_json` and `from_json`. C
 from . import confusions, grounded, located, tested_tables  # noqa: F401  (their functions are registered with `spec`)
 from .base import FigureSpec, ImageSpec, Spec, spec
 from .differences import difference_spec
+from .galleries import GallerySpec
 from .lines import Layer, LineSpec, PanelsSpec
 from .maps import MapSpec, MapsSpec
 from .matrices import MatrixSpec, Ticks
 
 __all__ = [
     "FigureSpec",
+    "GallerySpec",
     "ImageSpec",
     "Layer",
     "LineSpec",

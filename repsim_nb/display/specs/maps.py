@@ -17,6 +17,7 @@ from repsim_nb.support.labels import Choice, constant_fields, short_labels, step
 
 from .base import FigureSpec, Labels, spec
 from .colors import CLASS_COLORS, COLORS, MARKERS, MISSING, NEUTRAL, color_map, group_colors
+from .galleries import GallerySpec
 
 _TIMES = ("step", "epoch")  # numbers that are an amount, however few there are
 _MOST_PATHS = 24  # so many paths are named if no legend names them
@@ -60,6 +61,8 @@ class MapSpec(FigureSpec):
         A line below the map: what a small distance means.
     footer : str
         A line below the map: how far to trust it.
+    links : tuple of tuple of int
+        For each point, those to which a view draws lines when it is pointed at; empty for none.
     unit : str or None
         The measure, so that `plots.embeddings` draws maps of one measure to one scale; None for t-SNE, whose distances
         have no unit.
@@ -93,6 +96,7 @@ class MapSpec(FigureSpec):
     meaning: str = ""
     footer: str = ""
     unit: str | None = None
+    links: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class MapsSpec(FigureSpec):
     ----------
     maps : tuple of MapSpec
         The maps, from left to right. The legend and the scale are those of the first.
+    gallery : GallerySpec, optional
+        Some of the points in a list below the maps, in views and reports.
     size : (float, float)
         Width and height of the figure in inches.
 
@@ -115,6 +121,7 @@ class MapsSpec(FigureSpec):
     """
 
     maps: tuple[MapSpec, ...]
+    gallery: GallerySpec | None = None
 
 
 @dataclass(frozen=True)

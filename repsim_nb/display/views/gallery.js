@@ -1,3 +1,8 @@
+
+// -- a gallery
+
+const DEFAULTS = { samples: [], labels: [], values: [], notes: [], texts: [], sheet: "", size: 0, title: "", hovered: [] };
+
 // Samples in a list that scrolls: thumbnails or sentences. A click chooses one; pointing at one marks it in linked views.
 function render({ model, el }) {
   el.classList.add("rs-gallery");
@@ -56,4 +61,5 @@ function render({ model, el }) {
   return () => { model.off("change:picture", fill); model.off("change:hovered", mark); model.off("change:chosen", follow); };
 }
 
+export { show };
 export default { render };

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import traitlets
 
-from . import View
-
-_FOLDER = Path(__file__).parent
+from . import View, script, style
 
 
 class GalleryView(View):
@@ -34,8 +31,8 @@ class GalleryView(View):
         The sample of the last click.
     """
 
-    _esm = _FOLDER / "gallery.js"
-    _css = _FOLDER / "gallery.css"
+    _esm = script("gallery")
+    _css = style("gallery")
 
     samples = traitlets.List(traitlets.Int(), []).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)

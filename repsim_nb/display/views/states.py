@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.display.specs import FigureSpec, LineSpec, MapSpec, MatrixSpec
+from repsim_nb.display.specs import FigureSpec, GallerySpec, LineSpec, MapSpec, MatrixSpec
 
 _FOLDER = Path(__file__).parent
 _RING = ["ring", [["placed into the map", "#000000", "ring"]]]
@@ -16,13 +16,19 @@ _SCRIPTS = {
     "matrix": (*_SHARED, "matrix", "matrix_view"),
     "scatter": (*_SHARED, "marks", "scatter", "scatter_legend", "scatter_view"),
     "lines": ("common", "svg", "marks", "lines", "lines_view"),
+    "gallery": ("common", "gallery"),
 }
-KINDS: dict[type[FigureSpec], str] = {MatrixSpec: "matrix", MapSpec: "scatter", LineSpec: "lines"}
+KINDS: dict[type[FigureSpec], str] = {
+    MatrixSpec: "matrix",
+    MapSpec: "scatter",
+    LineSpec: "lines",
+    GallerySpec: "gallery",
+}
 """The name of the script and the style that draw a kind of spec."""
 
 
 def script(name: str) -> str:
-    """Return the script of a view, "matrix", "scatter" or "lines", as one ES module without imports.
+    """Return the script of a view, "matrix", "scatter", "lines" or "gallery", as one ES module without imports.
 
     Its default export is `{render}` for a widget. Without one, `show(element, state)` in the same module draws the
     state that `view_state` returned.
@@ -33,18 +39,22 @@ def script(name: str) -> str:
 def style(name: str) -> str:
     """Return the style sheet of a view."""
     assert name in _SCRIPTS, name
-    return (_FOLDER / "common.css").read_text(encoding="utf-8")
+    files = ("common", "gallery") if name == "gallery" else ("common",)
+    return "".join((_FOLDER / f"{file}.css").read_text(encoding="utf-8") for file in files)
 
 
 def view_state(shown: FigureSpec) -> dict[str, Any]:
-    """Return what a view needs to draw a MatrixSpec, MapSpec or LineSpec: numbers, texts, lists and dicts of these."""
+    """Return what a view needs to draw a spec of a class in KINDS: numbers, texts, lists and dicts of these."""
     if isinstance(shown, MatrixSpec):
         return _matrix_state(shown)
     if isinstance(shown, MapSpec):
         return _map_state(shown)
     if isinstance(shown, LineSpec):
         return _line_state(shown)
-    raise TypeError(f"a view draws a MatrixSpec, a MapSpec or a LineSpec; got {type(shown).__name__}.")
+    if isinstance(shown, GallerySpec):
+        state = {field.name: _listed(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
+        return state | {"size": state.pop("tile")}
+    raise TypeError(f"a view draws a MatrixSpec, a MapSpec, a LineSpec or a GallerySpec; got {type(shown).__name__}.")
 
 
 def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
@@ -94,6 +104,7 @@ def _map_state(shown: MapSpec) -> dict[str, Any]:
         "footer": shown.footer,
         "notes": list(shown.notes or [""] * len(shown.points)),
         "runs": [list(run) for run in shown.runs],
+        "links": [list(others) for others in shown.links],
         "legend": [*legend, *([_RING] if shown.ringed else [])],
         "scale": None if shown.scale is None else [*shown.scale[:3], list(shown.scale[3])],
         "subtitle": "\n".join(filter(None, (shown.subtitle, shown.remark))),

@@ -182,7 +182,7 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         measure=None if measured is None else measures.short_name(measured),
         value=value,
         kind="similarity" if measured is None else measured.kind,
-        candidates=1 / float(np.mean(1 / others_of)),
+        candidates=n - 1.0 if codes is None else 1 / float(np.mean(1 / others_of)),
     )
 
 
