@@ -43,7 +43,9 @@ def report(tmp_path_factory):
     gallery = rs.specs.GallerySpec((2, 0), ("three", "one"), ("0.9", "0.1"), title="the two that differ most")
     near = rs.spec(points, links=((1,), (2,), (0, 1)))
     linked = rs.specs.MapsSpec((near, rs.spec(near, title="another map")), gallery=gallery)
-    line = rs.specs.LineSpec((rs.specs.Layer("line", (0.0, 1.0, 2.0), (0.2, 0.9, 0.5), label="curve"),), title="lines")
+    curve = rs.specs.Layer("line", (0.0, 1.0, 2.0), (0.2, 0.9, 0.5), label="curve")
+    black = rs.specs.Layer("horizontal", y=(0.4,), colors=("black",), width=6.0, label="black")
+    line = rs.specs.LineSpec((curve, black), title="lines")
     pictures = [rs.reports.live(one) for one in (measures, points, [cka, cka], two, linked, line)]
     cells = [
         nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())])
@@ -211,6 +213,11 @@ def test_a_report_fits_the_screen_and_its_theme(opened, tmp_path, width, theme):
     page = opened(width, color_scheme=theme)
     settled(page)
     assert page.evaluate(ROOM)
+    count = """(c) => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, found = [0, 0];
+        for (let k = 0; k < d.length; k += 4) if (d[k + 3] === 255) for (const j of [0, 1]) found[j] += d[k] === 255 * j && d[k + 1] === 255 * j;
+        return found; }"""
+    lines = page.locator(".rs-lines canvas").evaluate(count)
+    assert lines[theme == "dark"] > 300 > lines[theme != "dark"], "what is black on paper is white on a dark page"
     ink = page.evaluate("() => getComputedStyle(document.querySelector('.rs-live-controls')).color")
     light = int(re.search(r"\d+", ink)[0]) > 128
     assert light == (theme == "dark")

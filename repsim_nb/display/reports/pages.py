@@ -48,7 +48,7 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
   --jp-mirror-editor-punctuation-color: #64b5f6; --jp-mirror-editor-property-color: #64b5f6;
   --jp-mirror-editor-operator-color: #d48fff; --jp-mirror-editor-comment-color: #6fb3b3;
   --jp-mirror-editor-string-color: #ff8a80; --jp-mirror-editor-error-color: #ff8a80;
-  background: #111; }
+  --jp-cell-editor-border-color: #444; background: #111; }
   .jp-RenderedImage img { padding: 6px; } }
 @media print {
   @page { size: A4; margin: 15mm; }

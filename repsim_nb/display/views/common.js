@@ -65,13 +65,21 @@ function themeOf(el) {
   const style = getComputedStyle(el), named = document.body.dataset.jpThemeLight;
   const ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || LIGHT.ink;
   const paper = style.getPropertyValue("--jp-layout-color0").trim() || style.getPropertyValue("--rs-paper").trim() || LIGHT.paper;
-  return { ink, paper, dark: named ? named === "false" : isLight(ink) };
+  return { ink, paper, dark: isLight(ink) ?? named === "false" };  // by the ink, since a page may be dark without a name
 }
 
-// Whether a color, as CSS writes it, is rather light.
+// Whether a color, as CSS writes it, is rather light; null if that is not known.
+const LIGHT_COLORS = new Map();
 function isLight(color) {
-  const hex = color.match(/^#(\w\w?)/), part = hex ? parseInt(hex[1][0] + hex[1].slice(-1), 16) : Number(color.match(/^rgba?\((\d+)/)?.[1]);
-  return part > 128;
+  if (!LIGHT_COLORS.has(color)) LIGHT_COLORS.set(color, lightness(color));
+  return LIGHT_COLORS.get(color);
+}
+
+function lightness(color) {
+  const ctx = element("canvas").getContext("2d");
+  ctx.fillStyle = "#123456"; ctx.fillStyle = color;  // it comes back as #rrggbb or rgba(r, g, b, a)
+  const hex = ctx.fillStyle.match(/^#(..)(..)(..)$/), parts = hex ? hex.slice(1).map((part) => parseInt(part, 16)) : (ctx.fillStyle.match(/^rgba?\(([^)]*)/)?.[1] || "").split(",").map(Number);
+  return ctx.fillStyle === "#123456" || parts.length < 3 ? null : 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2] > 128;
 }
 
 function element(kind, name, text = "") {
