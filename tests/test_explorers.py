@@ -67,6 +67,19 @@ def test_controls_by_what_they_offer():
         rs.explorers.explore(figure_of(1), k=[1])
 
 
+def test_controls_start_at_the_defaults_that_are_choices():
+    def draw(n=5, far=99, part=0.25, kind="b", other="z", flag=False, one=True):
+        return rs.specs.MatrixSpec(((0.0, 1.0),), ("a",), ("b", "c"), title=f"{n}")
+
+    e = rs.explorers.explore(
+        draw, n=(3, 10), far=(3, 10), part=(0, 1, 0.05), kind=["a", "b"], other=["x", "y"], flag=True, one=[1, 2]
+    ).wait()
+    expected = {"n": 5, "far": 3, "part": 0.25, "kind": "b", "other": "x", "flag": True, "one": 1}
+    assert e.values() == expected and type(e.values()["one"]) is int
+    assert e.spec.title == "5" and e.code() == f"draw({', '.join(f'{k}={v!r}' for k, v in expected.items())})"
+    assert rs.explorers.explore(draw, kind={"first": "a", "second": "b"}).wait().values() == {"kind": "b"}
+
+
 def test_a_changed_control_draws_again():
     e = rs.explorers.explore(figure_of, k=[1, 2]).wait()
     first = e.png()

@@ -48,7 +48,9 @@ def report(tmp_path_factory):
     line = rs.specs.LineSpec((curve, black), title="lines")
     pictures = [rs.reports.live(one) for one in (measures, points, [cka, cka], two, linked, line)]
     cells = [
-        nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())])
+        nbformat.v4.new_code_cell(
+            "x" * 300, outputs=[nbformat.v4.new_output("display_data", data=one._repr_mimebundle_())]
+        )
         for one in pictures
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "report_a.ipynb")
@@ -247,3 +249,17 @@ def test_jupyterlab_shows_the_image(lab, page, report):
     images.nth(5).wait_for(state="visible")
     assert images.count() == 6 and page.outside == [] and page.errors == []
     leave(page)
+
+
+def test_long_lines_of_code_can_be_read(chromium, tmp_path):
+    cells = [nbformat.v4.new_code_cell("x = " + " + ".join(["name"] * 60))]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "code.ipynb")
+    page = chromium.new_page(viewport={"width": 500, "height": 600})
+    page.goto(rs.reports.to_html(tmp_path / "code.ipynb").as_uri())
+    code = page.locator(".highlight")
+    assert page.evaluate(ROOM) and code.evaluate("(e) => e.scrollWidth > e.clientWidth + 100")
+    code.evaluate("(e) => { e.scrollLeft = 1e6; }")
+    assert code.evaluate("(e) => e.scrollLeft + e.clientWidth >= e.scrollWidth - 2"), "it scrolls to its end"
+    page.emulate_media(media="print")
+    assert code.evaluate("(e) => e.scrollWidth <= e.clientWidth + 2"), "on paper lines break"
+    page.close()

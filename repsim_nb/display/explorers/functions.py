@@ -70,7 +70,8 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
     **controls
         The choices for each argument, by name. A list or {label: value} is a drop-down, (low, high) or (low, high,
         step) is a slider, True or False is a check box. An ipywidgets widget is used as it is; a SelectionSlider gets a
-        button that plays it.
+        button that plays it. Drop-downs and sliders start at the default of the argument if it is one of the choices,
+        and otherwise at the first choice.
 
     Returns
     -------
@@ -107,6 +108,9 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
     shown = {
         name: _control(name, list(objects[name]) if name in objects else choice) for name, choice in controls.items()
     }
+    for name, parameter in (parameters(draw) or {}).items():
+        if name in shown and not isinstance(controls[name], widgets.Widget) and name not in objects:
+            _start_at(shown[name], parameter.default)
     called = getattr(draw, "__name__", "draw")
 
     def code(**values: Any) -> str:
@@ -117,6 +121,21 @@ def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
         return f"{called if called.isidentifier() else 'draw'}({', '.join(words)})"
 
     return Explorer(draw, shown, code, objects=objects)
+
+
+def _start_at(control: widgets.Widget, default: Any) -> None:
+    """Set a drop-down or a slider to the default of its argument, if that is one of the choices."""
+    if isinstance(control, widgets.Dropdown):
+        values = [value for _, value in control._options_full]
+        if isinstance(default, (str, int, float, bool)) and any(
+            type(value) is type(default) and value == default for value in values
+        ):
+            control.value = default
+    elif isinstance(control, (widgets.IntSlider, widgets.FloatSlider)):
+        kinds = int if isinstance(control, widgets.IntSlider) else (int, float)
+        fits = isinstance(default, kinds) and not isinstance(default, bool)
+        if fits and control.min <= default <= control.max:
+            control.value = default
 
 
 def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:

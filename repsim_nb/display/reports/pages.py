@@ -22,6 +22,7 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
 .jp-RenderedMarkdown code { padding: 0 .2em; border-radius: 3px; overflow-wrap: anywhere; }
 .jp-RenderedHTMLCommon h2 { margin-top: 1.6em !important; }
 .jp-OutputArea-output, .jp-Cell { padding-left: 0 !important; overflow: visible !important; }
+.jp-InputArea-editor .highlight { overflow-x: auto; }
 .jp-OutputPrompt, .jp-InputPrompt, .jp-Collapser { display: none; }
 .jp-OutputArea:has(> .jp-OutputArea-child + .jp-OutputArea-child .jp-RenderedImage) {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
@@ -60,6 +61,7 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
   .jp-OutputArea:has(> .jp-OutputArea-child + .jp-OutputArea-child .jp-RenderedImage) {
     grid-template-columns: 1fr 1fr; }
   .jp-RenderedHTML { overflow: visible !important; }
+  .jp-InputArea-editor .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   .jp-RenderedHTMLCommon tbody th { white-space: normal; }
 }
 """
