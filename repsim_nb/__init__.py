@@ -16,6 +16,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["measures"],
     submod_attrs={
+        "measures": ["testing"],
         "inputs": ["datasets", "models", "store"],
         "inputs.datasets": ["Dataset", "load_dataset"],
         "inputs.models": ["Model", "load_model"],

@@ -39,6 +39,7 @@ def shown(tmp_path_factory):
         "Store": store,
         "measures.CKA": rs.measures.get("cka_debiased"),
         "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),
+        "testing.MeasureCheck": rs.testing.check_measure("cka"),
         "Model": rs.load_model("zoo:mnist-cnn-0"),
         "Dataset": rs.load_dataset("mnist", n=20),
         "inference.Interval": rs.inference.Interval(0.1, 0.3, 0.95, 0.2),

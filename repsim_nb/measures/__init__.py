@@ -11,6 +11,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, show_public_names, unknown_name
 
+from . import testing  # noqa: F401  (rs.testing)
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
 from .cca import CCA
