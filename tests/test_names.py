@@ -307,6 +307,18 @@ def faces(names):
         "diagnosis": rs.reliability.diagnose(
             g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])
         ),
+        "report": rs.reliability.report(g.normal(size=(40, 5)), g.normal(size=(40, 6)), names=(names[0], names[2])),
+        "best match": rs.inference.best_match(
+            "cka", {name: g.normal(size=(40, 5)) for name in names[:2]}, {names[2]: g.normal(size=(40, 6))}
+        ),
+        "measure check": rs.testing.check_measure(
+            rs.measures.from_function(rs.measures.get("cka"), name=names[0], kind="similarity", symmetric=True)
+        ),
+        "left out": rs.reliability.leave_out(
+            rs.measures.from_function(rs.measures.get("cka"), name=names[0], kind="similarity", symmetric=True),
+            g.normal(size=(40, 5)),
+            g.normal(size=(40, 6)),
+        ),
         "sample differences": located(names),
         "classes of neighbours": located(names).confusion(),
         "map": mapped(names),
