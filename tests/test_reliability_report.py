@@ -11,7 +11,7 @@ import pytest
 import repsim_nb as rs
 from repsim_nb import reliability
 from repsim_nb.results.reliability import Report, leave_out, report
-from repsim_nb.results.reliability.pair_checks import smaller_group, without_components
+from repsim_nb.results.reliability.pair_checks import smaller_group, unrelated_value, without_components
 from repsim_nb.support.errors import UndefinedError
 
 CKA = rs.measures.get("cka")
@@ -180,6 +180,76 @@ def test_groups_are_left_out_whole(rng):
     assert whole.verdict == "a few samples" and set(whole.rows) == {6, 7, 8}
     with pytest.raises(UndefinedError, match="it needs 5 or more; there are 4. Use more groups"):
         report(x, y, groups=np.arange(120) % 4)
+
+
+def of_groups(rng, related, size=8):
+    """Two sides of 24 groups, whose rows are nearly equal."""
+    codes = np.repeat(np.arange(24), size)
+    means = rng.normal(size=(2, 24, 40))
+    x, y = means[:, codes] + 0.2 * rng.normal(size=(2, len(codes), 40))
+    return x, (x + y if related else y), codes
+
+
+def test_the_level_of_unrelated_data_is_that_of_the_groups(rng):
+    x, y, codes = of_groups(rng, related=False)
+    permuted = [y.reshape(24, 8, 40)[rng.permutation(24)][:, rng.permutation(8)].reshape(y.shape) for _ in range(300)]
+    expected = np.mean([CKA(x, other) for other in permuted])
+    assert unrelated_value(x, y, codes) == pytest.approx(expected, rel=0.01)
+    assert expected > 0.5 > unrelated_value(x, y), "rows that are taken for independent"
+    own = np.arange(len(x))
+    assert unrelated_value(x, y, own) == pytest.approx(rs.inference.null_moments("cka", x, y).mean)
+
+
+def test_groups_are_in_values_levels_and_the_next_line(rng):
+    groups = None
+    for related, verdict in ((False, "not above chance"), (True, "too few samples")):
+        x, y, groups = of_groups(rng, related)
+        found = report(x, y, groups=groups)
+        assert found.verdict == verdict
+        assert found.table.loc["cka", "chance"] == pytest.approx(unrelated_value(x, y, groups))
+        for name in ("cka_debiased", "rsa"):
+            whole = rs.inference.permutation_test(name, x, y, groups=groups, n_permutations=19)
+            assert found.table.loc[name, "value"] == pytest.approx(whole.statistic, abs=1e-9)
+        assert found.command.endswith(", groups=groups)")
+        assert eval(found.command, {"rs": rs, "np": np, "x": x, "y": y, "groups": groups}) is not None
+    y[:8] += 900
+    found = report(x, y, groups=groups)
+    assert found.verdict == "a few samples"
+    after = eval(found.command, {"rs": rs, "np": np, "x": x, "y": y, "groups": groups})
+    assert after.verdict == "too few samples" and "23 groups" in after.sentence
+
+
+def test_the_next_line_has_the_groups_of_a_recording(rng):
+    x, y, groups = of_groups(rng, related=True)
+    y[8:16] += 900
+    for side, other in ((x, y), (y, x)):
+        kept = rs.from_arrays({"a/l": side}, groups=groups)["a/l"]
+        given = {"x": kept, "y": other} if side is x else {"x": other, "y": kept}
+        found = report(**given)
+        assert set(found.rows) == set(range(8, 16))
+        after = eval(found.command, {"rs": rs, "np": np, **given})
+        assert "23 groups" in after.sentence
+
+
+def test_the_level_is_of_the_samples_looked_at(rng, monkeypatch):
+    x, y = rng.normal(size=(2, 900, 60))
+    found = report(x, y, max_samples=90)
+    assert found.table.loc["cka", "chance"] == pytest.approx(found.value, abs=0.03)
+    assert "90 of 900 samples were looked at" in found.notes[0]
+    assert not report(x, y).notes
+    monkeypatch.setattr("repsim_nb.results.reliability.representation_facts.MAX_MULTIPLICATIONS", 4e5)
+    assert report(x, y).samples == 111, "as many as diagnose looks at: 4e5 / 60²"
+
+
+@pytest.mark.parametrize("n", [5, 12, 19, 20])
+def test_the_next_line_runs_with_few_samples(rng, n):
+    x, y = pair(rng, n=n, p=2, noise=0.01)
+    found = report(x, y)
+    assert found.verdict == "stable"
+    assert eval(found.command, {"rs": rs, "np": np, "x": x, "y": y}) is not None
+    alike = report(np.eye(n), y)  # debiased CKA is undefined
+    assert alike.verdict == "not above chance"
+    assert eval(alike.command, {"rs": rs, "np": np, "x": np.eye(n), "y": y}) is not None
 
 
 def test_rows_are_those_given_if_only_some_are_looked_at(rng):

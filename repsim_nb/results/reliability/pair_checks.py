@@ -16,9 +16,10 @@ from repsim_nb import measures
 from repsim_nb.measures import CCA, CKA, RSA, MutualKNN
 from repsim_nb.measures.arrays import centred_unit, reduce_features
 from repsim_nb.results.inference import chance_corrected, chance_values
-from repsim_nb.results.inference.grouped_rows import SampleUnits
+from repsim_nb.results.inference.grouped_rows import SampleUnits, without_pairs_within
 from repsim_nb.results.inference.representations import rows_of
 from repsim_nb.support.errors import UndefinedError, as_clause
+from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_fraction, check_integer, check_representation, to_numpy
 
@@ -72,7 +73,8 @@ def report(
     groups : labels (n,), optional
         Rows with the same label depend on each other, as in `inference.influence`.
     max_samples : int
-        The number of samples to look at, evenly spaced: time grows with its square.
+        The number of samples to look at, evenly spaced: time grows with its square. They are fewer if there are very
+        many features, as in `diagnose`. All values are of these samples.
     seed : int
         The seed of the permutations of the chance levels.
 
@@ -137,17 +139,27 @@ def report(
             f"report leaves out {units.name} and permutes them, so it needs {MIN_SAMPLES + 1} or more; there are"
             f" {units.number}. Use more {units.name}, or groups=range(n) if rows are independent"
         )
-    n = len(units.x)
-    places = np.linspace(0, n - 1, min(n, max_samples)).round().astype(int)
+    n, some = len(units.x), int(diagnosis.facts.loc["samples looked at"].min())
+    places = np.linspace(0, n - 1, some).round().astype(int)  # the rows that diagnose looked at
     sides = []
     for side in (units.x, units.y):
         checked = check_representation(rows_of(side, places), min_samples=MIN_SAMPLES + 1, double=True)
         sides.append(to_numpy(checked))
-    codes = range(len(places)) if units.codes is None else units.codes[places]
+    codes = None if units.codes is None else pd.factorize(units.codes[places])[0]
     table, facts, notes = _checked_pair(sides[0], sides[1], codes, diagnosis, (fraction, seed, places))
+    if some < n:
+        notes = (f"{some} of {n} samples were looked at, evenly spaced: all values are of these", *notes)
     findings = tuple(one for one in diagnosis.findings if one.title in CONCERN_CKA)
     first, second = map(str, diagnosis.facts.columns)
-    return Report(facts.value, *judge_facts(facts), table, findings, notes, (first, second), len(places))
+    labels = _code_of_groups(x, y, groups) if codes is not None else ""
+    return Report(facts.value, *judge_facts(facts, labels), table, findings, notes, (first, second), len(places))
+
+
+def _code_of_groups(x: Any, y: Any, groups: Any) -> str:
+    """Return the code for the groups of the rows of x and y."""
+    if groups is not None:
+        return "groups"
+    return "y.groups" if groups_of(x) is None else "x.groups"
 
 
 def _checked_pair(
@@ -157,28 +169,30 @@ def _checked_pair(
     fraction, seed, places = asked
     cka, raw = measures.get("cka"), (x, y)
     x, y = (reduce_features(side) for side in raw)
+    units = range(len(x)) if codes is None else codes
     left: LeftOut | None = None
     with contextlib.suppress(UndefinedError):  # one sample has nearly all the variance of a side
-        left = leave_out(cka, x, y, fraction=fraction, groups=codes)
+        left = leave_out(cka, x, y, fraction=fraction, groups=units)
     rest, split = without_components(x, y)
     above = False
     with contextlib.suppress(UndefinedError, ValueError):  # permuted samples reach the best value, or too few groups
-        above = chance_corrected(cka, x, y, groups=codes, level=LEVEL) > 0
+        above = chance_corrected(cka, x, y, groups=units, level=LEVEL) > 0
     inner, inside = math.nan, ~np.isin(places, diagnosis.outliers)
     with contextlib.suppress(UndefinedError):
         inner = cka(x[inside], y[inside]) if not inside.all() and inside.sum() >= MIN_SAMPLES else math.nan
+    others, notes = _others(raw, (x, y), codes, seed, diagnosis)
     facts = Facts(
         value=left.value if left else cka(x, y),
         low=left.low if left else math.nan,
         high=left.high if left else math.nan,
         rest=rest,
-        level=float(diagnosis.together["cka of unrelated data"]),
-        debiased=float(diagnosis.together.get("cka_debiased", math.nan)),
+        level=unrelated_value(x, y, codes),
+        debiased=others["cka_debiased"][0],
         above=above,
         units=left.units if left else len(x),
         unit=left.unit if left else "samples",
         number=len(left.raising) if left else 1,
-        rows=_given_rows(left.rows, codes, places) if left else _given_rows(furthest(x, y), range(len(x)), places),
+        rows=_given_rows(left.rows, units, places) if left else _given_rows(furthest(x, y), range(len(x)), places),
         outliers=diagnosis.outliers,
         inner=inner,
         rows_in_all=len(x),
@@ -193,7 +207,6 @@ def _checked_pair(
         without = count_of(len(x) - int(inside.sum()), "sample")
         rows["cka, outliers left out"] = facts.inner, math.nan, f"{without} far from the rest"
     rows["cka, first components removed"] = facts.rest, math.nan, "the largest component of each side"
-    others, notes = _others(raw, (x, y), codes, seed, diagnosis)
     table = pd.DataFrame.from_dict(rows | others, orient="index", columns=["value", "chance", "ignores"])
     return table.rename_axis("check"), facts, notes
 
@@ -212,18 +225,39 @@ def _others(
             notes.append(f"{name} is undefined: both ranks together, {together['both ranks']}, exceed n - 1 = {n - 1}")
         else:
             try:
-                value = measure(x, y)
-                if isinstance(measure, MutualKNN):
+                value = without_pairs_within(measure, codes)(x, y)
+                if isinstance(measure, MutualKNN) and codes is None:
                     chance = measure.k / (n - 1)
                 elif isinstance(measure, CKA):  # debiased: the mean of HSIC over permutations is 0
                     chance = 0.0
                 else:
                     pair = {"x": x, "y": y}
-                    chance = float(chance_values(measure, pair, groups=codes, n_pairs=pairs, seed=seed).mean())
+                    units = range(n) if codes is None else codes
+                    chance = float(chance_values(measure, pair, groups=units, n_pairs=pairs, seed=seed).mean())
             except (UndefinedError, ValueError) as error:
                 notes.append(f"{name} has no {'value' if math.isnan(value) else 'chance level'}: {as_clause(error)}")
         rows[name] = value, chance, ignored
     return rows, tuple(notes)
+
+
+def unrelated_value(x: np.ndarray, y: np.ndarray, codes: np.ndarray | None = None) -> float:
+    """Return the mean of CKA over all permutations of one side, of whole groups of rows if there are any.
+
+    The means of groups, and the differences of rows from them, are permuted separately.
+    """
+    sides = [centred_unit(side.astype(np.float64)) for side in (x, y)]
+    norms = [np.linalg.norm(side.T @ side if side.shape[1] < len(side) else side @ side.T) for side in sides]
+    n = number = len(x)
+    between = [1.0, 1.0]  # fraction of the variance of each side that is between groups
+    if codes is not None:
+        number = int(codes.max()) + 1
+        sizes = np.bincount(codes)
+        means = [np.stack([np.bincount(codes, column) for column in side.T]).T / sizes[:, None] for side in sides]
+        between = [float(sizes @ (mean**2).sum(axis=1)) for mean in means]
+    level = between[0] * between[1] / (number - 1)
+    if n > number:
+        level += (1 - between[0]) * (1 - between[1]) / (n - number)
+    return float(level / np.prod(norms))
 
 
 def without_components(x: np.ndarray, y: np.ndarray) -> tuple[float, tuple[int, ...]]:

@@ -18,14 +18,15 @@ STABLE, CHANCE, FEW, SAMPLES, HIDDEN, SHARED = (
     "a component hides similarity",
     "one shared component",
 )
-COMMANDS = {
-    SAMPLES: "rs.inference.locate_differences(x, y).top(10, by='influence')",
-    HIDDEN: "rs.reliability.diagnose(x, y)",
-    SHARED: "rs.reliability.diagnose(x, y)",
-    CHANCE: "rs.inference.permutation_test('cka_debiased', x, y)",
-    FEW: "rs.inference.chance_corrected('cka', x, y)",
-    STABLE: "rs.inference.interval('cka_debiased', x, y)",
+COMMANDS = {  # with the groups of the rows, if there are any
+    SAMPLES: "rs.inference.locate_differences(x, y{groups}).top(10, by='influence')",
+    HIDDEN: "rs.reliability.diagnose(x, y{groups})",
+    SHARED: "rs.reliability.diagnose(x, y{groups})",
+    CHANCE: "rs.inference.permutation_test('cka_debiased', x, y{groups})",
+    FEW: "rs.inference.chance_corrected('cka', x, y{groups})",
+    STABLE: "rs.inference.interval('cka_debiased', x, y{groups})",
 }
+FEWEST = 20  # samples or groups of which `interval` can leave some out
 NAMED_ROWS = 10  # a sentence and a command name no more rows
 
 
@@ -77,16 +78,18 @@ def _much(fraction: float) -> float:
     return CHANGE * max(1.0, fraction / PER_FRACTION)
 
 
-def judge_facts(facts: Facts) -> tuple[str, str, str, tuple[int, ...]]:
-    """Return the verdict, a sentence, the next command, and the samples that these are about."""
+def judge_facts(facts: Facts, groups: str = "") -> tuple[str, str, str, tuple[int, ...]]:
+    """Return the verdict, a sentence, the next command, and the samples that these are about.
+
+    groups: the code for the groups of the rows.
+    """
     verdict = find_verdict(facts)
     rows: tuple[int, ...] = ()
     if verdict == SAMPLES:
         rows = facts.outliers if facts.by_outliers else facts.rows
     elif verdict in (HIDDEN, SHARED):
         rows = facts.split
-    command = _command(verdict, rows) if facts.low == facts.low else COMMANDS[HIDDEN]  # NaN: nothing is left of a side
-    return verdict, _sentence(verdict, facts, rows), command, rows
+    return verdict, _sentence(verdict, facts, rows), _command(verdict, facts, rows, groups), rows
 
 
 def find_verdict(facts: Facts) -> str:
@@ -139,12 +142,18 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
     )
 
 
-def _command(verdict: str, rows: tuple[int, ...]) -> str:
+def _command(verdict: str, facts: Facts, rows: tuple[int, ...], groups: str) -> str:
     """Return a line of code for the arrays x and y that looks closer."""
-    if verdict == SAMPLES and len(rows) <= NAMED_ROWS:
+    nothing_left = math.isnan(facts.low)  # of one side, without one sample
+    if verdict == SAMPLES and len(rows) <= NAMED_ROWS and not nothing_left:
         some = list(rows)
-        return f"rs.reliability.report(np.delete(x, {some}, axis=0), np.delete(y, {some}, axis=0))"
-    return COMMANDS[verdict]
+        arrays = [f"np.delete({name}, {some}, axis=0)" for name in "xy"]
+        return f"rs.reliability.report({', '.join(arrays)}{groups and f', groups=np.delete({groups}, {some})'})"
+    if nothing_left or (verdict in (CHANCE, STABLE) and math.isnan(facts.debiased)):
+        verdict = HIDDEN
+    elif verdict == STABLE and facts.units < FEWEST:
+        verdict = FEW
+    return COMMANDS[verdict].format(groups=groups and f", groups={groups}")
 
 
 def _rows(rows: tuple[int, ...]) -> str:
