@@ -79,7 +79,7 @@ def shorten(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
         name: {
             **recipe,
             "options": {"widths": [24] * 17 if recipe["architecture"] == "mlp" else [4, 6, 8, 8]},
-            "rows": (0, 700),
+            "rows": (0, 500),
             "held_out": 200,
             "teacher_epochs": 4,
             "epochs": 20,
