@@ -131,10 +131,25 @@ def test_the_statistic_may_be_a_function_of_the_table(rng):
     found = rs.inference.best_match("cka", xs, ys, statistic=same_depth, n_permutations=49)
     assert found.statistic == "same_depth" and np.isclose(found.value, np.trace(found.comparison.values))
     assert found.corrected is None and 1 / 50 <= found.p_value <= 1
-    with pytest.raises(ValueError, match="statistic must return one number for a table; <lambda> returned"):
+    with pytest.raises(ValueError, match="statistic must return one finite number for a table; <lambda> returned"):
         rs.inference.best_match("cka", xs, ys, statistic=lambda table: table[0], n_permutations=49)
+    for wrong in (np.nan, "large"):
+        with pytest.raises(ValueError, match="statistic must return one finite number"):
+            rs.inference.best_match("cka", xs, ys, statistic=lambda table, it=wrong: it, n_permutations=49)
     with pytest.raises(ValueError, match="unknown statistic 'maxx'. Did you mean 'max'"):
         rs.inference.best_match("cka", xs, ys, statistic="maxx")
+
+
+def test_the_labels_of_the_best_pair_are_those_of_the_sides(rng):
+    xs, ys = (
+        {f"{model}/{layer}": x for layer, x in side.items()}
+        for model, side in zip("ab", sides(rng, 80, 1.0), strict=True)
+    )
+    xs, ys = rs.from_arrays(xs), rs.from_arrays(ys)
+    found = rs.inference.best_match("cka", xs, ys, n_permutations=19)
+    assert np.isclose(rs.measures.get("cka")(xs[found.pair[0]], ys[found.pair[1]]), found.value)
+    first, second = (f"{key.model}/{key.layer}" for key in found.pair)
+    assert f"best pair: {first} and {second};" in repr(found)
 
 
 def test_rows_of_groups_are_averaged(rng):
@@ -161,6 +176,11 @@ def test_what_cannot_be_tested_is_said(rng):
         rs.inference.best_match("cka", xs, {"b": np.ones((20, 2))})
     with pytest.raises(ValueError, match="'a0' is on both sides, where it is its own best match"):
         rs.inference.best_match("cka", xs, {**ys, "a0": xs["a0"]})
+    for wrong in (xs["a0"], list(xs.values())):
+        with pytest.raises(TypeError, match="best_match takes xs as a mapping of labels to arrays"):
+            rs.inference.best_match("cka", wrong, ys)
+    with pytest.raises(ValueError, match="seed must be an integer >= 0; got -1"):
+        rs.inference.best_match("cka", xs, ys, seed=-1)
     with pytest.raises(TypeError, match="best_match needs two sides"):
         rs.inference.best_match("cka", xs, None)
     found = rs.inference.best_match("cka", xs, ys, n_permutations=19)

@@ -52,11 +52,18 @@ def test_few_samples_that_are_moved_hardly_matter(x, moved):
     assert not rs.reliability.diagnose(clip_lengths(y)).facts.loc["outliers", "x"]
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_size_of_the_numbers_does_not_matter(x, unit):
+    assert np.allclose(clip_lengths(x * unit) / unit, clip_lengths(x), rtol=1e-12, atol=1e-12)
+
+
 def test_what_has_no_length_is_undefined():
     x = np.zeros((9, 3))
     x[:4] = np.random.default_rng(0).normal(size=(4, 3))
     with pytest.raises(UndefinedError, match="more than half of the samples are equal"):
         clip_lengths(x)
+    with pytest.raises(UndefinedError, match="at least 2 samples are needed; it has 1"):
+        clip_lengths(x[:1])
     for most in (0, -1, np.nan):
         with pytest.raises(ValueError, match="most must be"):
             clip_lengths(np.eye(3), most)

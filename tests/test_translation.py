@@ -138,6 +138,14 @@ def test_only_the_subset_moves_as_far_as_it_should(x, subset):
     np.testing.assert_allclose(wider, gap * (1 + 2 / np.linalg.norm(gap)), atol=1e-12)
 
 
+def test_lists_and_tensors_with_gradients_are_arrays_too(x, subset):
+    direction = torch.ones(x.shape[1], requires_grad=True)
+    moved = reliability.translate(x, subset, np.ones(x.shape[1]), 2.0)
+    assert np.array_equal(reliability.translate(x.tolist(), subset.tolist(), direction, 2.0), moved)
+    value = reliability.translated_cka(x, subset, np.ones(x.shape[1]), 2.0)
+    assert reliability.translated_cka(x.tolist(), subset, direction, 2.0) == value
+
+
 def test_shapes_and_libraries(rng):
     images = rng.normal(size=(20, 2, 3, 3)).astype(np.float32)
     subset = np.arange(20) < 5

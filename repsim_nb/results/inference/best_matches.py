@@ -14,11 +14,12 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.comparison.inputs import check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label, unknown_name
 from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.summaries import summarize
-from repsim_nb.support.validation import to_numpy
+from repsim_nb.support.validation import check_integer, to_numpy
 from repsim_nb.support.workers import open_workers
 
 from .null_tables import means_of_groups
@@ -59,7 +60,7 @@ class BestMatch:
     null : array (n_permutations,)
         The statistic of each order.
     pair : (row, column)
-        The labels of the most similar pair.
+        The labels of the most similar pair: `xs[pair[0]]` and `ys[pair[1]]`.
     rows : DataFrame
         For each row its best match: `match`, `value`, `p_value` (against the best match of this row in each order),
         `p_adjusted` (family-wise, of all cells) and `corrected`.
@@ -238,9 +239,11 @@ def best_match(  # noqa: PLR0913
     of_tables = _function_of(statistic)
     check_level(level)
     check_permutations(n_permutations)
-    left, right, permuted = means_of_groups(measure, xs, ys, groups)
-    if right is None:
+    check_integer(seed, "seed", minimum=0)
+    if ys is None:
         raise TypeError("best_match needs two sides, xs and ys. For all pairs of one side use null_table.")
+    check_mappings("best_match", measure, xs, ys)
+    left, right, permuted = means_of_groups(measure, xs, ys, groups)
     comparison = compare(measure, left, right)
     ours, theirs = (representations_of(side)[0] for side in (left, right))
     for label in ours.keys() & theirs.keys():
@@ -264,8 +267,8 @@ def best_match(  # noqa: PLR0913
     tables = sign * tables  # of similarities; the first order is the given one
     name, shown_sign = (statistic, sign) if isinstance(statistic, str) else (_name_of(statistic), 1)
     whole = np.array([of_tables(table) for table in tables]) if callable(statistic) else of_tables(tables)
-    if whole.shape != (len(orders),):
-        raise ValueError(f"statistic must return one number for a table; {name} returned {whole[0]!r}.")
+    if whole.shape != (len(orders),) or whole.dtype.kind not in "fiub" or not np.isfinite(whole).all():
+        raise ValueError(f"statistic must return one finite number for a table; {name} returned {whole[0]!r}.")
     adjusted = _adjust(tables, rounding, measure, comparison)
     best = sign * measure.range[1 if sign > 0 else 0]
     known_best = None if callable(statistic) else best
@@ -286,7 +289,7 @@ def best_match(  # noqa: PLR0913
         shown_sign * float(threshold),
         None if corrected is None else float(corrected),
         shown_sign * (whole if every else whole[1:]),
-        (values.index[i], values.columns[j]),
+        (list(ours)[i], list(theirs)[j]),
         pd.DataFrame(found, index=index),
         pd.DataFrame(adjusted, index, columns),
         level,

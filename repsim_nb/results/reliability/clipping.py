@@ -34,7 +34,8 @@ def clip_lengths(x: Array, most: float = 1.0) -> np.ndarray:
     Raises
     ------
     UndefinedError
-        If more than half of the samples are equal, so that the median length is 0.
+        For NaN, infinity, fewer than two samples, a constant representation, or if more than half of the samples are
+        equal, so that the median length is 0.
 
     Notes
     -----
@@ -57,16 +58,18 @@ def clip_lengths(x: Array, most: float = 1.0) -> np.ndarray:
     (0.02, 0.99)
     """
     check_positive(most, "most")
-    flat = to_numpy(check_representation(x, double=True))
+    flat = to_numpy(check_representation(x, min_samples=2, double=True))
+    scale = np.abs(flat).max()  # so that no square overflows
+    flat = flat / scale
     centred = flat - _spatial_median(flat)
     lengths = np.sqrt(np.einsum("ij,ij->i", centred, centred))
     middle = float(np.median(lengths))
-    if middle <= CLOSE * np.abs(flat).max():
+    if middle <= CLOSE:
         raise UndefinedError(
             "the median distance from the middle is 0, since more than half of the samples are equal; there is no"
             " length to clip to"
         )
-    return centred * np.minimum(1.0, most * middle / np.maximum(lengths, middle * CLOSE))[:, None]
+    return scale * centred * np.minimum(1.0, most * middle / np.maximum(lengths, middle * CLOSE))[:, None]
 
 
 def _spatial_median(x: np.ndarray) -> np.ndarray:

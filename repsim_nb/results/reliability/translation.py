@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from repsim_nb import measures
 from repsim_nb.measures.tables import round_into_range
-from repsim_nb.support.containers import Array
+from repsim_nb.support.containers import Array, to_array
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.validation import check_representation, to_numpy
 
@@ -60,7 +60,7 @@ def translate(x: Array, subset: Any, direction: ArrayLike | None = None, distanc
     step = float(distance)
     if not np.isfinite(step):
         raise ValueError(f"distance must be a finite number; got {distance}. For the limit use translation_limit.")
-    return (flat + step * np.outer(mask, unit)).reshape(len(flat), *tuple(x.shape)[1:])
+    return (flat + step * np.outer(mask, unit)).reshape(np.shape(to_array(x)))
 
 
 def translation_limit(x: Array, subset: Any) -> float:
@@ -192,7 +192,7 @@ def _unit_direction(x: np.ndarray, mask: np.ndarray, direction: ArrayLike | None
         hint = "the subset and the other samples have the same mean, so that no direction leads away from them. Pass"
         hint += " direction="
     else:
-        unit = np.asarray(direction, dtype=float).ravel()
+        unit = np.asarray(to_numpy(to_array(direction)), dtype=float).ravel()
         hint = "direction must be finite and not zero"
     if unit.shape != x.shape[1:]:
         raise ValueError(f"direction must have one number for each of {x.shape[1]} features; got {unit.size}.")
