@@ -20,6 +20,7 @@ extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_nb"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 exclude_patterns = ["_*", "**/_*"]
 default_role = "obj"
+highlight_language = "text"  # blocks without a language are no code
 
 autodoc_typehints = "none"  # docstrings have the types
 autodoc_member_order = "bysource"
@@ -42,9 +43,11 @@ html_theme = "pydata_sphinx_theme"
 html_title = "repsim_nb"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "api/**": ["api-modules.html"], "about/changelog": [], "architectures": []}
+html_sidebars = {"index": [], "start": [], "api/**": ["api-modules.html"], "about/changelog": [], "architectures": []}
 html_theme_options = {
     "logo": {"text": "repsim_nb"},
     "navbar_align": "left",

@@ -177,6 +177,7 @@ def test_curves_are_means_of_draws_and_a_measure_notices_at_the_first_amount_abo
 def test_how_often_one_measure_is_earlier():
     xs, _ = models(5)
     found = grounding.sensitivity(xs, damage="noise", measures=["cka", "procrustes", "mean_cca"])
+    assert rs.spec(found).panels[-1].slanted == (len(found.curves) > 12), "many amounts would run into each other"
     for name in ("cka", "procrustes"):
         table = rs.compare(name, xs).dissimilarity().to_numpy()
         np.testing.assert_allclose(found.pairs[name], (table + table.T) / 2 * ~np.eye(5, dtype=bool), atol=1e-12)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import pandas as pd
 import pytest
 
 import repsim_nb as rs
@@ -47,11 +48,13 @@ def executed_tour(tools):
     cell = next(cell for cell in notebook.cells if "explorers." in cell.source and cell.cell_type == "code")
     with linked_to(".."):
         linked = rs.inference.Interval(0.1, 0.3, 0.95)._repr_html_()
+    styled = pd.DataFrame([[0.5] * 12], columns=[f"measure {k}" for k in range(12)]).style._repr_html_()
     stand_in = "<div class='rs-saved' role='img'></div><style>.rs-saved { display: none; }</style>"
     cell.outputs = [
         nbformat.v4.new_output("display_data", bundle),
         nbformat.v4.new_output("display_data", {"text/html": stand_in, "text/plain": ""}),
         nbformat.v4.new_output("display_data", {"text/html": linked, "text/plain": ""}),
+        nbformat.v4.new_output("display_data", {"text/html": styled, "text/plain": ""}),
         nbformat.v4.new_output("stream", name="stderr", text="a progress bar"),
     ]
     state = {"state": {"a": {"model_name": "VBoxModel", "model_module": "@jupyter-widgets/controls", "state": {}}}}
@@ -130,6 +133,12 @@ def test_pages_load_nothing_from_another_host(site, pages):
         assert not re.search(r"url\(['\"]?(?:https?:)?//|@import ['\"](?:https?:)?//", path.read_text()), path
 
 
+def test_no_markup_is_left_in_the_text_of_a_page(pages):
+    shown = re.compile(r"<(pre|code|script|style|svg|title)\b.*?</\1>|<[^>]+>", re.S)
+    raw = {name: re.findall(r".{0,40}`.{0,40}", shown.sub(" ", page)) for name, page in pages.items()}
+    assert {name: found for name, found in raw.items() if found} == {}
+
+
 def test_an_explorer_is_shown_by_its_live_picture(pages):
     text = pages["lessons/00_tour.html"]
     assert text.count('<div class="rs-live"><img') == 1 and text.count("repsimViews ??= {})") == 1
@@ -169,6 +178,31 @@ def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
         assert page.locator("#search-results li").count() > 2
         browser.close()
     assert outside == [] and errors == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
+def test_what_is_wider_than_the_page_shows_that_it_scrolls_and_is_dark_in_the_dark_theme(address):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+        page.goto(f"{address}/lessons/00_tour.html", wait_until="load")
+        table = page.locator(".text_html table", has_text="measure 11")
+        box = page.locator(".cell_output > .output.more", has=page.locator("table", has_text="measure 11"))
+        assert "wide" in table.get_attribute("class") and "gradient" in box.evaluate(
+            "e => getComputedStyle(e).maskImage"
+        )
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert box.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
+        box.evaluate("e => e.scrollLeft = e.scrollWidth")
+        page.wait_for_function(
+            "e => !e.classList.contains('more')", arg=table.evaluate_handle("e => e.closest('.output')")
+        )
+        page.set_viewport_size({"width": 2400, "height": 844})
+        page.wait_for_function("() => !document.querySelector('main pre.more')")
+        page.goto(f"{address}/api/measures/CKA.html", wait_until="load")
+        assert page.locator("h1").evaluate("e => e.innerHTML").startswith("rs.<wbr>measures.<wbr>CKA")
+        browser.close()
 
 
 # -- the code of written pages

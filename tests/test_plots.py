@@ -626,6 +626,12 @@ def test_intervals_stand_in_their_rows():
         plots.intervals({"a": frame, "b": frame.iloc[:2]})
 
 
+def test_a_curve_of_many_points_is_a_line_that_does_not_cover_others():
+    for points, marked in ((60, True), (61, False)):
+        (line,) = plots.curves(pd.DataFrame({"cka": np.linspace(0, 1, points)})).lines
+        assert (line.get_marker() != "None") == marked
+
+
 def test_many_curves_are_told_apart():
     ax = plots.curves(
         pd.DataFrame(

@@ -193,6 +193,11 @@ def test_ids_of_frames_name_the_samples(rng):
     assert found.neighbours("image3").index.isin(ids).all()
     assert repr(found).startswith("SampleDifferences(left × right: n = 30; cka_debiased")
     assert "left × right" in found._repr_html_() and "image" in found._repr_html_()
+    first, influence = found.top(1)[["lost", "influence"]].iloc[0]
+    page = found._repr_html_()
+    assert f"<td>{first:.3g}</td>" in page and f"<td>{influence:.1e}</td>" in page, (
+        "10 and not 10.000; 2e-04 and not 0.000"
+    )
     with pytest.raises(ValueError, match="same samples"):
         locate_differences(x, y.iloc[::-1])
 

@@ -155,8 +155,9 @@ def test_long_tables_are_cut_and_scroll():
     assert "overflow-x:auto" in page and page.count("...") == 1 + 1 + 20 + 13
 
 
-def test_a_level_has_all_its_digits(shown):
-    levels = {0.95: "95 %", 0.995: "99.5 %", 0.9: "90 %", 0.29: "29 %", 0.999: "99.9 %"}
+def test_a_level_has_the_digits_that_count(shown):
+    levels = {0.95: "95 %", 0.995: "99.5 %", 0.9: "90 %", 0.29: "29 %", 0.999: "99.9 %", 1 - 0.05 / 13: "99.62 %"}
+    levels |= {0.9999999: "99.99999 %", 1.0: "100 %"}
     assert [summaries.percent(level) for level in levels] == list(levels.values())
     for name in ("grounding.Benchmark", "grounding.PairMeans", "inference.Interval", "inference.SampleSize"):
         page = dataclasses.replace(shown[name], level=0.995)._repr_html_()

@@ -56,8 +56,9 @@ def linked_to(address: str) -> Iterator[None]:
 
 
 def percent(fraction: float) -> str:
-    """Return a level or another fraction in percent, with the digits that it has: "95 %", "99.5 %"."""
-    return f"{100 * fraction:.10g} %"
+    """Return a level or another fraction in percent, with four digits: "95 %", "99.5 %", "99.62 %"; more near 100 %."""
+    digits = next(digits for digits in range(4, 18) if fraction == 1 or float(f"{100 * fraction:.{digits}g}") != 100)
+    return f"{100 * fraction:.{digits}g} %"
 
 
 def first_few(notes: Iterable[str], most: int = 5) -> list[str]:

@@ -165,7 +165,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     else:
         words = [result.text(amount).removesuffix(" levels") for amount in amounts]
         x_ticks = tuple((float(place), word) for place, word in enumerate(words))
-        panels[-1] = replace(panels[-1], x_title=result.damage.axis, x_ticks=x_ticks)
+        panels[-1] = replace(panels[-1], x_title=result.damage.axis, x_ticks=x_ticks, slanted=len(words) > 12)
     return PanelsSpec(tuple(panels), shared_x=True, size=(8.4, 5.8 if len(panels) > 1 else 4.2))
 
 

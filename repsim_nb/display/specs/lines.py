@@ -189,7 +189,8 @@ def numbers(values: Iterable[float]) -> Numbers:
 def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
     """Return an empty line for each name; colors and markers differ, and dashes if a color is used again.
 
-    Measures and families of models have their fixed colors.
+    Measures and families of models have their fixed colors. Lines of more than 60 points have no markers, which would
+    cover other lines.
     """
     size, rim = (5.0, 0.5) if points <= 12 else (4.0, 0.0)
     names, marked = list(names), itertools.cycle(MARKERS)
@@ -199,7 +200,7 @@ def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
             label=str(name),
             colors=(color,),
             dash=DASHES[again % len(DASHES)],
-            marker=next(marked),
+            marker=next(marked) if points <= 60 else "",
             size=size,
             rim=rim,
         )

@@ -348,8 +348,10 @@ class SampleDifferences:
         return f"SampleDifferences({' × '.join(self.names)}: {'; '.join(self._facts())}; first samples {first})"
 
     def _repr_html_(self) -> str:
-        page = "inference.SampleDifferences"
-        return summarize("SampleDifferences", " × ".join(self.names), self._facts(), table=self.top(10), page=page)
+        page, counts = "inference.SampleDifferences", dict.fromkeys(("kept", "lost", "gained"), "{:.3g}".format)
+        digits = counts | {"influence": "{:.1e}".format}
+        facts, names = self._facts(), " × ".join(self.names)
+        return summarize("SampleDifferences", names, facts, table=self.top(10), page=page, formatters=digits)
 
 
 def nearest(found: SampleDifferences, sample: Hashable) -> tuple[pd.DataFrame, pd.DataFrame]:
