@@ -48,7 +48,7 @@ def executed_tour(tools):
     cell = next(cell for cell in notebook.cells if "explorers." in cell.source and cell.cell_type == "code")
     with linked_to(".."):
         linked = rs.inference.Interval(0.1, 0.3, 0.95)._repr_html_()
-    styled = pd.DataFrame([[0.5] * 12], columns=[f"measure {k}" for k in range(12)]).style._repr_html_()
+    styled = pd.DataFrame([[0.5] * 6], columns=[f"measure {k}" for k in range(6)]).style._repr_html_()
     stand_in = "<div class='rs-saved' role='img'></div><style>.rs-saved { display: none; }</style>"
     cell.outputs = [
         nbformat.v4.new_output("display_data", bundle),
@@ -187,19 +187,16 @@ def test_what_is_wider_than_the_page_shows_that_it_scrolls_and_is_dark_in_the_da
         browser = run.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
         page.goto(f"{address}/lessons/00_tour.html", wait_until="load")
-        table = page.locator(".text_html table", has_text="measure 11")
-        box = page.locator(".cell_output > .output.more", has=page.locator("table", has_text="measure 11"))
-        assert "wide" in table.get_attribute("class") and "gradient" in box.evaluate(
-            "e => getComputedStyle(e).maskImage"
-        )
+        table = page.locator(".text_html table", has_text="measure 5")
+        box = page.locator(".cell_output > .output.more", has=page.locator("table", has_text="measure 5"))
+        assert "wide" in table.get_attribute("class")
+        assert "gradient" in box.evaluate("e => getComputedStyle(e).maskImage")
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert box.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
         box.evaluate("e => e.scrollLeft = e.scrollWidth")
-        page.wait_for_function(
-            "e => !e.classList.contains('more')", arg=table.evaluate_handle("e => e.closest('.output')")
-        )
-        page.set_viewport_size({"width": 2400, "height": 844})
-        page.wait_for_function("() => !document.querySelector('main pre.more')")
+        page.wait_for_function("() => document.querySelector('.output:not(.more) table.wide')")
+        page.set_viewport_size({"width": 1300, "height": 844})
+        page.wait_for_function("() => !document.querySelector('.output table.wide, .output.more')")
         page.goto(f"{address}/api/measures/CKA.html", wait_until="load")
         assert page.locator("h1").evaluate("e => e.innerHTML").startswith("rs.<wbr>measures.<wbr>CKA")
         browser.close()
@@ -347,7 +344,7 @@ def test_the_message_that_the_page_on_recording_quotes_is_the_present_one():
     data = rs.Dataset("noise", torch.randn(20, 5, 4))
     with pytest.raises(ValueError) as error:
         rs.record(M().eval(), data, layers=["fc"], progress=False)
-    quoted = re.search(r"```\n(layer 'fc'.*?)```", (DOCS / "recording.md").read_text(), re.S)[1]
+    quoted = re.search(r"```text\n(layer 'fc'.*?)```", (DOCS / "recording.md").read_text(), re.S)[1]
 
     def words(text):
         return re.sub(r"\d+(\.\d+)?", "0", " ".join(text.split()))

@@ -41,7 +41,7 @@ class SampleSize:
     limit : float
         The value for infinitely many samples, the estimate of `interval`. NaN if there is none, see `why`.
     enough : int or None
-        The smallest number of samples at which a fraction `level` of sets have a value within ±`within` of the limit.
+        The smallest number of samples at which a fraction `level` of sets have a value within ± `within` of the limit.
         None if the limit is not known yet: fewer samples have another limit, or a quarter of the samples has no value.
     within : float
         The distance from the limit that was asked for, in the units of the measure.
@@ -129,7 +129,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
 ) -> SampleSize:
     """Return how a value changes with the number of samples, and how many samples are enough.
 
-    It answers: are my samples enough to know the value of this measure to ±`within`?
+    It answers: are my samples enough to know the value of this measure to ± `within`?
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
         The numbers of samples to try. By default eight up to N/2, evenly spaced on a logarithmic scale, and N, without
         those that are too few for a value.
     level : float
-        The fraction of sample sets whose value must be within ±`within` of the limit.
+        The fraction of sample sets whose value must be within ± `within` of the limit.
     seed : int
         The seed of the sets.
     progress : bool or function(done, total)
