@@ -176,10 +176,18 @@ def test_one_function_makes_a_new_kind_of_result_drawable_everywhere():
 
 
 def test_a_result_without_a_view_is_shown_as_its_picture(results):
-    for name in ("benchmark", "sensitivity", "curves"):
+    for name in ("sensitivity",):
         explorer = rs.explorers.explore(lambda name=name: results[name]).wait()
         assert explorer.spec == rs.spec(results[name]) and explorer.view.value == explorer.png()
         assert explorer.png() == plots.png(explorer.spec)
+
+
+def test_lines_have_a_view(results):
+    for name in ("benchmark", "curves"):
+        explorer = rs.explorers.explore(lambda name=name: results[name]).wait()
+        assert explorer.spec == rs.spec(results[name]) and type(explorer.view).__name__ == "LinesView"
+        assert [layer["label"] for layer in explorer.view.layers] == [layer.label for layer in explorer.spec.layers]
+        assert explorer.view.title == explorer.spec.title and explorer.png() == plots.png(explorer.spec)
 
 
 def test_specs_say_what_their_fields_are():

@@ -14,7 +14,13 @@ def double(k):
     return rs.compare("cka", {f"{i} of {k}": base[:, : i + 2] for i in range(k)})""",
     "e = rs.explorers.comparison(x, measure='cka')\ne",
     "s = rs.explorers.explore(double, k=(1, 5))\ns",
-    "f = rs.explorers.explore(lambda k: pd.DataFrame({'y': np.arange(5.0)}), k=[1])\nf",
+    """from matplotlib.figure import Figure
+def pictured(k):
+    figure = Figure(figsize=(4, 3))
+    figure.add_subplot().plot(np.arange(5.0))
+    return figure
+f = rs.explorers.explore(pictured, k=[1])
+f""",
 ]
 CANVAS = ".rs-matrix canvas"
 START = """(code) => { window.ran = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel

@@ -9,8 +9,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from repsim_nb.display.specs import MapSpec, MatrixSpec
+from repsim_nb.display.specs import LineSpec, MapSpec, MatrixSpec
 from repsim_nb.display.views import CopyButton, FileButtons, MatrixView, ScatterView
+from repsim_nb.display.views.lines import LinesView
 
 
 class Panel(widgets.VBox):
@@ -33,7 +34,8 @@ class Panel(widgets.VBox):
         on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%", "width": "100%"}
         self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
         self._picture = widgets.Image(format="png", layout=on_one_spot | {"width": "auto"})
-        self._views: dict[Any, Any] = {MatrixSpec: self._matrix, MapSpec: self._scatter}
+        lines = LinesView(layout=on_one_spot)
+        self._views: dict[Any, Any] = {MatrixSpec: self._matrix, MapSpec: self._scatter, LineSpec: lines}
         self.view: widgets.DOMWidget = self._picture
         self._message = widgets.HTML(layout=on_one_spot)
         columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}
