@@ -196,7 +196,8 @@ def test_the_level_of_unrelated_data_is_that_of_the_groups(rng):
     expected = np.mean([CKA(x, other) for other in permuted])
     assert unrelated_value(x, y, codes) == pytest.approx(expected, rel=0.01)
     assert expected > 0.5 > unrelated_value(x, y), "rows that are taken for independent"
-    own = np.arange(len(x))
+    order, own = rng.permutation(len(x)), np.arange(len(x))
+    x, y = x[order], y[order]
     assert unrelated_value(x, y, own) == pytest.approx(rs.inference.null_moments("cka", x, y).mean)
 
 
@@ -212,6 +213,9 @@ def test_groups_are_in_values_levels_and_the_next_line(rng):
             assert found.table.loc[name, "value"] == pytest.approx(whole.statistic, abs=1e-9)
         assert found.command.endswith(", groups=groups)")
         assert eval(found.command, {"rs": rs, "np": np, "x": x, "y": y, "groups": groups}) is not None
+    unknown = report(x, y)
+    assert unknown.verdict == "stable" and "rows look grouped: if they depend on each other" in unknown.sentence
+    assert "look grouped" not in report(x, y[rng.permutation(len(y))]).sentence
     y[:8] += 900
     found = report(x, y, groups=groups)
     assert found.verdict == "a few samples"
@@ -241,6 +245,7 @@ def test_the_level_is_of_the_samples_looked_at(rng, monkeypatch):
     assert report(x, y).samples == 111, "as many as diagnose looks at: 4e5 / 60²"
 
 
+@pytest.mark.filterwarnings("ignore:interval of cka_debiased")
 @pytest.mark.parametrize("n", [5, 12, 19, 20])
 def test_the_next_line_runs_with_few_samples(rng, n):
     x, y = pair(rng, n=n, p=2, noise=0.01)

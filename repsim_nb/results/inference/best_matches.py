@@ -240,10 +240,10 @@ def best_match(  # noqa: PLR0913
     check_level(level)
     check_permutations(n_permutations)
     check_integer(seed, "seed", minimum=0)
-    if ys is None:
-        raise TypeError("best_match needs two sides, xs and ys. For all pairs of one side use null_table.")
     check_mappings("best_match", measure, xs, ys)
     left, right, permuted = means_of_groups(measure, xs, ys, groups)
+    if right is None:
+        raise TypeError("best_match needs two sides, xs and ys. For all pairs of one side use null_table.")
     comparison = compare(measure, left, right)
     ours, theirs = (representations_of(side)[0] for side in (left, right))
     for label in ours.keys() & theirs.keys():

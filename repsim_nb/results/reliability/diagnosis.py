@@ -312,7 +312,7 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
     rest = (
         "one side has no other"
         if "cka without them" not in together
-        else f"without the first of each side it is {together['cka without them']:.2f}"
+        else f"if each side is without its own, it is {together['cka without them']:.2f}"
     )
     heaviest = max(a, b, key=lambda side: (side.is_dominated, side.facts["first component, of cka"]))
     if fraction >= DOMINANT_FRACTION and cka >= HIGH_CHANCE_CKA:

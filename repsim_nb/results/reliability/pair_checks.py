@@ -197,6 +197,7 @@ def _checked_pair(
         inner=inner,
         rows_in_all=len(x),
         split=tuple(places[list(split)].tolist()),
+        grouped=[one.title for one in diagnosis.findings].count("rows look grouped") == len((x, y)),
     )
     rows: dict[str, tuple[float, float, str]] = {
         "cka": (facts.value, facts.level, "rotation and scale"),
@@ -206,7 +207,7 @@ def _checked_pair(
     if not inside.all():
         without = count_of(len(x) - int(inside.sum()), "sample")
         rows["cka, outliers left out"] = facts.inner, math.nan, f"{without} far from the rest"
-    rows["cka, first components removed"] = facts.rest, math.nan, "the largest component of each side"
+    rows["cka, first components removed"] = facts.rest, math.nan, "the largest component of each side, in both sides"
     table = pd.DataFrame.from_dict(rows | others, orient="index", columns=["value", "chance", "ignores"])
     return table.rename_axis("check"), facts, notes
 

@@ -37,6 +37,7 @@ class Facts(NamedTuple):
     unrelated data. above: whether it is above chance. units, unit, number: samples (or groups), and how many are left
     out. rows: the samples with the largest influence. outliers, inner: the samples that are far from the rest, and CKA
     without them. rows_in_all: the number of rows. split: the samples that the first component splits off.
+    grouped: whether rows of both sides look as if they depended on each other, and no groups are known.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Facts(NamedTuple):
     inner: float
     rows_in_all: int
     split: tuple[int, ...]
+    grouped: bool
 
     @property
     def left_out(self) -> str:
@@ -109,8 +111,9 @@ def find_verdict(facts: Facts) -> str:
 
 def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
     """Return what the verdict rests on."""
-    value, rest = f"CKA is {facts.value:.2f}", f"{facts.rest:.2f} without the first component of each side"
-    group = f", which splits off {count_of(len(facts.split), 'sample')} from the others" if facts.split else ""
+    value, rest = f"CKA is {facts.value:.2f}", f"{facts.rest:.2f} without both first components"
+    some = count_of(len(facts.split), "sample")
+    group = f", the larger of which splits off {some} from the others" if facts.split else ""
     if verdict == SAMPLES:
         if facts.by_outliers:
             without = f"{facts.inner:.2f} without {count_of(len(rows), 'outlier')} of {facts.rows_in_all} samples"
@@ -139,6 +142,7 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
         f"{value}: {facts.low:.2f} to {facts.high:.2f} without {facts.left_out} of {facts.units},"
         + ("" if math.isnan(facts.rest) else f" {rest},")
         + f" and {facts.level:.2f} for unrelated data."
+        + (" But rows look grouped: if they depend on each other, pass groups." if facts.grouped else "")
     )
 
 
