@@ -12,6 +12,7 @@ from repsim_nb.display.explorers import located as located_module
 from repsim_nb.display.explorers.located import Options, locate
 from repsim_nb.display.reports.live_pictures import MIME, read_data
 from repsim_nb.display.specs import MapsSpec
+from repsim_nb.support.errors import UndefinedError
 
 
 @pytest.fixture
@@ -185,6 +186,14 @@ def test_an_error_hides_the_list_and_the_next_picture_shows_it(recorded, mnist):
 def test_what_cannot_be_explored_is_an_error(recorded, options, error, says):
     with pytest.raises(error, match=says):
         rs.explorers.samples(recorded, **options)
+
+
+def test_messages_name_the_layer_and_the_samples(rng, mnist):
+    x = rs.from_arrays({"a/fc": rng.normal(size=(40, 3)), "b/fc": np.ones((40, 3))})
+    with pytest.raises(UndefinedError, match="locate_differences, of 'b/fc': it is constant"):
+        rs.explorers.samples(x).wait()
+    with pytest.raises(ValueError, match=r"\(200 samples\); there are arrays of 40 samples"):
+        rs.explorers.samples(x, mnist)
 
 
 def test_no_activations_are_an_error():

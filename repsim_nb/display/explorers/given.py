@@ -7,7 +7,6 @@ from typing import Any
 
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.store import Activations, Key, from_arrays
-from repsim_nb.support.errors import join_names
 
 
 def to_activations(xs: Any) -> Activations:
@@ -33,8 +32,10 @@ def to_dataset(dataset: str | Dataset | None, xs: Activations) -> Dataset | None
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a Dataset or the name of one; got {type(dataset).__name__}.")
     if not any(fits(dataset, key, xs[key]) for key in xs):
+        sizes = dict.fromkeys((key.dataset, len(xs[key])) for key in xs)
+        there = ", ".join(f"'{name}' ({n})" if name else f"arrays of {n} samples" for name, n in sizes)
         raise ValueError(
             f"None of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(xs[key])})' for key in xs))}."
+            f" samples); there are {there}."
         )
     return dataset

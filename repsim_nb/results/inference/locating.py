@@ -131,8 +131,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
         )
     labels = None if targets is None else _classes_of(targets, classes, n, (x, y))
     spaces = {}
-    for side, array in (("x", one), ("y", other)):
-        with add_context(f"locate_differences, of '{side}'"):
+    for side, name, array in zip("xy", sides, (one, other), strict=True):
+        with add_context(f"locate_differences, of '{name}'"):
             spaces[side] = search_space(knn, array)
     measured = None if measure is None else measures.get(measure)
     stated = groups is not None or any(groups_of(side) is not None for side in (x, y))
