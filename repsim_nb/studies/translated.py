@@ -187,9 +187,8 @@ def leave_out_classes(x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> pd.S
 
 
 def _without_outliers(x: np.ndarray, y: np.ndarray) -> float:
-    facts = diagnose(x, y, groups=np.arange(len(x))).facts
-    keep = np.setdiff1d(np.arange(len(x)), [row for rows in facts.loc["outliers"] for row in rows])
-    return measures.get("cka")(x[keep], y[keep])
+    rows = diagnose(x, y, groups=np.arange(len(x))).outliers
+    return measures.get("cka")(*(np.delete(side, rows, axis=0) for side in (x, y)))
 
 
 def _without_influential(x: np.ndarray, y: np.ndarray) -> float:

@@ -114,5 +114,5 @@ def summarize(
         numbers = table.to_html(**chosen)
         body += f"<div style='overflow-x:auto;font-variant-numeric:tabular-nums'>{numbers}</div>"
     if listed := "".join(f"<li>{html.escape(note)}</li>" for note in notes if note):
-        body += f"<ul style='margin:6px 0;max-width:60rem'>{listed}</ul>"
+        body += f"<ul style='margin:6px 0;max-width:60rem;overflow-wrap:anywhere'>{listed}</ul>"
     return without_formulas(body)

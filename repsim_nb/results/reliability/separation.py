@@ -58,10 +58,11 @@ def separating_direction(x: Array, subset: Any) -> np.ndarray:
     centred = flat - flat.mean(axis=0)
     centred /= np.abs(centred).max()
     centred /= np.sqrt(np.mean(np.einsum("ij,ij->i", centred, centred)))
-    products = centred @ centred.T
+    wide = centred.shape[1] > len(centred)  # else the products of 20,000 samples would take 3 GB
+    kernel, given = ("precomputed", centred @ centred.T) if wide else ("linear", centred)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # whether it separates is checked below
-        svm = SVC(kernel="precomputed", C=HARD, tol=1e-6, max_iter=MOST_STEPS).fit(products, mask)
+        svm = SVC(kernel=kernel, C=HARD, tol=1e-6, max_iter=MOST_STEPS).fit(given, mask)
     normal = svm.dual_coef_[0] @ centred[svm.support_]
     scores = centred @ normal
     if not scores[mask].min() > scores[~mask].max():
