@@ -97,6 +97,14 @@ def test_every_lesson_and_every_public_name_has_a_page(pages):
         assert f'id="measure-{name.replace("_", "-")}"' in pages["measures/index.html"], name
 
 
+def test_a_constant_has_a_description_and_shows_nothing_private(pages):
+    for name in ("measures/ALL", "datasets/DATASETS", "models/SOURCES", "grounding/DAMAGES", "plots/COLORS"):
+        page = pages[f"api/{name}.html"]
+        assert "A constant," not in page and "function" not in re.findall(r"<pre>(.*?)</pre>", page, re.S)[0], name
+    assert "The measures of outputs, by short name." in pages["api/measures/index.html"]
+    assert ">mlp: MLP" in pages["api/models/ARCHITECTURES.html"].replace("<span></span>", "")
+
+
 def test_a_function_lists_the_lessons_that_use_it(pages):
     assert "../../lessons/00_tour.html" in pages["api/top/compare.html"]
     assert "../../lessons/11_inference.html" in pages["api/inference/interval.html"]

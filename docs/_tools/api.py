@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -40,10 +42,8 @@ class Name:
 
     @property
     def summary(self) -> str:
-        """The first paragraph of the docstring; of a constant, its type."""
-        if self.kind == "data":
-            return f"A constant, {type(self.value).__name__}."
-        text = inspect.getdoc(self.value) or ""
+        """The first paragraph of the docstring."""
+        text = constant_text(self) if self.kind == "data" else inspect.getdoc(self.value) or ""
         return " ".join(text.split("\n\n")[0].split())
 
 
@@ -175,19 +175,35 @@ def name_page(name: Name, titles: dict[str, str], public: set[int]) -> str:
         if issubclass(name.value, rs.measures.Measure) and name.value is not rs.measures.Measure:
             lines += ["", "Its other methods are those of every :doc:`Measure </api/measures/Measure>`."]
     if name.kind == "data":
-        lines += ["   :no-value:", ""]
+        lines += ["   :no-value:", "", f"   {name.summary}", ""]
         lines += ["   .. code-block:: text", "", *(f"      {line}" for line in shown_value(name.value))]
     if name.used_in:
         lines += ["", ".. rubric:: Used in", "", *(f"- :doc:`{titles[one]} </{one}>`" for one in name.used_in)]
     return "\n".join(lines) + "\n"
 
 
+def constant_text(name: Name) -> str:
+    """The text that stands below a constant in its file, as a docstring does, or its type."""
+    short = name.path.rpartition(".")[2]
+    for path in sorted((lessons.ROOT / PACKAGE).rglob("*.py")):
+        body = ast.parse(text).body if f"\n{short}" in (text := path.read_text()) else []
+        for line, below in itertools.pairwise(body):
+            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+            documented = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            if documented and any(isinstance(one, ast.Name) and one.id == short for one in targets):
+                place = path.parent if path.stem == "__init__" else path.with_suffix("")
+                module = importlib.import_module(".".join(place.relative_to(lessons.ROOT).parts))
+                if getattr(module, short) is name.value:
+                    return inspect.cleandoc(str(below.value.value))
+    return f"A constant, {type(name.value).__name__}."
+
+
 def shown_value(value: Any, most: int = 60) -> list[str]:
-    """A constant as lines of text."""
+    """A constant as lines of text; of objects and functions that are not public, only the names."""
     if isinstance(value, dict):
-        lines = [
-            f"{key}: {one if isinstance(one, str) else getattr(one, '__name__', one)}" for key, one in value.items()
-        ]
+        words = {key: str(getattr(one, "__name__", one)) for key, one in value.items()}
+        private = any(word.startswith("_") or "<function" in word or word == key for key, word in words.items())
+        lines = [str(key) if private else f"{key}: {word}" for key, word in words.items()]
     elif isinstance(value, (list, tuple, set, frozenset)):
         lines = [str(one) for one in value]
     else:

@@ -52,6 +52,7 @@ REPRESENTATIONAL: dict[str, Measure] = {
     "gulp": GULP(),
     "soft_matching": SoftMatching(),
 }
+"""The measures of activations, by short name."""
 FUNCTIONAL: dict[str, Measure] = {
     "jsd": JSD(),
     "kl": KL(),
@@ -59,7 +60,9 @@ FUNCTIONAL: dict[str, Measure] = {
     "kappa": Kappa(),
     "output_rank": OutputRank(),
 }
+"""The measures of outputs, by short name."""
 ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
+"""All measures, by short name: `get` takes these names."""
 KNOWN.update(ALL)
 
 

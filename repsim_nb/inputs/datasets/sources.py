@@ -21,6 +21,7 @@ from .dataset import Dataset
 from .packages import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
 
 SPLITS = ("train", "test")
+"""The splits that data sets have."""
 DIGITS = tuple(str(digit) for digit in range(10))
 GARMENTS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
@@ -146,6 +147,7 @@ DATASETS: dict[str, Source] = {
     "glosses-headwords": Source(_read_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
     "glosses-usage": Source(_read_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
 }
+"""The data sets that `load_dataset` accepts, by name; `describe` lists their sizes and classes."""
 
 
 def describe() -> pd.DataFrame:

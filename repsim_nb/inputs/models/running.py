@@ -26,7 +26,8 @@ from .state import State
 # the first of these fields that an output has stands for all of it
 _FIRST = ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
 AT_EACH_POSITION = "with logits for each position"  # a reason that holds only until positions are pooled
-OUTPUT = "output"  # the name of what the whole model returns (for a classifier: its logits)
+OUTPUT = "output"
+"""The name of what the whole model returns (for a classifier: its logits)."""
 Sink = Callable[[str, Any], None]
 
 

@@ -351,6 +351,7 @@ DAMAGES: Mapping[str, Damage] = {
         nearest=_whole_levels,
     ),
 }
+"""The kinds of damage that `sensitivity` knows by name."""
 """Kinds of damage by name.
 
 components: deletes a fraction of the principal components of the centred representation, smallest first; means and

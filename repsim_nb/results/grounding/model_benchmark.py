@@ -43,6 +43,7 @@ MEASURES: dict[str, Measure] = {
     "pwcca_other": CCA(summary="projection_weighted", weights="y"),
     **measures.REPRESENTATIONAL,
 }
+"""The measures that `benchmark` compares by default: all representational ones, and the variants of PWCCA."""
 Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
 
 
