@@ -19,6 +19,7 @@ ELSEWHERE = {  # files outside docs/ that are pages of the site
     "CONTRIBUTING.md": "about/contributing.md",
     "benchmarks/RESULTS.md": "about/results.md",
     "benchmarks/CALIBRATION.md": "about/calibration.md",
+    "benchmarks/CONFORMANCE.md": "about/conformance.md",
     "data/README.md": "about/data.md",
 }
 FOLDERS = ("api", "lessons", "about", "measures")
