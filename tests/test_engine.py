@@ -416,9 +416,9 @@ print(peak[0])
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory of one's own is read from /proc")
-@pytest.mark.parametrize("ways, shape", [("features", (3000, 6000)), ("tiles", (1500, 20_000))])
+@pytest.mark.parametrize("ways, shape", [("features", (2000, 5000)), ("tiles", (1500, 20_000))])
 def test_memory_does_not_grow_with_the_width_either(tmp_path, rng, ways, shape):
-    """Products of all features would take 20 bytes for each of 6,000 × 6,000; a tile of all columns, 1,500 × 20,000
+    """Products of all features would take 20 bytes for each of 5,000 × 5,000; a tile of all columns, 1,500 × 20,000
     numbers several times.
     """
     for k in range(2):

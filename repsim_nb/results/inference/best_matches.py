@@ -209,7 +209,7 @@ def best_match(  # noqa: PLR0913
 
     Notes
     -----
-    Family-wise p-values are single-step max-T [1]_: each cell is standardised by its mean and sd over all orders, the
+    The corrected value of the best pair is that of [2]_. Family-wise p-values are single-step max-T [1]_: each cell is standardised by its mean and sd over all orders, the
     given one among them, and compared with the largest standardised value of every order. So a wide layer with a high
     chance level does not hide a narrow one. Under no relation, the probability that any cell has a p-value of at most
     α is at most α.
@@ -221,6 +221,7 @@ def best_match(  # noqa: PLR0913
     References
     ----------
     .. [1] P. H. Westfall, S. S. Young 1993, Resampling-based multiple testing, Wiley.
+    .. [2] F. Gröger, S. Wen, M. Brbić 2026, Revisiting the Platonic representation hypothesis: an Aristotelian view.
 
     See Also
     --------
