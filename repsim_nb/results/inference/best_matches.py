@@ -209,10 +209,10 @@ def best_match(  # noqa: PLR0913
 
     Notes
     -----
-    The corrected value of the best pair is that of [2]_. Family-wise p-values are single-step max-T [1]_: each cell is standardised by its mean and sd over all orders, the
-    given one among them, and compared with the largest standardised value of every order. So a wide layer with a high
-    chance level does not hide a narrow one. Under no relation, the probability that any cell has a p-value of at most
-    α is at most α.
+    The corrected value of the best pair is that of [2]_. Family-wise p-values are single-step max-T [1]_: each cell is
+    standardised by its mean and sd over all orders, the given one among them, and compared with the largest
+    standardised value of every order. So a wide layer with a high chance level does not hide a narrow one. Under no
+    relation, the probability that any cell has a p-value of at most α is at most α.
 
     For measures that are inner products of matrices of samples (CKA, RSA by correlation, distance correlation), the
     entries are gathered once an order for all cells. An order of 6 × 6 layers of 1,000 samples takes about 8 ms on one
