@@ -13,7 +13,7 @@ import pandas as pd
 
 import repsim_nb as rs
 from repsim_nb.measures.arrays import reduce_features
-from repsim_nb.results.reliability.pair_checks import without_components
+from repsim_nb.results.reliability.pair_checks import unrelated_value, without_components
 
 MODELS = {
     "mnist": ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-mlp-1", "mnist-resnet-0", "mnist-vit-0"),
@@ -46,9 +46,11 @@ def thresholds(n: int) -> pd.DataFrame:
         for one, other in itertools.combinations(some, 2):
             x, y = some[one], some[other]
             left, rest = rs.reliability.leave_out("cka", x, y, groups=range(n)), without_components(x, y)[0]
+            clipped = [rs.reliability.clip_lengths(side) for side in (x, y)]
+            rise = rs.measures.get("cka")(*clipped) - unrelated_value(*clipped) - left.value + unrelated_value(x, y)
             kind = "both untrained" if one[0] and other[0] else "one or both trained"
-            rows.append((kind, left.change, rest - left.value, rest / left.value))
-    table = pd.DataFrame(rows, columns=["models", "without 1 %", "without components", "ratio"])
+            rows.append((kind, left.change, rest - left.value, rest / left.value, rise))
+    table = pd.DataFrame(rows, columns=["models", "without 1 %", "without components", "ratio", "clipped"])
     return table.groupby("models").describe(percentiles=[0.01, 0.5, 0.99]).T
 
 

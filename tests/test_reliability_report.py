@@ -52,7 +52,22 @@ def shared_only(rng):
     return tuple(np.outer(common, rng.normal(size=p)) + rng.normal(size=(300, p)) for p in (15, 25))
 
 
+def moved_classes(rng):
+    x, y = pair(rng)
+    for k in range(2):
+        y = reliability.translate(y, np.arange(300) % 6 == k, rng.normal(size=12), 30)
+    return x, y
+
+
+def many_outliers(rng):
+    x, y = pair(rng)
+    y[:40] += 100 * rng.normal(size=(40, 12))
+    return x, y
+
+
 CASES = {
+    moved_classes: "far samples hide similarity",
+    many_outliers: "far samples hide similarity",
     pair: "stable",
     outlier: "a few samples",
     moved_class: "a component hides similarity",
@@ -100,6 +115,22 @@ def test_a_moved_class_is_named(rng):
     assert found.table.loc["cka, first components removed", "value"] > found.value + 0.3
     spread = report(*dominated(rng))
     assert spread.rows == () and "splits off" not in spread.sentence
+
+
+def test_samples_that_are_far_in_many_directions_hide_similarity(rng):
+    for case in (moved_classes, many_outliers):
+        x, y = case(rng)
+        found = report(x, y)
+        clipped = [reliability.clip_lengths(side) for side in (x, y)]
+        value, chance, _ = found.table.loc["cka, lengths clipped"]
+        assert value == pytest.approx(CKA(*clipped)) and chance == pytest.approx(unrelated_value(*clipped))
+        assert value > found.value + 0.2 and f"{value:.2f}" in found.sentence
+    assert found.rows == tuple(range(40))
+    heavy = rng.standard_t(3, size=(2, 200, 20))
+    assert report(*heavy).verdict == "not above chance", "unrelated, with and without clipping"
+    half = np.zeros((300, 3))
+    half[:20] = rng.normal(size=(20, 3))
+    assert np.isnan(report(half, x).table.loc["cka, lengths clipped", "value"])
 
 
 def test_influential_samples_that_are_not_far(rng):

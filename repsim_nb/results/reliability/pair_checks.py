@@ -23,6 +23,7 @@ from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_fraction, check_integer, check_representation, to_numpy
 
+from .clipping import clip_lengths
 from .diagnosis import MIN_SAMPLES, diagnose
 from .findings import Diagnosis
 from .influential import FRACTION, LeftOut, leave_out
@@ -58,9 +59,9 @@ def report(
 ) -> Report:
     """Check how far the linear CKA of a pair can be trusted.
 
-    It computes CKA without the samples that influence it most, CKA without the first component of each side, debiased
-    CKA and four measures with other invariances, each with its chance level, and looks for known problems. A verdict
-    says whether the value is stable, and if not, what it depends on and what to run next.
+    It computes CKA without the samples that influence it most, without both first components, and with clipped lengths,
+    debiased CKA, and four measures with other invariances, each with its chance level, and looks for known problems. A
+    verdict says whether the value is stable, and if not, what it depends on and what to run next.
 
     Parameters
     ----------
@@ -104,6 +105,9 @@ def report(
       rise of 0.26: one component has 82 % of the weight of its output.)
     - CKA without these components was at least 0.37 times CKA. Less than a third is reported, as a value that is
       mostly one shared component.
+    - With the lengths of samples clipped (`clip_lengths`), CKA rose by 0.06 or less above what the chance level rose by
+      (1,186 pairs at 150 samples). A rise of 0.2 is reported, as samples that are far away and hide similarity, in more
+      than one direction.
     - CKA of unrelated data with these spectra is reported from 0.1, as in `diagnose`.
 
     Each other measure ignores something else: debiased CKA the number of features, `rsa` the scale of dissimilarities
@@ -180,13 +184,19 @@ def _checked_pair(
     inner, inside = math.nan, ~np.isin(places, diagnosis.outliers)
     with contextlib.suppress(UndefinedError):
         inner = cka(x[inside], y[inside]) if not inside.all() and inside.sum() >= MIN_SAMPLES else math.nan
+    clipped = clipped_level = math.nan
+    with contextlib.suppress(UndefinedError):  # more than half of the samples are equal
+        sides = clip_lengths(x), clip_lengths(y)
+        clipped, clipped_level = cka(*sides), unrelated_value(*sides, codes)
     others, notes = _others(raw, (x, y), codes, seed, diagnosis)
     facts = Facts(
         value=left.value if left else cka(x, y),
         low=left.low if left else math.nan,
         high=left.high if left else math.nan,
         rest=rest,
+        clipped=clipped,
         level=unrelated_value(x, y, codes),
+        clipped_level=clipped_level,
         debiased=others["cka_debiased"][0],
         above=above,
         units=left.units if left else len(x),
@@ -208,6 +218,7 @@ def _checked_pair(
         without = count_of(len(x) - int(inside.sum()), "sample")
         rows["cka, outliers left out"] = facts.inner, math.nan, f"{without} far from the rest"
     rows["cka, first components removed"] = facts.rest, math.nan, "the largest component of each side, in both sides"
+    rows["cka, lengths clipped"] = clipped, clipped_level, "how far samples are, beyond the median distance"
     table = pd.DataFrame.from_dict(rows | others, orient="index", columns=["value", "chance", "ignores"])
     return table.rename_axis("check"), facts, notes
 

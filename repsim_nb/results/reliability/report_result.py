@@ -20,16 +20,16 @@ class Report:
     value : float
         Linear CKA (biased).
     verdict : str
-        What it rests on: "stable", "a few samples", "a component hides similarity", "not above chance", "too few
-        samples" or "one shared component". The first that applies, in the order in which one can cause the next:
-        samples, component, chance, number of samples, shared component.
+        What it rests on: "stable", "a few samples", "a component hides similarity", "far samples hide similarity",
+        "not above chance", "too few samples" or "one shared component". The first that applies, in the order in which
+        one can cause the next: samples, component, far samples, chance, number of samples, shared component.
     sentence : str
         The verdict with its numbers.
     command : str
         A line of code that looks closer, for the arrays x and y.
     rows : tuple of int
-        The samples that the verdict is about: those that influence the value most, or those that the first component
-        splits off. Empty for other verdicts.
+        The samples that the verdict is about: those that influence the value most, those that are far from the rest, or
+        those that the first component splits off. Empty for other verdicts.
     table : DataFrame
         One row for each check: its value, its chance level (of permuted samples) and what it ignores.
     findings : tuple of Finding

@@ -10,17 +10,19 @@ from repsim_nb.support.summaries import count_of
 # thresholds; `report` says what they come from. HIGH_CHANCE is that of `diagnose`
 CHANGE, PER_FRACTION, RISE, LEFT, HIGH_CHANCE = 0.05, 0.01, 0.2, 1 / 3, 0.1
 FEW_OUTLIERS = 0.05  # of the samples: more are a group, and no few samples
-STABLE, CHANCE, FEW, SAMPLES, HIDDEN, SHARED = (
+STABLE, CHANCE, FEW, SAMPLES, HIDDEN, FAR, SHARED = (
     "stable",
     "not above chance",
     "too few samples",
     "a few samples",
     "a component hides similarity",
+    "far samples hide similarity",
     "one shared component",
 )
 COMMANDS = {  # with the groups of the rows, if there are any
     SAMPLES: "rs.inference.locate_differences(x, y{groups}).top(10, by='influence')",
     HIDDEN: "rs.reliability.diagnose(x, y{groups})",
+    FAR: "rs.reliability.report(rs.reliability.clip_lengths(x), rs.reliability.clip_lengths(y){groups})",
     SHARED: "rs.reliability.diagnose(x, y{groups})",
     CHANCE: "rs.inference.permutation_test('cka_debiased', x, y{groups})",
     FEW: "rs.inference.chance_corrected('cka', x, y{groups})",
@@ -33,18 +35,21 @@ NAMED_ROWS = 10  # a sentence and a command name no more rows
 class Facts(NamedTuple):
     """What was found of a pair: CKA, and how it changes.
 
-    low, high: without the samples that raise and that lower it most. rest: without the first components. level: of
-    unrelated data. above: whether it is above chance. units, unit, number: samples (or groups), and how many are left
-    out. rows: the samples with the largest influence. outliers, inner: the samples that are far from the rest, and CKA
-    without them. rows_in_all: the number of rows. split: the samples that the first component splits off.
-    grouped: whether rows of both sides look as if they depended on each other, and no groups are known.
+    low, high: without the samples that raise and that lower it most. rest: without the first components. clipped: with
+    the lengths of samples clipped. level, clipped_level: of unrelated data. above: whether it is above chance. units,
+    unit, number: samples (or groups), and how many are left out. rows: the samples with the largest influence.
+    outliers, inner: the samples that are far from the rest, and CKA without them. rows_in_all: the number of rows.
+    split: the samples that the first component splits off. grouped: whether rows of both sides look as if they depended
+    on each other, and no groups are known.
     """
 
     value: float
     low: float
     high: float
     rest: float
+    clipped: float
     level: float
+    clipped_level: float
     debiased: float
     above: bool
     units: int
@@ -89,6 +94,8 @@ def judge_facts(facts: Facts, groups: str = "") -> tuple[str, str, str, tuple[in
     rows: tuple[int, ...] = ()
     if verdict == SAMPLES:
         rows = facts.outliers if facts.by_outliers else facts.rows
+    elif verdict == FAR:
+        rows = facts.outliers
     elif verdict in (HIDDEN, SHARED):
         rows = facts.split
     return verdict, _sentence(verdict, facts, rows), _command(verdict, facts, rows, groups), rows
@@ -100,6 +107,8 @@ def find_verdict(facts: Facts) -> str:
         return SAMPLES
     if facts.rest - facts.value > RISE:
         return HIDDEN
+    if facts.clipped - facts.clipped_level - (facts.value - facts.level) > RISE:
+        return FAR
     if not facts.above:
         return CHANCE
     if facts.level >= HIGH_CHANCE and not facts.value - facts.debiased < HIGH_CHANCE:
@@ -126,6 +135,8 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
         return f"{value}, but {without}: {_rows(rows)}."
     if verdict == HIDDEN:
         return f"{value}, but {rest}{group}."
+    if verdict == FAR:
+        return f"{value}, but {facts.clipped:.2f} if no sample is farther from the middle than the median distance."
     if verdict == CHANCE:
         return (
             f"{value}, no more than unrelated data with these spectra and {facts.units} {facts.unit} would have"
