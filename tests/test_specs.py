@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import repsim_nb as rs
 from repsim_nb import plots, specs
 from repsim_nb.display.specs.matrices import grid_spec
-from repsim_nb.display.views import VIEWS, MatrixView, ScatterView
+from repsim_nb.display.views import KINDS, VIEWS, MatrixView, ScatterView, view_state
 
 
 @pytest.fixture(autouse=True)
@@ -200,3 +200,19 @@ def test_a_frame_of_numbers_has_a_spec_as_well():
     frame = pd.DataFrame([[0.5, np.nan]], index=["a"], columns=["b", "c"])
     shown = grid_spec(frame, label="share")
     assert shown.values == ((0.5, None),) and shown.texts == (("0.50", ""),) and plots.draw(shown).texts
+
+
+@pytest.mark.parametrize(
+    "kind, in_pictures_only",
+    [
+        (specs.MatrixSpec, {"color_map", "annotate", "bare_below", "bar_ticks", "ticks", "square", "wrap", "size"}),
+        (specs.MapSpec, {"names", "path", "remark", "meaning", "unit", "size"}),  # a view writes names where they fit
+        (specs.LineSpec, {"size"}),
+    ],
+)
+def test_a_view_leaves_out_only_how_a_picture_is_laid_out(results, kind, in_pictures_only):
+    """A new field of a spec reaches the views, or is named here."""
+    drawn = {specs.MatrixSpec: "comparison", specs.MapSpec: "embedding"}
+    state = view_state(rs.spec(results[drawn[kind]]) if kind in drawn else specs.LineSpec(()))
+    assert kind in KINDS
+    assert {field.name for field in fields(kind)} - set(state) == in_pictures_only

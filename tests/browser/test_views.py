@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -341,3 +342,25 @@ def test_two_fingers_zoom(draw):
     page.get_by_role("button", name="Show everything").click()
     settled(page)
     assert same(pixels(page), before)
+
+
+@pytest.mark.parametrize("many", [3, 60])
+def test_marked_cells_have_a_dot_which_is_explained(draw, many):
+    plain = replace(matrix(many, many), texts=())
+    marked = replace(plain, marks=((1, 2), (2, 0)), mark_meaning="above chance")
+    without = pixels(draw("matrix", replace(plain, subtitle="• above chance")))
+    page = draw("matrix", marked)
+    apart = np.abs(pixels(page).astype(int) - without).max(axis=2) > 60
+    assert get(page, "subtitle") == "• above chance" and apart.any()
+    rows, columns = np.nonzero(apart)
+    assert len({(r // 40, c // 40) for r, c in zip(rows, columns, strict=True)}) <= (2 if many == 3 else 4)
+    box = page.locator("#here canvas").bounding_box()
+    middle = columns[rows == rows.min()].mean() / without.shape[1] * box["width"] + box["x"]
+    page.mouse.move(middle, box["y"] + rows.min() / without.shape[0] * box["height"] + 1)
+    tip = page.locator(".rs-tip")
+    assert "conv 1 × block 2" in tip.inner_text() and "• above chance" in tip.inner_text()
+    pictures = []
+    for state in (marked, replace(plain, subtitle="• above chance")):  # the marked rows are filtered out
+        page = draw("matrix", view_state(state) | {"filter": "conv 0"})
+        pictures.append(pixels(page))
+    assert same(*pictures)

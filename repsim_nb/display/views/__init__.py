@@ -105,6 +105,8 @@ class MatrixView(View):
     colors = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     bar_label = traitlets.Unicode("").tag(sync=True)
     notes = traitlets.Dict({}).tag(sync=True)
+    marks: Any = traitlets.List([]).tag(sync=True)
+    mark_meaning = traitlets.Unicode("").tag(sync=True)
     filter = traitlets.Unicode("").tag(sync=True)
     scaling = traitlets.Enum(("measure", "locked", "free"), "measure").tag(sync=True)
     hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)

@@ -1,8 +1,8 @@
 
 // -- a matrix: one pixel a cell is drawn once, and enlarged to whole pixels of the screen
 
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks", "filter", "scaling", "limits", "most_rows"];
-const DEFAULTS = { filter: "", scaling: "measure", limits: [], row_breaks: [], column_breaks: [], texts: [], notes: {}, most_rows: 0 };
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "marks", "row_breaks", "column_breaks", "filter", "scaling", "limits", "most_rows"];
+const DEFAULTS = { filter: "", scaling: "measure", limits: [], row_breaks: [], column_breaks: [], texts: [], notes: {}, marks: [], mark_meaning: "", most_rows: 0 };
 const BAR = 14, GAP = 18, TICK = 4, LINE = 18, LARGEST = 96, CHOSEN = "#d55e00", HATCHED = "#c8c8c8";
 const FILTER_FROM = 7;  // so many labels can be filtered
 
@@ -118,12 +118,26 @@ function drawCells(ctx, g, model, image, ratio) {
     ctx.fillStyle = isDark(shade(g, colors, value)) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
     ctx.fillText(written, (x + w) / 2, (y + h) / 2);
   }
+  drawDots(ctx, g, model);
   ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 2; ctx.beginPath();
   const before = (numbers, number) => numbers.filter((k) => k < number).length;
   for (const i of model.get("row_breaks")) { const [, y] = g.place(before(g.rows, i), 0); ctx.moveTo(g.left, y); ctx.lineTo(g.left + g.w, y); }
   for (const j of model.get("column_breaks")) { const [x] = g.place(0, before(g.columns, j)); ctx.moveTo(x, g.top); ctx.lineTo(x, g.top + g.h); }
   ctx.stroke();
   ctx.restore();
+}
+
+// A dot in the upper right corner of each marked cell, in the middle of a small one.
+function drawDots(ctx, g, model) {
+  const row = new Map(g.rows.map((i, r) => [i, r])), column = new Map(g.columns.map((j, c) => [j, c])), least = Math.min(g.cell.w, g.cell.h);
+  const size = least >= 14 ? Math.min(3, 0.12 * least) : Math.max(0.6, 0.15 * least);
+  for (const [i, j] of model.get("marks")) {
+    const r = row.get(i), c = column.get(j);
+    if (r === undefined || c === undefined || r < g.first[0] || r >= g.last[0] || c < g.first[1] || c >= g.last[1]) continue;
+    const [x, y] = g.place(r, c), away = least >= 14 ? size + 2.5 : 0;
+    ctx.fillStyle = isDark(shade(g, model.get("colors"), g.values[i][j])) ? "#ffffff" : "#000000";
+    ctx.beginPath(); ctx.arc(away ? x + g.cell.w - away : x + g.cell.w / 2, away ? y + away : y + g.cell.h / 2, size, 0, 2 * Math.PI); ctx.fill();
+  }
 }
 
 // The cell that was chosen, and the row and column of the one that is pointed at.

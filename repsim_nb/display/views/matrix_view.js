@@ -32,6 +32,7 @@ function render({ model, el }) {
     if (r < 0 || c < 0) { tip.style.display = "none"; return; }
     const name = element("b", "", `${model.get("row_labels")[i]} × ${model.get("column_labels")[j]}`);
     tip.replaceChildren(name, element("br"), typeof value === "number" ? value.toFixed(decimals(g.limits) + 2) : "undefined: " + (model.get("notes")[`${i},${j}`] || ""));
+    if (model.get("marks").some(([r, c]) => r === i && c === j)) tip.append(element("br"), `• ${model.get("mark_meaning")}`);
     placeTip(tip, canvas, ...g.place(r, c), g.cell.w, g.cell.h);
   };
   const point = (cell) => {

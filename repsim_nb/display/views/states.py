@@ -69,7 +69,10 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
     for name in ("values", "texts"):
         state[name] = list(map(list, getattr(shown, name)))
     state["notes"] = {f"{i},{j}": reason for i, j, reason in shown.notes}
-    return state | {"subtitle": ", ".join(filter(None, (shown.subtitle, undefined)))}
+    meaning = shown.mark_meaning if shown.marks else ""
+    lines = [", ".join(filter(None, (shown.subtitle, undefined))), f"• {meaning}" if meaning else ""]
+    state |= {"marks": [list(cell) for cell in shown.marks], "mark_meaning": meaning}
+    return state | {"subtitle": "\n".join(filter(None, lines))}
 
 
 def _line_state(shown: LineSpec) -> dict[str, Any]:
