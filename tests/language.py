@@ -23,6 +23,7 @@ LEFT_OUT = (
     "docs/api",
     "docs/lessons",
     "docs/measures",
+    "benchmarks/CONFORMANCE.md",
     "benchmarks/RESULTS.md",
 )
 
