@@ -251,9 +251,13 @@ def _number(value: float) -> str:
     return f"{value:.7g}".replace("-", "−")
 
 
+def _escaped(text: str) -> str:
+    return re.sub(r"([_*|<\[\]])", r"\\\1", text)
+
+
 def _plain(text: str) -> str:
     """Text for a Markdown table; a long name may break after an underscore, a bracket or an equals sign."""
-    return re.sub(r"(?<=\w\w)(\\_|\(|=)(?=\w\w)", r"\1<wbr>", re.sub(r"([_*|<\[\]])", r"\\\1", text))
+    return re.sub(r"(?<=\w\w)(\\_|\(|=)(?=\w\w)", r"\1<wbr>", _escaped(text))
 
 
 def _anchor(title: str) -> str:
@@ -354,7 +358,7 @@ def page() -> str:
         lines.append("")
     lines += ["## Reasons", ""]
     for title, text in why.values():
-        lines += [f"### {title}", "", _plain(text), ""]
+        lines += [f"### {title}", "", _escaped(text), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
