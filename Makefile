@@ -5,7 +5,7 @@ VENV := .venv
 BENCH := .cache/bench
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SIDE_BY_SIDE ?= -n 2 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not full"
 OLDEST := .cache/oldest
 export OMP_NUM_THREADS ?= 1
@@ -43,7 +43,7 @@ help:  ## show this list
 	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
-	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in two processes'
+	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in three processes'
 	@echo '  make docs ARGS=--no-run                                         the documentation without running lessons'
 	@echo '  make bench ARGS="cka growth"                                    some parts of the benchmark'
 

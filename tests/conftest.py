@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in two processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in three processes
 
 import functools
 import signal
@@ -23,8 +23,8 @@ HERE = Path(__file__).parent
 SLOW = HERE / "slow.txt"
 SECONDS = 0.25
 FIRST = (
+    "browser",  # one process waits for pages most of the time, while the others compute
     "test_notebooks.py",
-    "browser",
     "test_subtasks.py",
     "test_readme.py",
     "test_docs.py",
