@@ -1,4 +1,5 @@
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import ClassVar
 
@@ -470,3 +471,12 @@ def test_pairs_teach(three):
     ):
         with pytest.raises(TypeError, match=says):
             rs.comparison.pairs(wrong)
+
+
+def test_an_array_that_is_read_only_goes_to_a_device_without_a_warning(rng, tmp_path):
+    np.save(tmp_path / "x.npy", rng.normal(size=(30, 4)))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = rs.compare("cka", {"a": mapped}, {"b": np.array(mapped) ** 2}, device="cpu")
+    assert found.values.iloc[0, 0] == pytest.approx(rs.measures.get("cka")(mapped, np.array(mapped) ** 2))

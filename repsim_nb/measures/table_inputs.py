@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -213,4 +214,6 @@ def to_device(x: Any, device: Any) -> Any:
         x = np.ascontiguousarray(
             x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("=")
         )
-    return torch.as_tensor(x).to(device)
+    with warnings.catch_warnings():  # a mapped or shared array is read only, and so is what is done with the tensor
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.as_tensor(x).to(device)

@@ -7,7 +7,6 @@ import time
 import urllib.request
 
 import nbformat
-from playwright.sync_api import Error
 
 READY = """async () => {
   for (let i = 0; i < 1200; i++) {
@@ -75,15 +74,33 @@ def finished(page, script, given=None, seconds=60):
     return page.evaluate(IN_TIME, [script, given, seconds])
 
 
+RUN_ALL = """async (most) => {
+  const { commands, serviceManager, shell } = window.jupyterapp, { kernels } = serviceManager;
+  let over = false, quiet = 0;
+  const run = commands.execute('notebook:run-all-cells').then(() => { over = true; });
+  for (let second = 0; second < most; second++) {
+    await Promise.race([run, new Promise((r) => setTimeout(r, 1000))]);
+    if (over) return true;
+    await kernels.refreshRunning();
+    const { id } = shell.currentWidget.sessionContext.session.kernel;
+    const idle = [...kernels.running()].find((kernel) => kernel.id === id)?.execution_state === 'idle';
+    quiet = idle ? quiet + 1 : 0;
+    if (quiet > 15) return false;
+  }
+  throw new Error(`cells not done after ${most} s`);
+}"""
+
+
 def run_all(page, seconds=240):
-    """Run all cells, and wait until they are done; once more if they never are."""
-    run = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
-    try:
-        finished(page, run, seconds=seconds)
-    except Error as error:
-        if "not done after" not in str(error):
-            raise
-        finished(page, run, seconds=seconds)
+    """Run all cells, and wait until they are done.
+
+    Now and then messages between a page and its kernel are lost: the server says that the kernel is idle, and the page
+    waits for it. Then the page is opened again, as a person would do.
+    """
+    if not page.evaluate(RUN_ALL, seconds):
+        page.reload()
+        page.evaluate(READY)
+        assert page.evaluate(RUN_ALL, seconds), "messages between the page and its kernel were lost twice"
 
 
 def printed(page, code):
