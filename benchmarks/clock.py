@@ -178,6 +178,23 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float, int | None]:
     return result, time.perf_counter() - start, peak.read()
 
 
+def in_cpu_time(work: Callable[[], Any]) -> dict[str, Any]:
+    """Seconds of the processor and peak memory of a call, with its value."""
+    peak, start = Peak(), time.process_time()
+    value = work()
+    return {"seconds": time.process_time() - start, "peak": peak.read(), "value": value}
+
+
+def both_in_turn(sides: Mapping[str, Side], what: str) -> dict[str, dict[str, Any]]:
+    """Call sides that can all be made in turn, three rounds, and close them."""
+    if errors := [reply["error"] for side in sides.values() if "error" in (reply := side.answer(600))]:
+        raise RuntimeError(f"{what} could not be measured: {errors[0]}")
+    found = in_turn(sides, rounds=3, limit=600, say=lambda line: print(line, flush=True))
+    for side in sides.values():
+        side.close()
+    return found
+
+
 def over_pairs(
     pair: Callable[[Any, Any], float], xs: list[Any], ys: list[Any] | None, symmetric: bool, limit: float
 ) -> tuple[np.ndarray, float, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def map_side(who: str, n: int) -> Any:
         return float(np.sqrt(2 * raw / np.sum(d**2)))
 
     work = theirs if who == "scikit-learn" else lambda: rs.embedding.mds(frame).stress
-    return _call(work)
+    return lambda: clock.in_cpu_time(work)
 
 
 def probe_side(who: str, p: int, n: int = 210) -> Any:
@@ -87,16 +86,7 @@ def probe_side(who: str, p: int, n: int = 210) -> Any:
         weights = fit_against_rest(x, true, SETS, 0.01, lambda done, total: None) if ours else theirs()
         return loss(x @ weights[:-1] + weights[-1], weights, true)
 
-    return _call(value)
-
-
-def _call(work: Any) -> Any:
-    def call() -> dict[str, Any]:
-        peak, start = clock.Peak(), time.process_time()
-        value = work()
-        return {"seconds": time.process_time() - start, "peak": peak.read(), "value": value}
-
-    return call
+    return lambda: clock.in_cpu_time(value)
 
 
 def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
@@ -106,11 +96,5 @@ def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
         quick = (40,) if kind == "map" else (64, 12)
         for size in (quick,) if fast else ((one,) for one in sizes):
             sides = {who: clock.Side(make, who, *size) for who in ("repsim_nb", "scikit-learn")}
-            errors = [reply["error"] for side in sides.values() if "error" in (reply := side.answer(600))]
-            if errors:
-                raise RuntimeError(f"{TITLES[kind]} could not be measured: {errors[0]}")
-            found = clock.in_turn(sides, rounds=3, limit=600, say=lambda line: print(line, flush=True))
-            rows.append({"kind": kind, "size": size[0], "rows": found})
-            for side in sides.values():
-                side.close()
+            rows.append({"kind": kind, "size": size[0], "rows": clock.both_in_turn(sides, TITLES[kind])})
     return rows

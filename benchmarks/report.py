@@ -329,7 +329,7 @@ def _search(parts: dict[str, Any]) -> str:
     ours = middle(measured["rows"]["repsim_nb"]["seconds"])
     for who, found in measured["rows"].items():
         mine, seconds = who == "repsim_nb", middle(found["seconds"])
-        both = f"{found['p_value']:.3g}, ours {found['ours']:.3g}" if "ours" in found else "–"
+        both = f"{found['value']:.3g}, ours {found['ours']:.3g}" if "ours" in found else "–"
         rows.append(
             [
                 "**repsim_nb**" if mine else f"{who} {search.PINNED}",

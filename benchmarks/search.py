@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def layers(n: int, p: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 
 def side(who: str, orders: int, n: int, p: int) -> Any:
-    """One side: p-value of the best pair by linear CKA, and seconds of the processor for ORDERS orders."""
+    """One side: p-value of the best pair by linear CKA as its value, and seconds of the processor for ORDERS orders."""
     import torch
 
     import repsim_nb as rs
@@ -53,11 +52,9 @@ def side(who: str, orders: int, n: int, p: int) -> Any:
     work = ours if who == "repsim_nb" else theirs
 
     def call() -> dict[str, Any]:
-        peak, start = clock.Peak(), time.process_time()
-        p_value = work()
-        spent = time.process_time() - start
-        scale = 1 if who == "repsim_nb" else (ORDERS + 1) / (orders + 1)
-        return {"seconds": spent * scale, "peak": peak.read(), "p_value": p_value}
+        found = clock.in_cpu_time(work)
+        found["seconds"] *= 1 if who == "repsim_nb" else (ORDERS + 1) / (orders + 1)
+        return found
 
     return call
 
@@ -67,12 +64,9 @@ def measure(*, fast: bool, out: Path) -> dict[str, Any]:
     size, few = (QUICK, ORDERS) if fast else (SIZES, FEW)
     sides = {"repsim_nb": clock.Side(side, "repsim_nb", ORDERS, *size.values())}
     sides |= {PEER: clock.Side(side, PEER, few, *size.values())}
-    if errors := [reply["error"] for one in sides.values() if "error" in (reply := one.answer(600))]:
-        raise RuntimeError(f"the search for the best pair could not be measured: {errors[0]}")
-    found = clock.in_turn(sides, rounds=3, limit=600, say=lambda line: print(line, flush=True))
+    found = clock.both_in_turn(sides, "the search for the best pair")
     same = clock.Side(side, "repsim_nb", few, *size.values())
-    if "error" not in same.answer(600) and "p_value" in found[PEER]:
-        found[PEER]["ours"] = same.call(600)["p_value"]
-    for one in (*sides.values(), same):
-        one.close()
+    if "error" not in same.answer(600) and "value" in found[PEER]:
+        found[PEER]["ours"] = same.call(600)["value"]
+    same.close()
     return {"size": size, "orders": few, "rows": found}

@@ -12,6 +12,7 @@ from repsim_nb import measures
 from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import Model
 from repsim_nb.inputs.recording import record
+from repsim_nb.inputs.store import Activations
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick, show_progress
@@ -99,9 +100,18 @@ def draw_map(model: Model, measure: str | Measure | None = None, *, progress: bo
 
     measure: None is that of the loss of the student, over all images and not in batches.
     """
-    layers = record(model, load_dataset(model.card["data"], "test"), progress=False)
     measure = OWN[model.card["kernel"]] if measure is None else measure
-    return compare(measure, layers, on_undefined="mask", progress=progress)
+    return compare(measure, _record_layers(model), on_undefined="mask", progress=progress)
+
+
+def _record_layers(model: Model) -> Activations:
+    """Record all layers of a teacher or student on all test images."""
+    return record(model, load_dataset(model.card["data"], "test"), progress=False)
+
+
+def _map_of(layers: Activations, measure: str | Measure) -> np.ndarray:
+    """Return the map of recorded layers as an array, NaN where the measure is undefined."""
+    return compare(measure, layers, on_undefined="mask").values.to_numpy(float)
 
 
 def follow(student: Mapping[int, Model]) -> pd.DataFrame:
@@ -125,14 +135,15 @@ def summarise(students: Mapping[str, Mapping[int, Model]], *, progress: bool | T
             tick(done, len(students))
             teacher, last = (student[epoch] for epoch in (min(student), max(student)))
             target = target_of(last)
-            own = [draw_map(model).values.to_numpy() for model in (teacher, last)]
+            layers = [_record_layers(model) for model in (teacher, last)]
+            own = [_map_of(each, OWN[last.card["kernel"]]) for each in layers]
             biased = "cka" if last.card["kernel"] == "linear" else "cka_rbf"
             rows[name] = {
                 "first-last before": own[0][0, -1],
                 "first-last after": own[1][0, -1],
                 "error before": error(own[0], target),
                 "error after": error(own[1], target),
-                "error plain": error(draw_map(last, biased).values.to_numpy(), target),
+                "error plain": error(_map_of(layers[1], biased), target),
                 "accuracy before": teacher.card["test_accuracy"],
                 "accuracy after": last.card["test_accuracy"],
             }
@@ -152,10 +163,11 @@ def compare_measures(
     teacher, last = (student[epoch] for epoch in (min(student), max(student)))
     target, rows, chosen = target_of(last), {}, list(which)
     counted = np.isfinite(target) & ~np.eye(len(target), dtype=bool)
+    layers = [_record_layers(model) for model in (teacher, last)]
     with show_progress(progress, "comparing layers", "measure") as tick:
         for done, measure in enumerate(chosen):
             tick(done, len(chosen))
-            maps = [draw_map(model, measure).values.to_numpy(float) for model in (teacher, last)]
+            maps = [_map_of(each, measure) for each in layers]
             defined = counted & np.isfinite(maps[0]) & np.isfinite(maps[1])
             before, after = (
                 error(np.where(defined, found, np.nan), target) if defined.any() else np.nan for found in maps

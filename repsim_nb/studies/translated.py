@@ -197,7 +197,8 @@ def _without_influential(x: np.ndarray, y: np.ndarray) -> float:
     return measures.get("cka")(x[keep], y[keep])
 
 
-def _shrink_first(x: np.ndarray) -> np.ndarray:
+def shrink_first(x: np.ndarray) -> np.ndarray:
+    """Return x, centred, with its largest principal component as long as the second."""
     u, s, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     return (u * np.append(s[1], s[1:])) @ vt
 
@@ -208,7 +209,7 @@ REMEDIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "RBF kernel": measures.get("cka_rbf"),
     "without outliers that diagnose names": _without_outliers,
     "without the 1 % most influential images": _without_influential,
-    "first component not larger than the second": lambda x, y: measures.get("cka")(_shrink_first(x), _shrink_first(y)),
+    "first component not larger than the second": lambda x, y: measures.get("cka")(shrink_first(x), shrink_first(y)),
     "lengths clipped at the median": lambda x, y: measures.get("cka")(clip_lengths(x), clip_lengths(y)),
 }
 """{name: function(x, y)}: linear CKA, and ways to make it less sensitive to few samples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from .drawing import draw
 from .matrix_painter import draw_matrix, draw_samples
 
 Drawable = Comparison | NullTable | BestMatch | MatrixSpec
-_DRAWABLE = (Comparison, NullTable, BestMatch, MatrixSpec)
+_DRAWABLE = get_args(Drawable)
 
 
 def heatmap(

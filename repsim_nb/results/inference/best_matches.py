@@ -26,7 +26,7 @@ from .null_tables import means_of_groups
 from .nulls import same_in_every_order
 from .permutations import ALL_SAMPLES
 from .representations import representations_of
-from .results import check_level, check_permutations, quantile_of
+from .results import check_level, check_permutations, check_quantile, quantile_of
 from .shared_permutations import tables_of_orders
 
 Statistic = str | Callable[[np.ndarray], float]
@@ -255,11 +255,8 @@ def best_match(  # noqa: PLR0913
             )
     n = len(next(iter(ours.values())))
     every = n <= ALL_SAMPLES
-    if not every and level > n_permutations / (n_permutations + 1):
-        raise ValueError(
-            f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations. Use"
-            f" n_permutations={math.ceil(level / (1 - level))} or more."
-        )
+    if not every:
+        check_quantile(level, n_permutations)
     orders = _make_orders(n, every, n_permutations, seed)
     sign = 1 if measure.kind == "similarity" else -1
     what = f"permutations of {measures.short_name(measure)}"

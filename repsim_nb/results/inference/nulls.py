@@ -19,7 +19,7 @@ from .grouped_rows import check_number, codes_of, group_means
 from .permutation_moments import moments_of
 from .permutations import Permuted, permutation_test, rounding_between, values_of_orders
 from .representations import pair_of
-from .results import Moments, check_level, check_permutations, least_backed, one_order, quantile_of
+from .results import Moments, check_level, check_permutations, check_quantile, least_backed, one_order, quantile_of
 
 
 def null_moments(
@@ -184,11 +184,7 @@ def chance_corrected(
     measure = measures.get(measure)
     check_level(level)
     check_permutations(n_permutations)
-    if level > n_permutations / (n_permutations + 1):
-        raise ValueError(
-            f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations. Use"
-            f" n_permutations={math.ceil(level / (1 - level))} or more."
-        )
+    check_quantile(level, n_permutations)
     alike = measure.kind == "similarity"
     best = measure.range[1 if alike else 0]
     if not math.isfinite(best):

@@ -209,8 +209,12 @@ class Permuted:
         if self.squares is not None:
             one, other = self.squares
             return dot(one, permute_matrix(other, order))
-        try:
-            b = self.measure.permute(self.b, order)
-        except NotImplementedError:
-            b = self.measure.prepare(rows_of(self.y, order))
-        return self.measure.pair(self.a, b)
+        return self.measure.pair(self.a, reorder(self.measure, self.b, self.y, order))
+
+
+def reorder(measure: Measure, prepared: Any, x: Any, order: np.ndarray) -> Any:
+    """Return x, which was prepared, with its samples in another order; prepared again if the measure needs that."""
+    try:
+        return measure.permute(prepared, order)
+    except NotImplementedError:
+        return measure.prepare(rows_of(x, order))

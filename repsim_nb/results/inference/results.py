@@ -326,6 +326,15 @@ def check_level(level: float) -> None:
     check_fraction(level, "level", hint="such as 0.95")
 
 
+def check_quantile(level: float, n_permutations: int) -> None:
+    """Check that a null distribution of so many permutations has this quantile."""
+    if level > n_permutations / (n_permutations + 1):
+        raise ValueError(
+            f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations. Use"
+            f" n_permutations={math.ceil(level / (1 - level))} or more."
+        )
+
+
 def check_draws(n_bootstrap: int, level: float) -> None:
     """Check the number of resamples and the level of an interval over models."""
     check_level(level)

@@ -13,8 +13,7 @@ from repsim_nb.measures.cost import MATRIX_BYTES
 from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import Workers, check_stopped
 
-from .permutations import rounding_between
-from .representations import rows_of
+from .permutations import reorder, rounding_between
 from .results import ROUNDING
 
 _ENTRIES = 20_000  # of a matrix that are gathered at a time: with all columns they fit into the cache of a core
@@ -125,14 +124,8 @@ def _pair_by_pair(
 
     def of_order(order: np.ndarray) -> np.ndarray:
         check_stopped()
-        found = np.empty((len(ours), len(theirs)))
-        for j, b in enumerate(theirs):
-            try:
-                permuted = measure.permute(b, order)
-            except NotImplementedError:
-                permuted = measure.prepare(rows_of(right[j], order))
-            found[:, j] = [measure.pair(a, permuted) for a in ours]
-        return found
+        permuted = [reorder(measure, b, y, order) for b, y in zip(theirs, right, strict=True)]
+        return np.array([[measure.pair(a, b) for b in permuted] for a in ours])
 
     values = []
     for found in run(of_order, list(orders)):
