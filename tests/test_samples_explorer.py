@@ -71,12 +71,27 @@ def test_a_click_in_a_map_or_in_the_list_shows_the_sample_and_its_neighbours(exp
 
 def test_a_line_around_points_lists_only_these_until_it_is_taken_back(exploring):
     panel = exploring.panel
-    panel.maps.views[0].selected = [5, 6, 7]
+    panel.maps.mark("selected", [5, 6, 7])
     assert sorted(panel.listed) == [5, 6, 7] and panel.maps.views[1].selected == [5, 6, 7]
     assert panel.gallery.title.startswith("3 of 200 samples (selected)")
     assert set(exploring.selected.index) == set(exploring.result.table.index[[5, 6, 7, panel.gallery.chosen[0]]])
-    panel.maps.views[0].selected = []
+    panel.maps.mark("selected", [])
     assert len(panel.listed) == 200 and panel.maps.views[1].selected == []
+
+
+def test_what_the_browser_links_is_not_sent_back_where_it_would_undo_the_next_click(exploring):
+    panel = exploring.panel
+    panel.choose(1)
+    panel.maps.mark("selected", [])
+    for view, row in ((panel.maps.views[1], 9), (panel.gallery, panel.gallery.samples[3])):
+        panel.choose(1)
+        view.chosen, view.seen = [row], view.picture  # what a click in a browser sends
+        view.presses += 1
+        assert html.escape(f"({exploring.result.table.index[row]})") in panel.detail
+        assert all(one.chosen == [1] for one in (*panel.maps.views, panel.gallery) if one is not view)
+    panel.maps.views[0].selected = [5, 6]
+    assert sorted(panel.listed) == [5, 6] and panel.maps.views[1].selected == []
+    panel.maps.views[0].selected = []
 
 
 def test_a_cell_of_the_classes_lists_its_samples(exploring):

@@ -125,14 +125,19 @@ class SamplePanel(widgets.VBox):
             self._filling = False
 
     def _choose_last(self, view: View) -> None:
-        if view.chosen:
+        if view.chosen and view.seen:  # a click: the browser marks all views, and an answer could undo its next click
+            self._describe(view.chosen[-1])
+        elif view.chosen:
             self.choose(view.chosen[-1])
 
     def choose(self, row: int) -> None:
         """Show a sample with its neighbours."""
-        assert self.located is not None
         self.maps.mark("chosen", [row])
         self.gallery.chosen = [row]
+        self._describe(row)
+
+    def _describe(self, row: int) -> None:
+        assert self.located is not None
         self._one.value = self.located.describe(row)
 
     def choose_classes(self, row: int, column: int) -> None:
@@ -143,22 +148,21 @@ class SamplePanel(widgets.VBox):
         pairs = found.pairs[found.pairs["change"] != "kept"]
         own, other = (pairs[side].map(found.table["class"]) for side in ("sample", "neighbour"))
         samples = pairs.loc[((own == names[row]) & (other == names[column])).to_numpy(), "sample"].unique()
-        title = f"{names[row]} with changed neighbours of class {names[column]}"
-        self._set_filter((found.table.index.get_indexer(samples).tolist(), title))
-        self.part.value = "samples"
-
-    def _select(self) -> None:
-        rows = list(self.maps.views[0].selected)
-        self._set_filter((rows, "selected") if rows else None)
-
-    def _set_filter(self, some: tuple[list[int], str] | None) -> None:
-        self._filter, before = some, self._filling
-        self._filling = True
+        rows = found.table.index.get_indexer(samples).tolist()
+        self._filter = rows, f"{names[row]} with changed neighbours of class {names[column]}"
+        before, self._filling = self._filling, True
         try:
-            self.maps.mark("selected", some[0] if some else [])
+            self.maps.mark("selected", rows)
             self._list()
         finally:
             self._filling = before
+        self.part.value = "samples"
+
+    def _select(self) -> None:
+        """List the samples that were selected in a map; the browser has marked them in the other map."""
+        rows = list(self.maps.views[0].selected)
+        self._filter = (rows, "selected") if rows else None
+        self._list()
 
     def _show_part(self) -> None:
         classes = self.part.value == "classes"
