@@ -159,7 +159,7 @@ def agree(found, right, precision, what):
 
 def options():
     """{name: (measure, its definition)}"""
-    found = {name: (measure, independent.NAMED[name]) for name, measure in ALL.items()}
+    found = {name: (measure, independent.NAMED[name]) for name, measure in ALL.items() if name in independent.NAMED}
     for first, second, diagonal in itertools.product(
         ("correlation", "cosine", "dot", "euclidean"),
         ("spearman", "pearson", "cosine", "row_cosine", "row_pearson"),

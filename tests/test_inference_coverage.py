@@ -123,8 +123,9 @@ def test_intervals_that_are_not_calibrated_come_with_a_warning(name, rng):
         "cknna": r"interval of cknna: the value depends on the number of samples.*chance_corrected\(measure, x, y\)",
         "linear_predictivity": "interval of linear_predictivity: leaving out samples changes the regression",
     }
-    cca = ["mean_cca", "mean_squared_cca", "svcca", "pwcca"]
-    other = [*cca, "nbs", "distance_correlation", "gulp", "soft_matching"]
+    words |= dict.fromkeys(("rank_similarity", "second_order_cosine"), words["cknna"].replace("cknna", name))
+    calibrated = (rs.measures.CKA, rs.measures.Procrustes, rs.measures.RSA)
+    other = [one for one, kind in rs.measures.ALL.items() if one not in words and not isinstance(kind, calibrated)]
     words |= dict.fromkeys(other, "intervals of this measure were not calibrated")
     if name in words:
         with pytest.warns(UserWarning, match=words[name]) as issued:

@@ -20,6 +20,7 @@ from repsim_nb.measures import (
     CKA,
     CKNNA,
     FUNCTIONAL,
+    FURTHER,
     GULP,
     JSD,
     KL,
@@ -28,14 +29,19 @@ from repsim_nb.measures import (
     AccuracyGap,
     Disagreement,
     DistanceCorrelation,
+    EigenspaceOverlap,
     JaccardKNN,
     Kappa,
     LinearPredictivity,
     Measure,
     MutualKNN,
     Procrustes,
+    RankSimilarity,
+    RSMNormDifference,
+    SecondOrderCosine,
     SoftMatching,
     UndefinedError,
+    UniformityDifference,
     from_function,
 )
 
@@ -60,8 +66,18 @@ VARIANTS = {
     "predictivity_ridge": LinearPredictivity(folds=3, ridge=0.1),
     "gulp_small_ridge": GULP(ridge=1e-4),
     "soft_matching_as_is": SoftMatching(preprocess=False),
+    "rank_similarity_euclidean": RankSimilarity(k=5, metric="euclidean"),
+    "second_order_euclidean": SecondOrderCosine(k=5, metric="euclidean"),
+    "second_order_similarities": SecondOrderCosine(values="similarities"),
+    **{
+        f"rsm_{first}_{norm}": RSMNormDifference(first=first, norm=norm)
+        for first in ("euclidean", "cosine", "correlation")
+        for norm in ("frobenius", "spectral")
+    },
+    "uniformity_as_is": UniformityDifference(unit=False, t=0.1),
 }
-TABLE = {**REPRESENTATIONAL, **VARIANTS}
+ACTIVATIONS = {**REPRESENTATIONAL, **FURTHER}
+TABLE = {**ACTIVATIONS, **VARIANTS}
 
 
 def pair_of(seed=0, n=60, p=8, q=6, shift=1.0):
@@ -193,7 +209,7 @@ def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(na
     assert np.allclose(measure.gram_matrix(measure.permute(a, order)), left[np.ix_(order, order)], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *FUNCTIONAL])
 @pytest.mark.parametrize(
     "form", ["float32", "float16", "bfloat16", "torch64", "torch32", "integers", "strided", "images", "readonly"]
 )
@@ -213,7 +229,7 @@ def test_every_kind_of_input(name, form):
         "images": lambda v: v.reshape(len(v), -1, 1, 1),
         "readonly": lambda v: np.broadcast_to(v, v.shape),
     }[form]
-    if form == "integers" and name in ("jsd", "kl"):  # not invariant to scaling
+    if form == "integers" and "scaling" not in measure.invariant_to:
         value = measure(8 * x, 8 * y)
     if form == "bfloat16":
         x, y = (torch.tensor(v).bfloat16().double().numpy() for v in (x, y))
@@ -238,14 +254,14 @@ def test_libraries_and_precisions_may_meet(name):
     assert ALL[name].table([x, rough]).values[0, 1] == pytest.approx(ALL[name](x, rough.double().numpy()), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", list(REPRESENTATIONAL))
+@pytest.mark.parametrize("name", [n for n, m in ACTIVATIONS.items() if "scaling" in m.invariant_to])
 @pytest.mark.parametrize("scale", [1e-18, 1e18])
 def test_tiny_and_huge_activations_in_float32(name, scale):
     x, y = (v.astype(np.float32) for v in pair_of(shift=0))
     assert ALL[name](x * np.float32(scale), y) == pytest.approx(ALL[name](x, y), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n, m in REPRESENTATIONAL.items() if not isinstance(m, CCA)])
+@pytest.mark.parametrize("name", [n for n, m in ACTIVATIONS.items() if not isinstance(m, (CCA, EigenspaceOverlap))])
 def test_fewer_samples_than_features(name):
     x, y = pair_of(n=20, p=50, q=70)
     value = ALL[name](x, y)
@@ -284,7 +300,7 @@ def test_bad_input_is_one_clear_exception(name):
         measure(x[: measure.min_samples - 1], y[: measure.min_samples - 1])
 
 
-@pytest.mark.parametrize("name", list(REPRESENTATIONAL))
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
 def test_a_constant_representation_has_no_value(name):
     x, y = pair_of()
     with pytest.raises(UndefinedError, match="'x': it is constant"):
@@ -325,6 +341,12 @@ def test_names():
         lambda: MutualKNN(metric="dot"),
         lambda: CKNNA(k=-1),
         lambda: GULP(ridge=0),
+        lambda: RankSimilarity(k=0),
+        lambda: SecondOrderCosine(values="ranks"),
+        lambda: SecondOrderCosine(values="similarities", metric="euclidean"),
+        lambda: RSMNormDifference(first="dot"),
+        lambda: RSMNormDifference(norm="nuclear"),
+        lambda: UniformityDifference(t=0),
         lambda: LinearPredictivity(predict="z"),
         lambda: LinearPredictivity(folds=1),
         lambda: LinearPredictivity(folds=2.0),

@@ -36,6 +36,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "mean_cca": "If all directions should count equally.",
             "mean_squared_cca": "To state shared variance.",
             "pwcca": "If directions with small activations should count little. Not symmetric.",
+            "eigenspace_overlap": "If subspaces should count with their ranks, and the mean of each feature too.",
         },
     ),
     "Procrustes": (
@@ -45,6 +46,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "angular_shape": "The same as an angle; also a metric.",
             "procrustes": "The squared distance that most papers report. No metric.",
             "nbs": "The same as a similarity.",
+            "aligned_cosine": "The mean cosine of samples after a rotation, if their lengths should not count.",
         },
     ),
     "Representational similarity analysis": (
@@ -52,6 +54,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "rsa": "To compare with brain data or behaviour.",
             "rsa_cosine": "To compare with values that were published with it.",
+            "rsm_norm_difference": "If the units of distances should count. It grows with the number of samples.",
         },
     ),
     "Neighbours": (
@@ -60,6 +63,8 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "mutual_knn": "For local structure. The chance level is k/(n − 1): ``measure.chance(n)``.",
             "jaccard_knn": "The same as intersection over union.",
             "cknna": "Between neighbours and CKA.",
+            "rank_similarity": "If shared neighbours should also have the same ranks.",
+            "second_order_cosine": "If each sample should be as near to its neighbours on both sides.",
         },
     ),
     "Prediction": (
@@ -72,6 +77,14 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
     "Units": (
         "Do single units correspond?",
         {"soft_matching": "If a rotation should count as a difference. It takes long for wide layers."},
+    ),
+    "One number a side": (
+        "Do both representations have the same size, concentration or spread? Samples are not compared.",
+        {
+            "magnitude_difference": "Lengths of the mean samples.",
+            "concentricity_difference": "How closely samples point along their mean.",
+            "uniformity_difference": "How evenly samples are spread.",
+        },
     ),
     "Outputs": (
         "Do models give the same answers? These measures compare logits, on the layer ``output``.",

@@ -25,9 +25,13 @@ from .functional import JSD, KL
 from .names import KNOWN, code_of
 from .neighbours import JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
+from .ranked_neighbours import RankSimilarity, SecondOrderCosine
 from .rsa import RSA, first_order
+from .rsm_norm import RSMNormDifference
+from .summary_differences import ConcentricityDifference, MagnitudeDifference, UniformityDifference
 from .table_inputs import check_same_samples, to_device
 from .tables import Table
+from .uncentred import AlignedCosine, EigenspaceOverlap
 
 REPRESENTATIONAL: dict[str, Measure] = {
     "cka": CKA(),
@@ -52,7 +56,18 @@ REPRESENTATIONAL: dict[str, Measure] = {
     "gulp": GULP(),
     "soft_matching": SoftMatching(),
 }
-"""The measures of activations, by short name."""
+"""The measures of activations for every use, by short name; functions that take all by default take these."""
+FURTHER: dict[str, Measure] = {
+    "aligned_cosine": AlignedCosine(),
+    "second_order_cosine": SecondOrderCosine(),
+    "rank_similarity": RankSimilarity(),
+    "eigenspace_overlap": EigenspaceOverlap(),
+    "rsm_norm_difference": RSMNormDifference(),
+    "magnitude_difference": MagnitudeDifference(),
+    "concentricity_difference": ConcentricityDifference(),
+    "uniformity_difference": UniformityDifference(),
+}
+"""The measures of activations for special questions, by short name."""
 FUNCTIONAL: dict[str, Measure] = {
     "jsd": JSD(),
     "kl": KL(),
@@ -61,7 +76,7 @@ FUNCTIONAL: dict[str, Measure] = {
     "output_rank": OutputRank(),
 }
 """The measures of outputs, by short name."""
-ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
+ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FURTHER, **FUNCTIONAL}
 """All measures, by short name: `get` takes these names."""
 KNOWN.update(ALL)
 
@@ -202,6 +217,7 @@ __all__ = [
     "CKA",
     "CKNNA",
     "FUNCTIONAL",
+    "FURTHER",
     "GULP",
     "JSD",
     "KL",
@@ -209,21 +225,29 @@ __all__ = [
     "REPRESENTATIONAL",
     "RSA",
     "AccuracyGap",
+    "AlignedCosine",
+    "ConcentricityDifference",
     "Deconfounded",
     "DegenerateComparisonError",
     "Disagreement",
     "DistanceCorrelation",
+    "EigenspaceOverlap",
     "FromFunction",
     "JaccardKNN",
     "Kappa",
     "LinearPredictivity",
+    "MagnitudeDifference",
     "Measure",
     "MutualKNN",
     "OutputRank",
     "Procrustes",
+    "RSMNormDifference",
+    "RankSimilarity",
+    "SecondOrderCosine",
     "SoftMatching",
     "Table",
     "UndefinedError",
+    "UniformityDifference",
     "check_same_samples",
     "deconfounded",
     "describe",

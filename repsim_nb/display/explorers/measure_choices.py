@@ -11,10 +11,11 @@ NONE = "none"
 _FAMILIES = {
     "kernels": ("cka", "confounds"),
     "correlations (CCA)": ("cca",),
-    "shapes": ("alignment",),
-    "distances of samples": ("rsa",),
-    "neighbors": ("neighbours", "cknna"),
+    "shapes": ("alignment", "uncentred"),
+    "distances of samples": ("rsa", "rsm_norm"),
+    "neighbors": ("neighbours", "cknna", "ranked_neighbours"),
     "prediction": ("prediction",),
+    "one number a side": ("summary_differences",),
     "outputs of models": ("functional", "decisions"),
 }
 _OWN = "others"

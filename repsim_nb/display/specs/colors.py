@@ -59,11 +59,19 @@ OTHER = "0.35"
 
 _MEASURES = {
     "cka": ("cka",),
-    "procrustes": ("procrustes", "procrustes distance", "angular shape", "nbs"),
+    "procrustes": ("procrustes", "procrustes distance", "angular shape", "nbs", "aligned cosine"),
     "pwcca": ("pwcca", "projection weighted cca"),
     "cca": ("cca", "mean cca", "mean squared cca", "mean sq cca", "svcca"),
-    "rsa": ("rsa",),
-    "neighbours": ("mutual knn", "jaccard knn", "cknna", "neighbours", "shared neighbours"),
+    "rsa": ("rsa", "rsm norm difference"),
+    "neighbours": (
+        "mutual knn",
+        "jaccard knn",
+        "cknna",
+        "neighbours",
+        "shared neighbours",
+        "rank similarity",
+        "second order cosine",
+    ),
     "distance_correlation": ("distance correlation",),
     "linear_predictivity": ("linear predictivity", "gulp"),
     "matching": ("soft matching",),

@@ -39,7 +39,7 @@ from .units import Groups, Units, units_of
 FEWEST_ITEMS = 6  # with 5 items the interval contained a ρ of .95 in only 83 of 100 simulations
 FEWEST_LEVELS = 5  # levels of each crossed grouping: the sum of their variances is conservative
 FEWEST_SAMPLES = 20
-FIXED_K = MutualKNN, JaccardKNN, CKNNA
+FIXED_K = MutualKNN, JaccardKNN, CKNNA, measures.RankSimilarity, measures.SecondOrderCosine
 CALIBRATED = CKA, Procrustes, RSA, FromFunction  # those of functions are the caller's to judge
 LARGEST_MOVE = 1.2  # standard errors; related sides of 200 samples reached 0.9, unrelated ones under Procrustes 1.7
 # measures whose intervals are not calibrated, and why
@@ -51,7 +51,7 @@ UNRELIABLE: dict[tuple[type[Measure], ...], str] = {
     (MutualKNN, JaccardKNN): (
         f"{_DEPENDS_ON_N} Report the value with its chance level, measure.chance(n), or use permutation_test."
     ),
-    (CKNNA,): f"{_DEPENDS_ON_N} Report chance_corrected(measure, x, y), or use permutation_test.",
+    FIXED_K[2:]: f"{_DEPENDS_ON_N} Report chance_corrected(measure, x, y), or use permutation_test.",
     (LinearPredictivity,): (
         "leaving out samples changes the regression, so the interval is not calibrated: it is too wide, and may go"
         " beyond the largest possible value. Report the held-out value, and compare it with permutation_test."
