@@ -38,6 +38,7 @@ WINGS = {
         "randomness",
         "code_analysis",
         "fingerprints",
+        "policies",
         "datasets",
         "models",
         "pooling",

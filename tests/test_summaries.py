@@ -42,6 +42,9 @@ def shown(tmp_path_factory):
         "testing.MeasureCheck": rs.testing.check_measure("cka"),
         "Model": rs.load_model("zoo:mnist-cnn-0"),
         "Dataset": rs.load_dataset("mnist", n=20),
+        "datasets.VisitedStates": rs.datasets.VisitedStates(
+            "states", np.zeros((2, 3)), steps=pd.DataFrame({"step": [0, 1]})
+        ),
         "inference.Interval": rs.inference.Interval(0.1, 0.3, 0.95, 0.2),
         "inference.Test": rs.inference.Test(0.4, 0.01, n_permutations=99),
         "inference.GroupTest": rs.inference.anosim(table, [0, 0, 0, 1, 1, 1]),

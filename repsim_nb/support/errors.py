@@ -56,6 +56,7 @@ class Stopped(Exception):
 
 
 EXTRAS = {
+    "agents": ("gymnasium", "minigrid", "stable_baselines3"),
     "torch": ("torch", "safetensors"),
     "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets"),
 }

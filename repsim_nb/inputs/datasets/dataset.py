@@ -147,7 +147,7 @@ class Dataset:
         else:
             what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
         classes = f"{len(self.classes)} classes" if self.classes else "no classes"
-        return f"Dataset('{self.name}', {what}, {classes})"
+        return f"{type(self).__name__}('{self.name}', {what}, {classes})"
 
     def _repr_html_(self) -> str:
         shape = getattr(self.inputs, "shape", None)
@@ -156,8 +156,9 @@ class Dataset:
             if self.classes
             else "targets without class names"
         )
+        kind = type(self).__name__
         return summarize(
-            "Dataset",
+            kind,
             self.name,
             [
                 f"{len(self)} samples",
@@ -169,7 +170,7 @@ class Dataset:
                 classes if self.targets is not None else "no targets",
                 "with ids" if self.ids is not None else "",
             ],
-            page="Dataset",
+            page=kind if kind == "Dataset" else f"datasets.{kind}",
         )
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,26 +15,28 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from repsim_nb.inputs.policies import is_policy, unwrap_algorithm
 from repsim_nb.support.errors import as_clause, check_name, join_names, unknown_name
 
 from .architectures import ARCHITECTURES
 from .channels import check_pictures, is_bytes
 from .checkpoints import INDEX, PICKLES, name_checkpoint, read_checkpoint
-from .folders import describe_folder_of, describe_other_folder, load_folder
+from .folders import describe_folder_of, load_folder
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
 from .model import Model, images, tabulate_cards
-from .packages import PACKAGES, load_pretrained
+from .packages import load_pretrained
 from .pipelines import WithoutTokenizer, is_pipeline, make_pipeline_model, takes_ids
+from .policy_files import ENDING, build_policy, is_policy_file, make_policy_model, read_policy_weights
 from .preparing import no_sentences
 from .running import OUTPUT
 from .sentences import is_of_library, make_sentence_model
 from .shipped import zoo_folder, zoo_names
 from .state_dicts import fill_module, unwrap
-from .unsupported import TORCH_TAR, check_forward, describe_other_file, explain_other_object
+from .unknown_specs import explain_no_spec
+from .unsupported import TORCH_TAR, check_forward, explain_other_object
 
 FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", *TORCH_TAR)
-ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"
 SHARED = ("name", "preprocess", "layers")  # options of every source
 
 
@@ -93,7 +94,12 @@ def _load_checkpoint(
     dicts in the file.
     """
     file = Path(path).expanduser()
-    weights, card = read_checkpoint(file, key)
+    card: Mapping[str, Any] = {}
+    if is_policy_file(file):
+        weights = read_policy_weights(file)
+        architecture = build_policy(file) if architecture is None else unwrap_algorithm(architecture)
+    else:
+        weights, card = read_checkpoint(file, key)
     if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
         architecture, options = card.get("architecture"), card.get("options") if options is None else options
     if architecture is None:
@@ -206,6 +212,8 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
 
 def _load_module(module: nn.Module) -> Model:
     module = unwrap(module)
+    if is_policy(module):
+        return make_policy_model(module)
     if is_of_library(module):
         return make_sentence_model(module)
     check_forward(module)
@@ -298,6 +306,7 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
     >>> rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="mine")
     Model(name='mine', layers=('1', '2', 'output'))
     """
+    spec = unwrap_algorithm(spec)
     if isinstance(spec, Model):
         return _apply_options(spec, _check_options(options, ()))
     if isinstance(spec, torch.export.ExportedProgram):
@@ -317,14 +326,16 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
     if is_pipeline(spec):
         return _apply_options(make_pipeline_model(spec), _check_options(options, ()))
     if isinstance(spec, Path) or (
-        isinstance(spec, str) and spec.endswith((*FILES, *PICKLES, INDEX)) and spec.partition(":")[0] not in SOURCES
+        isinstance(spec, str)
+        and spec.endswith((*FILES, *PICKLES, INDEX, ENDING))
+        and spec.partition(":")[0] not in SOURCES
     ):
         spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
         raise explain_other_object(spec)
     source, colon, rest = spec.partition(":")
     if not colon:
-        raise _explain_no_spec(spec)
+        raise explain_no_spec(spec, SOURCES)
     if source not in SOURCES:
         raise unknown_name(
             "model source",
@@ -338,32 +349,6 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
             " 'transformers:FOLDER'."
         )
     return _load_from_source(source, rest, options)
-
-
-def _explain_no_spec(spec: str) -> ValueError:
-    """Return the error for a string without a colon."""
-    if spec and Path(spec).is_dir() and (why := describe_other_folder(Path(spec))):
-        return ValueError(why)
-    if spec and (why := describe_other_file(Path(spec))):
-        return ValueError(f"{why}.")
-    if spec and Path(spec).is_dir():
-        return ValueError(
-            f"'{spec}' is a folder. If transformers saved it, give 'transformers:{spec}'. A checkpoint is a file that"
-            f" ends {ENDINGS}."
-        )
-    if spec and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
-        return ValueError(
-            f"a checkpoint must be a file that ends {ENDINGS}; got '{spec}'. To read a file with another name, give"
-            f" 'checkpoint:{spec}'."
-        )
-    ours = [*(f"zoo:{name}" for name in zoo_names()), *(f"pretrained:{name}" for name in PACKAGES)]
-    near = [f"{spec}:NAME"] if spec in SOURCES else difflib.get_close_matches(spec, ours, n=3, cutoff=0.6)
-    meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ValueError(
-        f"'{spec}' is no model.{meant} A spec is SOURCE:NAME, with SOURCE one of {join_names(SOURCES)}:"
-        " 'timm:resnet18', 'zoo:mnist-cnn-0' (models.zoo() and models.pretrained() list the models on this machine)."
-        " For a model of your own: load_model(module, name=...)."
-    )
 
 
 def _load_from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
