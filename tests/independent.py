@@ -280,6 +280,28 @@ def nuclear(x, y):
     )
 
 
+def whitened_shape(x, y, alpha, precision):
+    sides = []
+    for side in (x, y):
+        own = unit(side)
+        squares, axes = np.linalg.eigh(own.T @ own)
+        floor = 4 * max(precision, 1e-15) * np.sqrt((side**2).sum() / (centred(side) ** 2).sum()) + 1e-12
+        there = np.sqrt(np.clip(squares, 0, None)) > max(floor, 1e-7)
+        root = axes[:, there] @ np.diag(squares[there] ** -0.5) @ axes[:, there].T  # the inverse root of X'X
+        own = own * np.sqrt(there.sum())
+        root = root / np.sqrt(there.sum())
+        sides.append(own @ ((1 - alpha) * root + alpha * axes[:, there] @ axes[:, there].T))
+    return math.acos(min(nuclear(*sides), 1))
+
+
+def size_and_shape(x, y):
+    x, y = centred(x), centred(y)
+    wide = max(x.shape[1], y.shape[1])
+    x, y = (np.pad(side, ((0, 0), (0, wide - side.shape[1]))) for side in (x, y))
+    rotation = scipy.linalg.orthogonal_procrustes(x, y)[0]
+    return float(np.linalg.norm(x @ rotation - y))
+
+
 def linear_predictivity(x, y, folds=5):
     centred(x), centred(y)
     place, missed, total = np.arange(len(x)) % folds, 0.0, 0.0
@@ -385,6 +407,8 @@ NAMED = {
     "cknna": lambda x, y, e: cknna(x, y, 10, e),
     "gulp": lambda x, y, e: gulp(x, y, 1e-2),
     "soft_matching": lambda x, y, e: soft_matching(x, y),
+    "whitened_shape": lambda x, y, e: whitened_shape(x, y, 0.5, e),
+    "size_and_shape": lambda x, y, e: size_and_shape(x, y),
     "jsd": lambda x, y, e: jsd(x, y),
     "kl": lambda x, y, e: kl(x, y),
     "disagreement": lambda x, y, e: disagreement(x, y),

@@ -39,9 +39,11 @@ from repsim_nb.measures import (
     RankSimilarity,
     RSMNormDifference,
     SecondOrderCosine,
+    SizeAndShape,
     SoftMatching,
     UndefinedError,
     UniformityDifference,
+    WhitenedShape,
     from_function,
 )
 
@@ -75,6 +77,10 @@ VARIANTS = {
         for norm in ("frobenius", "spectral")
     },
     "uniformity_as_is": UniformityDifference(unit=False, t=0.1),
+    "whitened_shape_0": WhitenedShape(alpha=0),
+    "whitened_shape_1": WhitenedShape(alpha=1),
+    "whitened_shape_as_is": WhitenedShape(alpha=0.9, normalise=False),
+    "size_and_shape_squared": SizeAndShape(form="squared"),
 }
 ACTIVATIONS = {**REPRESENTATIONAL, **FURTHER}
 TABLE = {**ACTIVATIONS, **VARIANTS}
@@ -332,6 +338,9 @@ def test_names():
         lambda: CCA(weights="z"),
         lambda: CCA(normalise="none"),
         lambda: Procrustes(form="square"),
+        lambda: WhitenedShape(alpha=1.5),
+        lambda: WhitenedShape(alpha=True),
+        lambda: SizeAndShape(form="angle"),
         lambda: RSA(first="pearson"),
         lambda: RSA(second="kendall"),
         lambda: JSD(inputs="probs"),

@@ -47,6 +47,8 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "procrustes": "The squared distance that most papers report. No metric.",
             "nbs": "The same as a similarity.",
             "aligned_cosine": "The mean cosine of samples after a rotation, if their lengths should not count.",
+            "whitened_shape": "If directions of small variance should count more, but not as much as in CCA.",
+            "size_and_shape": "If the size of activations matters, in their own units.",
         },
     ),
     "Representational similarity analysis": (

@@ -28,6 +28,7 @@ from .prediction import GULP, LinearPredictivity
 from .ranked_neighbours import RankSimilarity, SecondOrderCosine
 from .rsa import RSA, first_order
 from .rsm_norm import RSMNormDifference
+from .shape_distances import SizeAndShape, WhitenedShape
 from .summary_differences import ConcentricityDifference, MagnitudeDifference, UniformityDifference
 from .table_inputs import check_same_samples, to_device
 from .tables import Table
@@ -59,6 +60,8 @@ REPRESENTATIONAL: dict[str, Measure] = {
 """The measures of activations for every use, by short name; functions that take all by default take these."""
 FURTHER: dict[str, Measure] = {
     "aligned_cosine": AlignedCosine(),
+    "whitened_shape": WhitenedShape(),
+    "size_and_shape": SizeAndShape(),
     "second_order_cosine": SecondOrderCosine(),
     "rank_similarity": RankSimilarity(),
     "eigenspace_overlap": EigenspaceOverlap(),
@@ -244,10 +247,12 @@ __all__ = [
     "RSMNormDifference",
     "RankSimilarity",
     "SecondOrderCosine",
+    "SizeAndShape",
     "SoftMatching",
     "Table",
     "UndefinedError",
     "UniformityDifference",
+    "WhitenedShape",
     "check_same_samples",
     "deconfounded",
     "describe",

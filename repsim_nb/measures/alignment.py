@@ -22,7 +22,7 @@ from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
 
 
-class _Aligned(Measure):
+class Aligned(Measure):
     """A measure that depends on two representations by the nuclear norm of their product."""
 
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
@@ -45,7 +45,7 @@ class _Aligned(Measure):
         return 8.0 * n * min(n, p)
 
 
-def _overlap(a: Array, b: Array) -> float:
+def overlap(a: Array, b: Array) -> float:
     """Return the nuclear norm of aᵀb: the inner product of both after the best rotation, whatever their widths."""
     xp = array_api_compat.array_namespace(a, b)
     if a is b:  # aᵀa has no negative eigenvalue, so its nuclear norm is its trace
@@ -54,7 +54,7 @@ def _overlap(a: Array, b: Array) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Procrustes(_Aligned):
+class Procrustes(Aligned):
     """Orthogonal Procrustes: how far two representations are apart after the best rotation of one onto the other.
 
     The widths of the two representations may differ.
@@ -112,14 +112,14 @@ class Procrustes(_Aligned):
         return 0.0, {"squared": 2.0, "distance": math.sqrt(2), "angle": math.pi / 2}[self.form]
 
     def pair(self, a: Array, b: Array) -> float:
-        s = _overlap(a, b)
+        s = overlap(a, b)
         if self.form == "angle":
             return math.acos(min(s, 1.0))
         return 2 - 2 * s if self.form == "squared" else math.sqrt(max(2 - 2 * s, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
-class NBS(_Aligned):
+class NBS(Aligned):
     """Normalised Bures similarity: how well two representations agree after the best rotation of one onto the other.
 
     It is the cosine of the angle of `Procrustes`. It has no options.
@@ -152,7 +152,7 @@ class NBS(_Aligned):
     kind: ClassVar = "similarity"
 
     def pair(self, a: Array, b: Array) -> float:
-        return _overlap(a, b)
+        return overlap(a, b)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,15 @@ OTHER = "0.35"
 
 _MEASURES = {
     "cka": ("cka",),
-    "procrustes": ("procrustes", "procrustes distance", "angular shape", "nbs", "aligned cosine"),
+    "procrustes": (
+        "procrustes",
+        "procrustes distance",
+        "angular shape",
+        "nbs",
+        "aligned cosine",
+        "whitened shape",
+        "size and shape",
+    ),
     "pwcca": ("pwcca", "projection weighted cca"),
     "cca": ("cca", "mean cca", "mean squared cca", "mean sq cca", "svcca"),
     "rsa": ("rsa", "rsm norm difference"),
