@@ -23,6 +23,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "inputs.recording": ["record"],
         "inputs.store": ["Activations", "Store", "align", "from_arrays"],
         "support.labels": ["Key"],
+        "support.rdms": ["RDM"],
         "results": ["comparison", "embedding", "grounding", "inference", "probes", "reliability", "trajectories"],
         "results.comparison": ["Comparison", "compare"],
         "results.streaming": ["stream"],

@@ -287,6 +287,7 @@ def faces(names):
     return {
         "activations": x,
         "comparison": square,
+        "RDM": rs.RDM([1.0, 2.0, 3.0], ids=names),
         "null table": rs.inference.null_table("cka", x),
         "probe": probe,
         "benchmark": benchmark,

@@ -36,6 +36,7 @@ def shown(tmp_path_factory):
     return {
         "Comparison": table,
         "Activations": x,
+        "RDM": rs.RDM(rng.random(780)),
         "Store": store,
         "measures.CKA": rs.measures.get("cka_debiased"),
         "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),

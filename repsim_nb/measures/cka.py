@@ -20,7 +20,7 @@ from .base import NO_LINEAR
 from .cosine import Cosine
 from .distances import rounding_of
 from .engine import Products
-from .features import Features
+from .features import Distances, Features, open_features
 from .gram import Batches, Kernel, Source, Vector, median_distance
 
 
@@ -127,7 +127,7 @@ class CKA(Cosine):
             )
 
     def _source(self, x: Array, number: int = 0) -> Source:
-        features = Features(x, self.min_samples)
+        features = open_features(x, self.min_samples)
         if self.batch_size is None:
             return self._kernel(features, number)
         batched = Batches(features, self.batch_size, self._kernel)
@@ -152,7 +152,11 @@ class CKA(Cosine):
             features = [kernel.features for kernel in (*left, *(right or ())) if isinstance(kernel, (Kernel, Batches))]
             one, other = features[: len(left)], None if right is None else features[len(left) :]
             widths = [side.p for side in one], None if other is None else [side.p for side in other]
-            if self.batch_size is None and engine.cheaper_by_features(features[0].n, *widths):
+            if (
+                self.batch_size is None
+                and not any(isinstance(side, Distances) for side in features)
+                and engine.cheaper_by_features(features[0].n, *widths)
+            ):
                 return engine.by_features(one, other, run, tick, unbiased=self.debiased)
             size = sum(side.n * side.p * side.itemsize for side in features)
             if not run.separate_memory and size <= cost.MATRIX_BYTES:
@@ -253,7 +257,7 @@ class DistanceCorrelation(Cosine):
         return 4 if self.debiased else 3
 
     def _source(self, x: Array, number: int = 0) -> Kernel:
-        features = Features(x, self.min_samples)
+        features = open_features(x, self.min_samples)
         return Kernel(features, _root, whole=features.all_distances(number), unbiased=self.debiased)
 
     def _value(self, cosine: Any) -> Any:

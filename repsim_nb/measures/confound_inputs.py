@@ -11,6 +11,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array, to_array, type_name
 from repsim_nb.support.ids import names_of
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import to_numpy
 
 from .arrays import centred_unit, fingerprint_array, reduce_features
@@ -82,7 +83,7 @@ class InputSide(dict[str, Any]):
 
 def convert_like(values: np.ndarray, like: Array, dtype: Any) -> Array:
     """Return values in the library and on the device of `like`, with this dtype."""
-    if isinstance(like, np.ndarray):
+    if isinstance(like, (np.ndarray, RDM)):
         return values.astype(dtype, copy=False)
     return array_api_compat.array_namespace(like).asarray(values, dtype=dtype, device=array_api_compat.device(like))
 

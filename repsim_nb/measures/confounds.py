@@ -13,6 +13,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_representation, check_shape, to_numpy
 
 from . import cost
@@ -138,7 +139,7 @@ class Deconfounded(Measure):
 
     def prepare(self, x: Array) -> tuple[Any, float]:
         # returns what the base prepares, and its value with the inputs
-        checked = check_representation(x, min_samples=self.min_samples)
+        checked = x if isinstance(x, RDM) else check_representation(x, min_samples=self.min_samples)
         self._check_rows(checked.shape[0], "the representation")
         mine = self.base.prepare(checked)
         r = self.base.pair(mine, self.inputs.prepared(self.base, checked, self.values))
@@ -186,13 +187,14 @@ class Deconfounded(Measure):
 
     def _inputs_like(self, arrays: Sequence[Array]) -> tuple[float, Array]:
         """Return the coarsest spacing of these arrays, and the inputs in their finest precision, in their library."""
-        xp, kinds = array_api_compat.array_namespace(arrays[0]), []
+        like = next((x for x in arrays if not isinstance(x, RDM)), self.inputs.values)
+        xp, kinds = array_api_compat.array_namespace(like), [x.dtype for x in arrays if isinstance(x, RDM)]
         for x in arrays:
             with contextlib.suppress(UndefinedError):  # the base reports which
                 kinds.append(check_shape(x, 1)[1])
         kinds = kinds or [xp.float64]
         return max(float(xp.finfo(kind).eps) for kind in kinds), convert_like(
-            self.values, arrays[0], functools.reduce(xp.result_type, kinds)
+            self.values, like, functools.reduce(xp.result_type, kinds)
         )
 
     def _check_rows(self, n: int, whose: str) -> None:
@@ -258,8 +260,15 @@ def partial(both: Any, one: Any, other: Any, tolerance: float = 0.0) -> Any:
 
 def _eps(x: Array) -> float:
     """Return the spacing of numbers near 1 in the precision in which x is compared."""
+    if isinstance(x, RDM):
+        return float(np.finfo(x.dtype).eps)
     x, dtype = check_shape(x, 1)
     return float(array_api_compat.array_namespace(x).finfo(dtype).eps)
+
+
+def takes_rdms(measure: Measure) -> bool:
+    """Return whether a measure compares RDMs."""
+    return isinstance(measure.base if isinstance(measure, Deconfounded) else measure, Cosine)
 
 
 def _is_cosine(measure: Measure) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.transport import Deferred, has_address, pack, unpack
 from repsim_nb.support.validation import check_shape, not_finite_error
 from repsim_nb.support.workers import check_stopped
@@ -133,6 +134,76 @@ class Features:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _x=unpack(state["_x"]))
         self.xp = array_api_compat.array_namespace(self._x)
+
+
+class Distances(Features):
+    """An RDM as the engine reads it: squared distances, and the inner products that belong to them.
+
+    The products are -1/2 J D J, with D the squared distances and J the matrix that subtracts the mean: those of the
+    centred features, if the RDM has Euclidean distances of features. Its rows are not features, so it is never read by
+    rows.
+    """
+
+    def __init__(self, rdm: RDM, least: int) -> None:
+        if len(rdm) < least:
+            raise UndefinedError(f"at least {least} samples are needed; it has {len(rdm)}")
+        self._rdm = rdm
+        squared = rdm.distances(squared=True)
+        self._scale = float(np.abs(squared).max())
+        if self._scale == 0:
+            raise UndefinedError(f"it is constant: all {len(rdm)} samples are at distance 0")
+        self._fill(squared / self._scale, rdm.dtype)
+
+    def _fill(self, squared: np.ndarray, dtype: Any) -> None:
+        self.n, self.dtype, self.itemsize, self._sizes = len(squared), dtype, dtype.itemsize, None
+        self.p = self.n  # as many features have such products
+        self.xp, self._squared = array_api_compat.array_namespace(squared), squared
+        means = squared.mean(axis=1)
+        self._products = ((means[:, None] + means[None] - squared - means.mean()) / 2).astype(dtype)
+
+    def hold(self) -> None:
+        """Do nothing: all numbers are in memory."""
+
+    def detach(self) -> None:
+        """Do nothing: all numbers are sent."""
+
+    @property
+    def sizes(self) -> Array:
+        return self._products.diagonal()
+
+    def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
+        if out is None:
+            return self._products[rows, columns].copy()
+        out[:] = self._products[rows, columns]
+        return out
+
+    def distances(self, rows: slice, columns: slice) -> Array:
+        if self._squared.min() < 0:
+            self._rdm.distances()  # raises the error that names a pair
+        return self._squared[rows, columns].astype(self.dtype)
+
+    def part(self, rows: slice) -> Distances:
+        part = object.__new__(Distances)
+        part._rdm, part._scale = self._rdm, self._scale
+        part._fill(self._squared[rows, rows], self.dtype)
+        return part
+
+    def __getitem__(self, rows: slice) -> Array:
+        raise TypeError("an RDM has no features: this is a mistake of repsim_nb")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "xp"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, xp=array_api_compat.array_namespace(state["_squared"]))
+
+
+def open_features(x: Array, least: int) -> Features:
+    """Return a representation as the engine reads it, from its features or from an RDM.
+
+    least: the smallest legal number of samples.
+    """
+    return Distances(x, least) if isinstance(x, RDM) else Features(x, least)
 
 
 def _centre_of(x: Array) -> tuple[Array, Array]:

@@ -12,16 +12,19 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 
 from . import cost
 from .arrays import centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
-from .base import NO_LINEAR
+from .base import NO_LINEAR, Measure
 from .cosine import Cosine
 from .distances import squared_distances
 from .entries import entry_tolerance, exact_distances
 from .gram import Vector
-from .ties import coarsely_tied, ranks_with_ties
+from .rdm_sides import KnownPairs, as_first_order, compare_known, known_pairs
+from .tables import Job, pair_by_pair
+from .ties import coarsely_tied, ranks_with_ties, tolerance_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +122,35 @@ class RSA(Cosine):
         """
         return self._matrix(check_representation(x, min_samples=self.min_samples))
 
-    def prepare(self, x: Array) -> Array:
-        # returns the matrix as a unit vector: (pairs,), or (n²,) or (n (n - 1),) with the diagonal or in rows
+    def prepare(self, x: Array) -> Any:
+        # returns the matrix as a unit vector: (pairs,), or (n²,) or (n (n - 1),) with the diagonal or in rows;
+        # the KnownPairs of an RDM of which some are missing
+        if isinstance(x, RDM):
+            return self._prepare_rdm(x)
         x = check_representation(x, min_samples=self.min_samples)
-        xp = array_api_compat.array_namespace(x)
-        if self.second == "spearman":
-            return self._ranked(x)
-        matrix, n = self._matrix(x), x.shape[0]
+        return self._ranked(x) if self.second == "spearman" else self._standardize(self._matrix(x))
+
+    def _prepare_rdm(self, x: RDM) -> Any:
+        matrix = as_first_order(x, self.first, self.second, diagonal=self.diagonal, least=self.min_samples)
+        if not x.is_complete:
+            in_rows = self.second.startswith("row") and not self.diagonal
+            cells = _without_diagonal(matrix) if in_rows else matrix[self._cells(len(x))]
+            return known_pairs(np.reshape(cells, (-1,)), self.second)
+        if self.second != "spearman":
+            return self._standardize(matrix)
+        values = matrix[self._cells(len(x))]
+        return self._unit_ranks(values, tolerance_of(values), matrix)
+
+    def _standardize(self, matrix: Array) -> Array:
+        """Return the matrix (n, n) as a unit vector of its cells that count, for all second orders but ranks."""
+        xp, n = array_api_compat.array_namespace(matrix), matrix.shape[0]
         if self.second.startswith("row"):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
             rows = normalize_rows(
                 rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson"
             )
             return xp.reshape(rows, (-1,)) / n**0.5
-        vector = matrix[xp.asarray(self._cells(n), device=array_api_compat.device(x))]
+        vector = matrix[xp.asarray(self._cells(n), device=array_api_compat.device(matrix))]
         largest = float(xp.max(xp.abs(vector)))
         rounding = 8 * eps(vector) * (1.0 if self.first in ("correlation", "cosine") else largest)
         if self.second == "pearson":
@@ -155,6 +173,11 @@ class RSA(Cosine):
         else:
             values = to_numpy(self._matrix(exact))[which]
             tolerance = entry_tolerance(exact, self.first, eps(x), which)
+        return self._unit_ranks(values, tolerance, x)
+
+    def _unit_ranks(self, values: np.ndarray, tolerance: Any, like: Array) -> Array:
+        """Return the centred ranks of values (pairs,) as a unit vector, in library and precision of `like`."""
+        xp = array_api_compat.array_namespace(like)
         ranks = ranks_with_ties(values, tolerance)
         if coarsely_tied(values, ranks, tolerance) > 0.5:
             raise UndefinedError(
@@ -165,10 +188,25 @@ class RSA(Cosine):
         length = math.sqrt(ranks @ ranks)
         if length == 0:  # ranks of rounding look like ranks
             raise UndefinedError("all pairs of samples are equally alike")
-        ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(x)), x.dtype)
+        ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(like)), like.dtype)
         return normalize(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
 
-    def permute(self, a: Array, order: np.ndarray) -> Array:
+    def pair(self, a: Any, b: Any) -> float:
+        if isinstance(a, KnownPairs) or isinstance(b, KnownPairs):
+            known = a if isinstance(a, KnownPairs) else b
+            return compare_known(a, b, self.second, self._samples(known.known))
+        return super().pair(a, b)
+
+    def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+        if all(not isinstance(x, RDM) or x.is_complete for x in (*xs, *(ys or ()))):
+            return super()._table(xs, ys, job)
+        if job.moments is not None:
+            raise _missing_pairs(self)
+        return pair_by_pair(self, xs, ys, job)
+
+    def permute(self, a: Any, order: np.ndarray) -> Array:
+        if isinstance(a, KnownPairs):
+            return Measure.permute(self, a, order)
         if self.diagonal:
             return super().permute(a, order)
         xp, n = array_api_compat.array_namespace(a), self._samples(a)
@@ -190,7 +228,9 @@ class RSA(Cosine):
                 " second='spearman', 'pearson' or 'cosine'"
             )
 
-    def gram_matrix(self, a: Array) -> np.ndarray:
+    def gram_matrix(self, a: Any) -> np.ndarray:
+        if isinstance(a, KnownPairs):
+            raise _missing_pairs(self)
         if self.diagonal:
             return super().gram_matrix(a).copy()  # whoever sums it may write into it
         self.check_gram_matrix()
@@ -249,6 +289,13 @@ class RSA(Cosine):
             np.fill_diagonal(matrix, 1)
             return matrix
         return matrix.fill_diagonal_(1)
+
+
+def _missing_pairs(measure: RSA) -> NotImplementedError:
+    return NotImplementedError(
+        f"{measure} of an RDM with missing pairs is no inner product of two matrices, since a value is over the pairs"
+        " that both sides know. Use compare and permutation_test, or rdm[rows] with samples whose pairs are all known"
+    )
 
 
 def _without_diagonal(matrix: Array) -> Array:

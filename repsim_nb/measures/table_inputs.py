@@ -13,6 +13,7 @@ from repsim_nb.support.containers import Array, is_array, to_array
 from repsim_nb.support.dimensions import check_dimensions
 from repsim_nb.support.errors import as_clause, format_label
 from repsim_nb.support.ids import Names, compare_names, ids_of, names_of
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import check_groups
 from repsim_nb.support.validation import check_shape
 
@@ -200,6 +201,8 @@ def to_device(x: Any, device: Any) -> Any:
     """
     if device is None:
         return x
+    if isinstance(x, RDM):
+        raise ValueError(f"an RDM is compared with NumPy; got device={str(device)!r}. Leave device out.")
     import torch
 
     try:

@@ -18,8 +18,9 @@ import psutil
 
 from repsim_nb.support.dimensions import has_method, is_of, sample_dimension
 from repsim_nb.support.errors import UndefinedError, as_clause, join_names, warn_user
+from repsim_nb.support.rdms import RDM
 
-Array = Any  # a NumPy array or a torch tensor
+Array = Any  # a NumPy array or a torch tensor; an RDM, if the features of a representation are not known
 # names of columns that number samples
 _ID_NAME = re.compile(r"(?:.*[\W_])?(?:id|ids|idx|index|row|nr|no|number|unnamed: ?\d+|level_\d+)", re.IGNORECASE)
 ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
@@ -29,16 +30,17 @@ def to_array(x: Any) -> Array:
     """Convert a container of numbers to a NumPy array or a torch tensor whose first axis is the samples.
 
     NumPy arrays, memory maps and dense tensors are returned as they are, without a copy. Frames are read by rows,
-    arrays with named dimensions by these names, sparse arrays are filled, and arrays in files are read into memory.
+    arrays with named dimensions by these names, sparse arrays are filled, and arrays in files are read into memory. An
+    RDM stays one, without ids, which are compared before.
 
     Parameters
     ----------
-    x : array, tensor, frame, DataArray, sparse array, list or others
+    x : array, tensor, frame, DataArray, sparse array, list, RDM or others
         The container.
 
     Returns
     -------
-    array or tensor
+    array, tensor or RDM
 
     Raises
     ------
@@ -56,6 +58,8 @@ def to_array(x: Any) -> Array:
         return _read_numpy(x)
     if array_api_compat.is_torch_array(x):
         return _read_torch(x)
+    if isinstance(x, RDM):
+        return x if x.ids is None else x.with_labels(None, x.groups)
     if isinstance(x, pd.DataFrame):
         names, columns = [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])]
         warn_of_id_columns(names, columns)
@@ -92,6 +96,17 @@ def to_array(x: Any) -> Array:
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
     return _read_others(x)
+
+
+def to_features(x: Any) -> Array:
+    """Return `to_array`; UndefinedError for an RDM, which has no features."""
+    x = to_array(x)
+    if isinstance(x, RDM):
+        raise UndefinedError(
+            "it is an RDM, dissimilarities of samples whose features are not known, and they are needed here. RSA, CKA"
+            " and distance correlation compare RDMs"
+        )
+    return x
 
 
 def one_feature(x: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.ids import ids_of, same_ids
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import groups_of, same_groups
 
 _WRITE = {np.copyto, np.putmask, np.place}  # functions that write into their first argument
@@ -160,6 +161,8 @@ def attach_labels(array: Any, ids: np.ndarray | None = None, groups: np.ndarray 
     """Return the same numbers as an array with these labels; the array itself if it cannot have any, or for None."""
     if ids is None and groups is None:
         return array
+    if isinstance(array, RDM):
+        return array.with_labels(ids, groups)
     if isinstance(array, np.memmap):
         return _set_labels(array.view(RowMap), ids, groups)
     if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import Array, check_digits, one_feature, to_array, type_name
+from repsim_nb.support.containers import Array, check_digits, one_feature, to_array, to_features, type_name
 from repsim_nb.support.errors import UndefinedError
 
 
@@ -60,7 +60,7 @@ def check_shape(x: Array, min_samples: int) -> tuple[Array, Any]:
 
     Returns x as (n, p), and the precision of the work.
     """
-    given, x = x, to_array(x)
+    given, x = x, to_features(x)
     xp = array_api_compat.array_namespace(x)
     if x.ndim < 2:
         raise UndefinedError(

@@ -19,11 +19,12 @@ from repsim_nb.display.views import MatrixView
 from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, Key
+from repsim_nb.inputs.store import Activations, Key, Store
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.rdms import RDM
 
 from .base import Drawing
 from .code import get_or_make, measure_code
@@ -59,6 +60,8 @@ class LayerTableExplorer(PairReliabilityExplorer):
         b: str | None,
     ) -> None:
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
+        # a store has recordings only
+        self._rdms = frozenset() if isinstance(xs, Store) else frozenset(key for key in xs if isinstance(xs[key], RDM))
         self._tables: dict[tuple[str, str, str], Comparison] = {}
         self._seconds: dict[tuple[str, str, str, str], Comparison] = {}  # of two measures, the second one's table
         self._diagnoses: dict[Key, Diagnosis | None] = {}
@@ -151,7 +154,8 @@ class LayerTableExplorer(PairReliabilityExplorer):
         own = [key for key in self._xs if key.dataset == group.dataset]
         outputs = "" if not own or any(key.layer == OUTPUT for key in own) else f"no layer '{OUTPUT}' was recorded"
         n = min((len(self._xs[key]) for key in own[:1]), default=None)
-        controls["measure"].reasons = reasons = why_not(self._measures, n, outputs=outputs)
+        rdms = any(key in self._rdms for key in own)
+        controls["measure"].reasons = reasons = why_not(self._measures, n, outputs=outputs, rdms=rdms)
         first = self._measures[controls["measure"].value]
         controls["second"].reasons = reasons | {
             name: "compares something else"

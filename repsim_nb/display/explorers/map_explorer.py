@@ -14,13 +14,14 @@ from repsim_nb import measures
 from repsim_nb.display.specs import FigureSpec, MapSpec, spec
 from repsim_nb.display.specs.colors import CLASS_COLORS, MARKERS
 from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, Key
+from repsim_nb.inputs.store import Activations, Key, Store
 from repsim_nb.results import embedding, inference
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.embedding import Embedding
 from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.labels import step_order
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.rdms import RDM
 
 from .base import Drawing
 from .code import activations_code, get_or_make, measure_code, name_of, where_code
@@ -100,7 +101,8 @@ class EmbeddingMapExplorer(DetailExplorer):
         }
         n = len(next(iter(self._xs.values()), ()))
         lacking = "" if OUTPUT in self._layers else f"not all have a layer '{OUTPUT}'"
-        controls["measure"].reasons = why_not(self._measures, n, outputs=lacking)
+        rdms = not isinstance(self._xs, Store) and any(isinstance(x, RDM) for x in self._xs.values())
+        controls["measure"].reasons = why_not(self._measures, n, outputs=lacking, rdms=rdms)
         for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
             options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
             usual = next((name for name in USUAL_COLORS if name in options and role == "color"), NONE)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from repsim_nb.display.views import GroupedDropdown
 from repsim_nb.measures import Measure
+from repsim_nb.measures.confounds import takes_rdms
 
 NONE = "none"
 _FAMILIES = {
@@ -36,10 +37,11 @@ def measure_control(known: Mapping[str, Measure], value: str, description: str, 
     return GroupedDropdown({"": first, **measure_groups(known)}, value, description)
 
 
-def why_not(known: Mapping[str, Measure], n: int | None, *, outputs: str = "") -> dict[str, str]:
+def why_not(known: Mapping[str, Measure], n: int | None, *, outputs: str = "", rdms: bool = False) -> dict[str, str]:
     """Return why measures do not apply, by name.
 
-    n: the number of samples, if it is known; outputs: why functional measures do not apply, "" if they do.
+    n: the number of samples, if it is known; outputs: why functional measures do not apply, "" if they do; rdms:
+    whether some representations are RDMs.
     """
     found = {}
     for name, measure in known.items():
@@ -47,4 +49,6 @@ def why_not(known: Mapping[str, Measure], n: int | None, *, outputs: str = "") -
             found[name] = outputs
         elif n is not None and n < measure.min_samples:
             found[name] = f"needs {measure.min_samples} samples"
+        elif rdms and not takes_rdms(measure):
+            found[name] = "needs features, and there are RDMs"
     return found

@@ -13,6 +13,7 @@ from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, ids_of, names_of
 from repsim_nb.support.labels import Key
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_labels import attach_labels
 
 from .activations import Activations
@@ -20,7 +21,7 @@ from .entries import check_each, make_group_check
 
 _HOW = (
     "Ids are the index of a DataFrame, pd.DataFrame(x, index=ids), a coordinate of an xarray DataArray along the"
-    " samples, or the ids of rs.from_arrays({'model/layer': x}, ids=ids)."
+    " samples, those of rs.RDM(values, ids=ids), or the ids of rs.from_arrays({'model/layer': x}, ids=ids)."
 )
 
 
@@ -39,10 +40,10 @@ def align(xs: Any, ys: Any = None) -> Any:
 
     Parameters
     ----------
-    xs : Activations, array of a recording, DataFrame, DataArray, or a mapping, list or tuple of these
-        Representations whose samples have ids: the ids of a recording or of one of its arrays, the index of a
-        DataFrame, or a coordinate of an xarray DataArray along its samples. All representations in a mapping or a list
-        are aligned.
+    xs : Activations, array of a recording, DataFrame, DataArray, RDM, or a mapping, list or tuple of these
+        Representations whose samples have ids: the ids of a recording, of one of its arrays or of an RDM, the index of
+        a DataFrame, or a coordinate of an xarray DataArray along its samples. All representations in a mapping or a
+        list are aligned.
     ys : as xs, optional
         More representations. Required if `xs` is a single representation.
 
@@ -199,7 +200,8 @@ def _choose_samples(side: Any, entries: list[_Entry], common: np.ndarray, label:
         arrays, groups, grouped = {}, {}, side.groups
         for key, which in zip(side, rows, strict=True):
             array = side[key]
-            arrays[key] = array[which] if hasattr(array, "detach") else np.asarray(array)[which]
+            plain = hasattr(array, "detach") or isinstance(array, RDM)
+            arrays[key] = array[which] if plain else np.asarray(array)[which]
             if key in grouped:
                 groups[key] = grouped[key][which]
         return Activations._from_checked(

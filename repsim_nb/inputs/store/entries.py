@@ -12,6 +12,7 @@ import numpy as np
 
 from repsim_nb.support.ids import how_ids_differ, same_ids
 from repsim_nb.support.labels import Key
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import how_groups_differ, same_groups, stored_groups
 from repsim_nb.support.validation import check_labels, to_numpy
 
@@ -105,6 +106,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 def is_same(a: Any, b: Any) -> bool:
     """Whether two entries are one array, one file, or have equal values."""
+    if isinstance(a, RDM) or isinstance(b, RDM):
+        return bool(a == b)
     if a is b or (find_file(a) is not None and find_file(a) == find_file(b)):
         return True
     if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):

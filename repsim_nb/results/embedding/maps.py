@@ -16,6 +16,7 @@ from sklearn.manifold import trustworthiness
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_integer
 
 from .layout import classical_points, one_thread, stress_of, to_principal_axes, tsne_points
@@ -28,7 +29,7 @@ WIDE = 50  # t-SNE uses this many principal components of samples [van der Maate
 
 
 def mds(
-    comparison: Comparison | pd.DataFrame,
+    comparison: Comparison | pd.DataFrame | RDM,
     n_components: int = 2,
     kind: str = "smacof",
     seed: int = 0,
@@ -36,13 +37,14 @@ def mds(
     progress: bool | Tick = False,
     watch: Callable[[Embedding], None] | None = None,
 ) -> Embedding:
-    """Multidimensional scaling of a square comparison, or of a symmetric frame of dissimilarities.
+    """Multidimensional scaling of a square comparison, a symmetric frame of dissimilarities, or an RDM.
 
     Parameters
     ----------
-    comparison : Comparison or DataFrame (items, items)
+    comparison : Comparison, DataFrame (items, items) or RDM
         A Comparison of similarities is converted to dissimilarities. If the measure is not symmetric, both directions
-        are averaged. A frame contains dissimilarities, with 0 on its diagonal.
+        are averaged. A frame contains dissimilarities, with 0 on its diagonal. The items of an RDM are
+        its samples; squared distances become distances.
     n_components : int
         The number of dimensions.
     kind : {"smacof", "classical"}
@@ -64,7 +66,7 @@ def mds(
     Raises
     ------
     TypeError
-        For anything else than a Comparison or a DataFrame.
+        For anything else than a Comparison, a DataFrame or an RDM.
     ValueError
         For fewer than 3 items, undefined cells, a table that is not square, or negative dissimilarities.
 
@@ -124,7 +126,7 @@ def mds(
 
 
 def tsne(
-    source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0
+    source: Comparison | pd.DataFrame | RDM | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0
 ) -> Embedding:
     """t-SNE: a map that keeps neighbours together.
 
@@ -132,9 +134,10 @@ def tsne(
 
     Parameters
     ----------
-    source : Comparison, DataFrame (items, items) or array (n, ...)
-        A square comparison or a frame of dissimilarities maps its items, as in `mds`. An array or tensor maps its
-        samples by Euclidean distances; with more than 50 features, those of the first 50 principal components.
+    source : Comparison, DataFrame (items, items), RDM or array (n, ...)
+        A square comparison or a frame of dissimilarities maps its items, as in `mds`, and an RDM its samples. An
+        array or tensor maps its samples by Euclidean distances; with more than 50 features, those of the first 50
+        principal components.
     n_components : int
         1, 2 or 3.
     perplexity : float, optional
@@ -172,7 +175,7 @@ def tsne(
             f"n_components of a t-SNE must be 1, 2 or 3; got n_components={n_components!r}. mds allows more dimensions."
         )
     check_integer(seed, "seed", minimum=0)
-    if isinstance(source, (Comparison, pd.DataFrame)):
+    if isinstance(source, (Comparison, pd.DataFrame, RDM)):
         frame, facts = read_table(source)
         d, unit = rescale(check_distances(frame, plain=not facts))
         perplexity = check_perplexity(perplexity, len(d))

@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
 
@@ -20,12 +21,15 @@ from .layout import fit_point, one_thread, project, squared_radii
 from .trust import rate_map
 
 
-def read_table(source: Comparison | pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_table(source: Comparison | pd.DataFrame | RDM) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a frame of dissimilarities, and what is known about it."""
     if isinstance(source, Comparison):
         return source.dissimilarity(), {"name": source.name, "n": source.n}
     if isinstance(source, pd.DataFrame):
         return source, {}
+    if isinstance(source, RDM):
+        labels = range(len(source)) if source.ids is None else source.ids
+        return pd.DataFrame(source.distances(), index=labels, columns=labels), {}
     hint = (
         "; an array of dissimilarities needs labels: pd.DataFrame(d, index=labels, columns=labels)"
         if hasattr(source, "shape")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from repsim_nb.measures import Measure
 from repsim_nb.measures.between import Between, between_groups, form_between
-from repsim_nb.support.containers import to_array
+from repsim_nb.support.containers import to_array, to_features
 from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_dependence import near_rows
@@ -78,6 +78,7 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
     If groups differ in size, each mean is of as many rows as the smallest group has, evenly spaced. A mean of more rows
     varies less, on both sides alike, so means of different numbers of rows could not be exchanged.
     """
+    x = to_features(x)  # an RDM has no mean rows
     x = x.detach() if hasattr(x, "detach") else x
     xp = array_api_compat.array_namespace(x)
     rows = to_numpy(xp.reshape(x, (x.shape[0], -1)))

@@ -13,11 +13,10 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.arrays import eps, permute_matrix
+from repsim_nb.measures.arrays import permute_matrix
 from repsim_nb.measures.between import form_between, matrices_between
 from repsim_nb.measures.moments import dot
 from repsim_nb.support.progress import Tick, show_progress
-from repsim_nb.support.validation import check_representation
 from repsim_nb.support.workers import SERIAL, open_workers
 
 from .grouped_rows import (
@@ -29,7 +28,7 @@ from .grouped_rows import (
     rows_by_group,
     without_pairs_within,
 )
-from .representations import pair_of, rows_of
+from .representations import in_double, pair_of, rows_of, spacing_of
 from .results import ROUNDING, Test, check_permutations, compare_with_null
 
 ALL_SAMPLES = 7  # all orders are used for up to so many samples (5,040 orders)
@@ -56,7 +55,7 @@ def permutation_test(
     ----------
     measure : str or Measure
         A name, such as "cka_debiased", or a configured measure.
-    x, y : array (n, ...)
+    x, y : array (n, ...) or RDM
         Two representations of the same n samples, in the same order.
     groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
@@ -130,7 +129,7 @@ def permutation_test(
     within = codes if rows is not None else None
     statistic = without_pairs_within(measure, within)(x, y)
     if every:  # in double precision, so that equal values of different orders are equal
-        x, y = (check_representation(side, double=True, constant=True) for side in (x, y))
+        x, y = (in_double(side, constant=True) for side in (x, y))
     rng = np.random.default_rng(seed)
     orders: Iterator[np.ndarray] = (
         map(np.array, itertools.permutations(range(n)))
@@ -155,7 +154,7 @@ def permutation_test(
 
 def rounding_between(x: Any, y: Any) -> float:
     """Return by how much equal values of different orders may differ in the precision of the data."""
-    return max(ROUNDING, *(16 * eps(check_representation(side[:2], constant=True)) for side in (x, y)))
+    return max(ROUNDING, *(16 * spacing_of(side) for side in (x, y)))
 
 
 def values_of_orders(

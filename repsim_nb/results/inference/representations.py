@@ -9,10 +9,13 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
+from repsim_nb.measures.arrays import eps
 from repsim_nb.measures.table_inputs import check_sides, to_arrays, to_one_library
 from repsim_nb.results.comparison.inputs import check_correspondence
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.rdms import RDM
+from repsim_nb.support.validation import check_representation
 
 
 def representations_of(
@@ -50,6 +53,16 @@ def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, i
     n = measures.check_same_samples(*given)
     left, right = to_one_library(*given)
     return left["x"], right["y"], n
+
+
+def in_double(x: Any, *, constant: bool = False) -> Any:
+    """Return a checked representation (n, p) in float64; an RDM stays one. constant: whether samples may be equal."""
+    return x.astype(np.float64) if isinstance(x, RDM) else check_representation(x, double=True, constant=constant)
+
+
+def spacing_of(x: Any) -> float:
+    """Return the spacing of numbers near 1 in the precision in which a representation is compared."""
+    return float(np.finfo(x.dtype).eps) if isinstance(x, RDM) else eps(check_representation(x[:2], constant=True))
 
 
 def rows_of(x: Any, which: np.ndarray) -> Any:

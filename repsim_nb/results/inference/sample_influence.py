@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from repsim_nb.measures import Deconfounded, Measure
 from repsim_nb.measures.confounds import partial
 from repsim_nb.support.errors import UndefinedError, add_context
 from repsim_nb.support.progress import Tick
-from repsim_nb.support.validation import check_representation, to_numpy
+from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
+from .representations import in_double
 
 FAINT = 1e-6  # a remainder of this fraction of a sum still has ten digits
 
@@ -79,9 +81,9 @@ def influence(
     if units.codes is not None:
         return _leave_each_out(units, measure, units.value(), np.full(units.number, np.nan), progress)
     with add_context("influence, of 'x'"):
-        x = units.x = check_representation(units.x, double=True)
+        x = units.x = in_double(units.x)
     with add_context("influence, of 'y'"):
-        y = units.y = check_representation(units.y, double=True)
+        y = units.y = in_double(units.y)
     n = units.number
     if n <= measure.min_samples:
         raise UndefinedError(
@@ -96,8 +98,9 @@ def influence(
         ab, ac, bc = (_by_sums(one, other, form) for one, other in ((a, b), (a, c), (b, c)))
         values = partial(ab, ac, bc, FAINT)
     elif measure.recentring is not None:
-        a, b = (to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y))
-        values = _by_sums(a, b, measure.recentring)
+        with suppress(NotImplementedError):  # an RDM with missing pairs has no such matrix
+            a, b = (to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y))
+            values = _by_sums(a, b, measure.recentring)
     return _leave_each_out(units, measure, seen, values, progress)
 
 
