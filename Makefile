@@ -9,6 +9,7 @@ SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not full"
 OLDEST := .cache/oldest
 export OMP_NUM_THREADS ?= 1
+unexport PYTHONDONTWRITEBYTECODE  # else each of the hundred processes of the tests compiles all modules again
 export REPSIM_NB_CACHE ?= $(CURDIR)/.cache
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 comma := ,

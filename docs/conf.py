@@ -1,5 +1,6 @@
 """Settings of the documentation, which `make docs` builds. Generated pages are written before Sphinx reads them."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import hooks
 import pages
 
 import repsim_nb
+
+gc.disable()  # a quarter of the time; Sphinx ends before memory matters
 
 project, author = "repsim_nb", "repsim_nb contributors"
 version = release = repsim_nb.__version__

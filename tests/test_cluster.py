@@ -19,7 +19,7 @@ from repsim_nb.support.scratch import open_scratch
 from repsim_nb.support.transport import Deferred
 
 distributed = pytest.importorskip("distributed")
-GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some minutes on two cores
+GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.12"))  # 5 takes some minutes on two cores
 
 
 @pytest.fixture(scope="module")

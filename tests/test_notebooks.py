@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from jupyter_client import KernelManager
+from papermill.engines import NBClientEngine, papermill_engines
 
 ROOT = Path(__file__).parents[1]
 TRACKED = subprocess.run(
@@ -67,11 +69,47 @@ def test_the_tour_leads_to_every_lesson():
     assert re.findall(r"^\| \[[^]]+\]\((\w+\.ipynb)\) \| .+\? \|$", last, re.MULTILINE) == sorted(lessons)
 
 
+@pytest.fixture(scope="session")
+def kernel():
+    """A kernel for all lessons of this process: torch and the package are imported once. `make full` starts one each."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+            super().execute_managed_notebook(nb_man, kernel_name, km=manager, **options)
+
+    papermill_engines.register("one_kernel", Engine)
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+AS_NEW = """\
+from ipywidgets import Widget
+Widget.close_all()
+get_ipython().reset()
+get_ipython().run_line_magic("cd", "-q " + {folder!r})
+__import__("gc").freeze()"""
+
+
+def emptied(kernel, folder):
+    """Let the kernel forget the lesson before, and enter this folder."""
+    client = kernel.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    reply = client.execute_interactive(AS_NEW.format(folder=str(folder)), timeout=60)
+    assert reply["content"]["status"] == "ok", reply
+    client.stop_channels()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_it_runs(path, tmp_path):
+def test_it_runs(path, kernel, tmp_path):
+    emptied(kernel, tmp_path)
     out = papermill.execute_notebook(
         str(path),
         str(tmp_path / path.name),
+        engine_name="one_kernel",
         parameters={"fast": True},
         kernel_name="python3",
         cwd=str(tmp_path),
