@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
@@ -20,6 +20,10 @@ from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
+from .losses import nuclear_norm, procrustes_value
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Aligned(Measure):
@@ -117,6 +121,13 @@ class Procrustes(Aligned):
             return math.acos(min(s, 1.0))
         return 2 - 2 * s if self.form == "squared" else math.sqrt(max(2 - 2 * s, 0.0))
 
+    @property
+    def has_loss(self) -> bool:
+        return True
+
+    def _torch_value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return procrustes_value(x, y, self.form)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NBS(Aligned):
@@ -153,6 +164,13 @@ class NBS(Aligned):
 
     def pair(self, a: Array, b: Array) -> float:
         return overlap(a, b)
+
+    @property
+    def has_loss(self) -> bool:
+        return True
+
+    def _torch_value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nuclear_norm(x, y)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from repsim_nb.support.summaries import summarize
 from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import CostEstimates
+from .losses import Differentiable
 from .names import name_of
 from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
 from .tables import Job, Reasons, Table, pair_by_pair, round_into_range, round_pairs
@@ -27,7 +28,7 @@ NO_LINEAR = TRANSFORMS - {"linear"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(CostEstimates):
+class Measure(CostEstimates, Differentiable):
     """A configured comparison of two representations of the same samples.
 
     Call it with two arrays for a single value, or give it to `compare` for a table. A subclass is a frozen dataclass
@@ -364,8 +365,7 @@ class Measure(CostEstimates):
         if moments:
             self.check_gram_matrix()
         check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, self)
-        rows = label_arrays(xs)
-        columns = {} if ys is None else label_arrays(ys)
+        rows, columns = label_arrays(xs), {} if ys is None else label_arrays(ys)
         check_same_samples(rows, columns)
         rows, columns = to_one_library(rows, columns)
         reasons = Reasons(self, list(rows), list(columns) or list(rows), mask=on_undefined == "mask")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
@@ -22,6 +22,10 @@ from .distances import rounding_of
 from .engine import Products
 from .features import Distances, Features, open_features
 from .gram import Batches, Kernel, Source, Vector, median_distance
+from .losses import cka_value
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,14 @@ class CKA(Cosine):
     @property
     def _by_tiles(self) -> bool:
         return self.kernel == "linear" or self.batch_size is None
+
+    @property
+    def has_loss(self) -> bool:
+        return self.batch_size is None
+
+    def _torch_value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        with_diagonal = self.median == "with_diagonal"
+        return cka_value(x, y, self.kernel, self.bandwidth, with_diagonal=with_diagonal, debiased=self.debiased)
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         self.check_gram_matrix()

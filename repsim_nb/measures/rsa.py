@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
@@ -22,9 +22,13 @@ from .cosine import Cosine
 from .distances import squared_distances
 from .entries import entry_tolerance, exact_distances
 from .gram import Vector
+from .losses import rsa_value
 from .rdm_sides import KnownPairs, as_first_order, compare_known, known_pairs
 from .tables import Job, pair_by_pair
 from .ties import coarsely_tied, ranks_with_ties, tolerance_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,13 @@ class RSA(Cosine):
             "dot": frozenset({"permutation", "orthogonal", "scaling"}),
             "euclidean": NO_LINEAR,
         }[self.first]
+
+    @property
+    def has_loss(self) -> bool:
+        return self.second == "pearson"
+
+    def _torch_value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return rsa_value(x, y, self.first, diagonal=self.diagonal)
 
     def matrix(self, x: Array) -> Array:
         """Return the matrix (n, n) of one representation.
