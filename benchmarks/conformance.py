@@ -158,6 +158,8 @@ def _squared_lengths(kind: str, x: np.ndarray, measure: Any) -> float:
         return float(np.trace(_centred_kernel(x)))
     if kind == "whitened":
         return float(len(x) * measure.prepare(x).q.shape[1])
+    if kind == "dimensions":
+        return float(rs.measures.shared_dimensions(x, x))
     variances = np.linalg.svd(_centred(x), compute_uv=False) ** 2
     return float(variances[: measure.prepare(x).q.shape[1]].sum() if kind == "components" else variances.sum())
 
@@ -167,6 +169,8 @@ FORMS: dict[str, tuple[Callable[[float, float, float], float], str]] = {
     "": (lambda s, a, b: s, ""),
     "angle": (lambda s, a, b: math.acos(s), "arccos"),
     "1 - value": (lambda s, a, b: 1 - s, "1 − value"),
+    "angle / 90°": (lambda s, a, b: math.acos(s) * 2 / math.pi, "arccos, in units of 90°"),
+    "dimensions": (lambda s, a, b: math.sqrt(a * b) * s, "× the root of {}"),
     "-log": (lambda s, a, b: -math.log(s), "−log"),
     "squared distance": (lambda s, a, b: a + b - 2 * math.sqrt(a * b) * s, "as a squared distance by {}"),
     "distance": (lambda s, a, b: math.sqrt(a + b - 2 * math.sqrt(a * b) * s), "as a distance by {}"),
@@ -188,6 +192,7 @@ LENGTHS = {  # by which a similarity becomes a distance
     "centred": "the lengths of both centred sides",
     "kernel": "the lengths of both sides in the kernel",
     "whitened": "the lengths of both sides after whitening",
+    "dimensions": "both participation ratios (`rs.measures.shared_dimensions`)",
     "components": "the lengths of both sides in the kept components",
 }
 WIDTH = "width 1"  # an RBF kernel exp(-d² / 2); ours is given as a multiple of the median distance of each side

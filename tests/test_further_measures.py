@@ -198,3 +198,33 @@ def test_functions_that_take_all_measures_leave_out_those_for_special_questions(
         rs.measures.ALL
     )
     assert not set(rs.measures.FURTHER) & set(rs.grounding.MEASURES)
+
+
+# -- dimensions
+
+
+def test_shared_dimensions_count_common_directions():
+    basis = np.linalg.qr(np.hstack([np.ones((50, 1)), np.random.default_rng(0).normal(size=(50, 9))]))[0][:, 1:]
+    x, y = 3 * basis[:, :5] + 1, basis[:, 2:9]
+    shared = rs.measures.shared_dimensions
+    assert shared(x, x) == pytest.approx(5, abs=1e-9) and shared(y, y) == pytest.approx(7, abs=1e-9)
+    assert shared(x, y) == pytest.approx(3, abs=1e-9) and shared(y, x) == pytest.approx(3, abs=1e-9)
+    assert shared(basis[:, :2], basis[:, 2:4]) == pytest.approx(0, abs=1e-12)
+
+
+def test_shared_dimensions_are_their_definition_whatever_is_wide():
+    for shape in ({"n": 40}, {"n": 12, "p": 30, "q": 20}):
+        x, y = pair_of(**shape)
+        k, m = ((side - side.mean(axis=0)) @ (side - side.mean(axis=0)).T for side in (x, y))
+        right = np.trace(k) * np.trace(m) * np.sum(k * m) / np.sum(k * k) / np.sum(m * m)
+        assert rs.measures.shared_dimensions(x, y) == pytest.approx(right, rel=1e-10)
+    with pytest.raises(UndefinedError, match="constant"):
+        rs.measures.shared_dimensions(np.ones((10, 3)), np.eye(10))
+
+
+def test_shared_dimensions_of_permuted_samples_are_on_average_the_product_of_both_over_n():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 5))
+    values = [rs.measures.shared_dimensions(x, y[rng.permutation(40)]) for _ in range(300)]
+    own = rs.measures.shared_dimensions(x, x) * rs.measures.shared_dimensions(y, y)
+    assert np.mean(values) == pytest.approx(own / 39, abs=4 * np.std(values) / np.sqrt(300))

@@ -20,6 +20,7 @@ from .cknna import CKNNA
 from .confounds import Deconfounded, deconfounded
 from .cost import estimate_cost
 from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
+from .dimensions import shared_dimensions
 from .function import FromFunction, from_function
 from .functional import JSD, KL
 from .names import KNOWN, code_of
@@ -260,6 +261,7 @@ __all__ = [
     "first_order",
     "from_function",
     "get",
+    "shared_dimensions",
     "short_name",
     "to_device",
 ]
