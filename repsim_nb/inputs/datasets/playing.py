@@ -33,11 +33,10 @@ def make_environment(env: Any) -> Any:
         with explain_missing("datasets.rollouts"):
             import gymnasium
         return gymnasium.make(env)
-    if hasattr(env, "step") or not callable(env):
-        what = f"a {type(env).__name__}"
+    if not callable(env) or (hasattr(env, "step") and not isinstance(env, type)):
         raise TypeError(
             "env must be the id of an environment of Gymnasium, or a function that creates one, lambda:"
-            f" gymnasium.make('CartPole-v1'); got {what}."
+            f" gymnasium.make('CartPole-v1'); got a {type(env).__name__}."
         )
     world = env()
     if hasattr(world, "num_envs") or not all(hasattr(world, name) for name in ("reset", "step", "observation_space")):

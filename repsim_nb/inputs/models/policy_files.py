@@ -124,7 +124,7 @@ def _read_space(shown: Mapping[str, Any], what: str) -> Any:
     """Create a space of Gymnasium by its texts."""
     from gymnasium import spaces
 
-    kind = re.match(r"<class 'gymnasium\.spaces\.\w+\.(\w+)'>", str(shown[":type:"]))
+    kind = re.match(r"<class 'gym(?:nasium)?\.spaces\.\w+\.(\w+)'>", str(shown[":type:"]))
     name = kind[1] if kind else str(shown[":type:"])
     if name == "Discrete":
         return spaces.Discrete(int(shown["n"]), start=int(shown.get("start", 0)))

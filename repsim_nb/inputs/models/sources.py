@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.inputs.policies import is_policy, unwrap_algorithm
+from repsim_nb.inputs.policies import PolicyNetwork, is_policy, unwrap_algorithm
 from repsim_nb.support.errors import as_clause, check_name, join_names, unknown_name
 
 from .architectures import ARCHITECTURES
@@ -94,6 +94,8 @@ def _load_checkpoint(
     dicts in the file.
     """
     file = Path(path).expanduser()
+    if file.suffix == ENDING and not file.exists():
+        raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}.")
     card: Mapping[str, Any] = {}
     if is_policy_file(file):
         weights = read_policy_weights(file)
@@ -137,7 +139,8 @@ def _make_architecture(what: str | nn.Module | Callable[[], nn.Module], options:
             f"options={dict(options)} are for an architecture that is given by its name, architecture='timm:resnet18'"
             f" or 'mlp'; got architecture={what!r}."
         )
-    return _load_module(_copy_module(what) if isinstance(what, nn.Module) else what())
+    what = PolicyNetwork(what) if is_policy(what) else what  # which has a copy after training, too
+    return _load_module(_copy_module(what) if isinstance(what, nn.Module) else unwrap_algorithm(what()))
 
 
 def _copy_module(module: nn.Module) -> nn.Module:
@@ -212,6 +215,7 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
 
 def _load_module(module: nn.Module) -> Model:
     module = unwrap(module)
+    module = module.policy if isinstance(module, PolicyNetwork) else module
     if is_policy(module):
         return make_policy_model(module)
     if is_of_library(module):
@@ -237,9 +241,9 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
 
     Parameters
     ----------
-    spec : nn.Module, str, Path, Model, SentenceTransformer, or pipeline of transformers
-        A module is wrapped as it is; the "output" of a SentenceTransformer is the embedding of its `encode`. A string
-        is one of these:
+    spec : nn.Module, str, Path, Model, SentenceTransformer, pipeline of transformers, or agent of stable-baselines3
+        A module is wrapped as it is; the "output" of a SentenceTransformer is the embedding of its `encode`, that of a
+        policy or an algorithm of stable-baselines3 the logits of its actions. A string is one of these:
 
         - "zoo:NAME": a model that ships with the package (`models.zoo()` lists them)
         - "pretrained:NAME": a trained model from an installed package (`models.pretrained()` lists them)
@@ -250,6 +254,7 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
         - "transformers:KIND" ("bert", "vit") with weights="random", or a name on the hub with weights="pretrained"
         - "checkpoint:PATH", or a path to .safetensors, .pt, .pth, .ckpt or .bin: weights; needs architecture= unless
           the file has a card. For weights in shards, the path of their index (.index.json) or of one shard
+        - a path to a .zip that an algorithm of stable-baselines3 saved; unusual policies need architecture=
         - "MINE:NAME": a source of your own, after `models.SOURCES["MINE"] = function`. The function takes NAME and its
           keyword options, and returns a module or a Model
     **options
