@@ -70,8 +70,11 @@ def is_policy_file(file: Path) -> bool:
     """Return whether an algorithm of stable-baselines3 saved this file."""
     if not file.is_file() or not zipfile.is_zipfile(file):
         return False
-    with zipfile.ZipFile(file) as content:
-        return {WEIGHTS, DATA} <= set(content.namelist())
+    try:
+        with zipfile.ZipFile(file) as content:
+            return {WEIGHTS, DATA} <= set(content.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):  # `is_zipfile` looks at the end alone
+        return False
 
 
 def read_policy_weights(file: Path) -> Mapping[str, Tensor]:

@@ -13,7 +13,7 @@ from .packages import PACKAGES
 from .shipped import zoo_names
 from .unsupported import describe_other_file
 
-ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin, or .zip if stable-baselines3 saved it"
+ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"
 
 
 def explain_no_spec(spec: str, sources: Collection[str]) -> ValueError:
