@@ -71,7 +71,7 @@ def test_the_tour_leads_to_every_lesson():
 
 @pytest.fixture(scope="session")
 def kernel():
-    """A kernel for all lessons of this process: torch and the package are imported once. `make full` starts one each."""
+    """One kernel for the lessons of this process: torch is imported once; `make docs` starts one each."""
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel()
 
