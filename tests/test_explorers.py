@@ -392,7 +392,7 @@ def test_it_opens_on_the_first_two_models(comparing):
     assert (
         comparing.values()
         == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"}
-        | {"second": "none", "together": "side by side"}
+        | {"second": "none", "together": "side by side", "tested": False}
         and comparing.errors == []
     )
     view = comparing.view
@@ -516,6 +516,39 @@ def click(e, row, column):
     """What the view sends when a cell is clicked."""
     e.view.chosen = [row, column]
     e.view.presses += 1
+
+
+def test_the_best_match_is_tested_on_demand(comparing, recorded, monkeypatch):
+    name_things(monkeypatch, {"x": recorded})
+    monkeypatch.setattr(layer_tables, "ORDERS", 39)
+    comparing.controls["measure"].value = "cka"
+    comparing.wait()
+    assert comparing.test is None and comparing.spec.marks == ()
+    comparing.controls["tested"].value = True
+    test = comparing.wait().test
+    sides = (recorded.where(model=comparing.controls[side].value) for side in ("a", "b"))
+    again = rs.inference.best_match("cka", *sides, n_permutations=layer_tables.ORDERS)
+    assert test.p_value == again.p_value and test.adjusted.equals(again.adjusted)
+    above = {(i, j) for i, j in np.argwhere(again.significant().to_numpy()).tolist()}
+    assert {tuple(mark[:2]) for mark in comparing.spec.marks} == above != set()
+    assert "family-wise" in comparing.spec.mark_meaning and "best pair" in comparing.detail
+    monkeypatch.setattr(rs.plots, "heatmap", lambda table: table)
+    names = {"x": recorded}
+    exec(comparing.code(), names)
+    assert names["best"].p_value == again.p_value
+    monkeypatch.setattr(layer_tables, "best_match", lambda *a, **k: pytest.fail("computed again"))
+    comparing.choose("fc", "fc")
+    assert "n = 200 samples" in comparing.wait(20).detail
+    comparing.controls["tested"].value = False
+    assert comparing.wait().spec.marks == ()
+    comparing.controls["tested"].value = True
+    comparing.wait()
+    comparing.controls["second"].value = "procrustes"  # two measures have no test
+    assert comparing.wait().test is None and comparing.controls["tested"].disabled
+    assert "best_match" not in comparing.code()
+    comparing.controls["second"].value = layer_tables.NONE
+    comparing.controls["b"].value = comparing.controls["a"].value
+    assert comparing.wait().test is None and comparing.controls["tested"].disabled
 
 
 def test_functional_measures_show_the_outputs_of_all_models(comparing, recorded, monkeypatch):

@@ -21,7 +21,8 @@ from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key, Store
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
+from repsim_nb.results.inference import BestMatch, best_match
+from repsim_nb.results.reliability import diagnose
 from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.rdms import RDM
@@ -31,17 +32,20 @@ from .code import get_or_make, measure_code
 from .detail import Detail
 from .detail_text import merge_reasons, value_row
 from .measure_choices import NONE, measure_control, why_not
-from .pair_reliability import PairReliabilityExplorer
+from .table_notes import TableNoteExplorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
 SIDE_BY_SIDE, DIFFERENCE = "side by side", "as difference"  # of two measures
-NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second for each layer
+ORDERS = 199  # of the samples, for the test of the best match: some seconds for 1,000 samples
+_TESTED = "Compare the best match of each layer with the best match in permuted samples; cells above chance have a dot"
+_DRAW_BEST = "rs.plots.heatmap(best);"
+_FITS = {"width": "auto"}
 
 
-class LayerTableExplorer(PairReliabilityExplorer):
+class LayerTableExplorer(TableNoteExplorer):
     """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}; xs: the recordings, to which a subclass may
@@ -64,10 +68,8 @@ class LayerTableExplorer(PairReliabilityExplorer):
         self._rdms = frozenset() if isinstance(xs, Store) else frozenset(key for key in xs if isinstance(xs[key], RDM))
         self._tables: dict[tuple[str, str, str], Comparison] = {}
         self._seconds: dict[tuple[str, str, str, str], Comparison] = {}  # of two measures, the second one's table
-        self._diagnoses: dict[Key, Diagnosis | None] = {}
-        self._table_of_note: Comparison | None = None  # the table of the note
+        self._tests: dict[tuple[str, str, str], BestMatch] = {}
         self._place: tuple[str, str] | None = None  # the labels of the cell that was chosen last
-        self._note = widgets.HTML(layout={"display": "none"})
         chosen = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(chosen): chosen}
         wide = {"style": {"description_width": "initial"}}
@@ -85,9 +87,10 @@ class LayerTableExplorer(PairReliabilityExplorer):
             "measure": measure_control(self._measures, measures.short_name(chosen), "measure"),
             "second": measure_control(self._measures, NONE, "second measure", NONE),
             "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **wide),
+            "tested": widgets.Checkbox(description="test the best match", indent=False, tooltip=_TESTED, layout=_FITS),
         }
         self._note_functional(controls)
-        for name in ("a", "b", "measure", "second"):
+        for name in ("a", "b", "measure", "second"):  # what the others depend on
             controls[name].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._make_table, controls, self._code_of)
         self._other = MatrixView(layout={"flex": "1 1 400px", "min_width": "0"})
@@ -97,7 +100,6 @@ class LayerTableExplorer(PairReliabilityExplorer):
         for trait in ("hovered", "filter"):
             widgets.jslink((self._matrix, trait), (self._other, trait))
         self._matrix.most_rows = self._other.most_rows = self._most_rows()
-        self.children = (*self.children[:-1], self._note, self.children[-1])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._other, "presses", lambda: self._matrix.press(list(self._other.chosen)))
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
@@ -112,11 +114,25 @@ class LayerTableExplorer(PairReliabilityExplorer):
         group = self._groups[name]
         return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
 
-    def _make_table(self, a: str, b: str, measure: str, second: str, together: str, progress: Tick) -> Comparison:
+    def _make_table(
+        self, a: str, b: str, measure: str, second: str, together: str, tested: bool, progress: Tick
+    ) -> Comparison:
         table = self._table_of(a, b, measure, progress)
         if second != NONE:
             self._seconds[a, b, measure, second] = self._table_of(a, b, second, progress)
+        if tested and self._can_test(a, b, measure, second):
+            get_or_make(
+                self._tests,
+                (a, b, measure),
+                lambda: best_match(
+                    self._measures[measure], self._side(a), self._side(b), n_permutations=ORDERS, progress=progress
+                ),
+            )
         return table
+
+    def _can_test(self, a: str, b: str, measure: str, second: str) -> bool:
+        """Whether the table has two sides, of which the best match can be tested."""
+        return a != b and second == NONE and self._measures[measure].compares != "outputs"
 
     def _table_of(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         of_outputs = self._measures[measure].compares == "outputs"
@@ -163,13 +179,18 @@ class LayerTableExplorer(PairReliabilityExplorer):
             if measure.compares != first.compares
         }
         controls["together"].disabled = controls["second"].value == NONE
+        controls["tested"].disabled = not self._can_test(
+            *(controls[name].value for name in ("a", "b", "measure", "second"))
+        )
 
-    def _code_of(self, a: str, b: str, measure: str, second: str, together: str) -> str:
+    def _code_of(self, a: str, b: str, measure: str, second: str, together: str, tested: bool) -> str:
         raise NotImplementedError
 
-    def _draw_code(self, sides: str, measure: str, second: str, together: str) -> list[str]:
+    def _draw_code(self, sides: str, measure: str, second: str, together: str, tested: bool) -> list[str]:
         """Return lines of code that draw the measures of `sides`, the code of what is compared."""
         first = measure_code(self._measures[measure])
+        if tested:
+            return [f"best = rs.inference.best_match({first}, {sides}, n_permutations={ORDERS})", _DRAW_BEST]
         if second == NONE:
             return [f"rs.plots.heatmap(rs.compare({first}, {sides}, on_undefined='mask'));"]
         both = f"({first}, {measure_code(self._measures[second])})"
@@ -177,6 +198,17 @@ class LayerTableExplorer(PairReliabilityExplorer):
         if together == DIFFERENCE:
             return [*lines, "rs.plots.heatmap(rs.specs.difference_spec(*tables));"]
         return [*lines, "rs.plots.heatmaps(tables, columns=2);"]
+
+    # -- the best match
+
+    @property
+    def test(self) -> BestMatch | None:
+        """The test of the best match, if it is shown."""
+        return self._test_of(self._shown_values or {})
+
+    def _test_of(self, values: Mapping[str, Any]) -> BestMatch | None:
+        chosen = tuple(values.get(name, NONE) for name in ("a", "b", "measure", "second"))
+        return self._tests.get(chosen[:3]) if values.get("tested") and self._can_test(*chosen) else None
 
     # -- two measures
 
@@ -190,6 +222,9 @@ class LayerTableExplorer(PairReliabilityExplorer):
         return self._seconds.get(names) if names[3] != NONE else None
 
     def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
+        tested = self._test_of(values)
+        if tested is not None:
+            return spec(tested)
         second = self._second_of(values)
         if second is None:
             return super()._spec_of(result, values)
@@ -225,8 +260,6 @@ class LayerTableExplorer(PairReliabilityExplorer):
         plots.heatmaps(both, columns=2, figure=figure)
         return figure
 
-    # -- the note below a table: problems of its layers
-
     def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._table_of_note = None
@@ -252,53 +285,15 @@ class LayerTableExplorer(PairReliabilityExplorer):
 
     def _first_words(self) -> str:
         """Return what stands in place of the detail before a click."""
-        shown = self.result
+        shown, test = self.result, self.test
+        if test is not None:
+            return test._repr_html_()
         if isinstance(shown, Comparison) and shown.measure.compares == "outputs":
             return (
                 f"<i>{html.escape(shown.name)} compares the outputs of models: the layer '{OUTPUT}' of all of them,"
                 " each against each.</i>"
             )
         return f"<i>{self.hint}</i>"
-
-    def _after_reliability(self) -> None:
-        self._request_note()  # if the click came before the note
-
-    def _request_note(self) -> None:
-        """Diagnose the layers of the table that is shown, after all other work."""
-        shown = self.result
-        if (
-            self._last_error is None
-            and shown is not None
-            and shown is not self._table_of_note
-            and shown.measure.compares != "outputs"
-        ):
-            self._worker.submit(lambda tick: (shown, self._notes_on(shown, tick)), self._deliver_note)
-
-    def _notes_on(self, shown: Comparison, tick: Tick) -> tuple[str, ...]:
-        keys = [Key(*label) for label in dict.fromkeys([*shown.values.index, *shown.values.columns])]
-        for done, key in enumerate(keys):
-            tick(done, len(keys))
-            if key not in self._diagnoses:
-                try:
-                    self._diagnoses[key] = diagnose(self._xs[key], names=format_label(key), max_samples=NOTE_SAMPLES)
-                except UndefinedError:
-                    self._diagnoses[key] = None  # its cells are masked, with the reason
-        found = {format_label(key): diagnosis for key in keys if (diagnosis := self._diagnoses[key]) is not None}
-        return summarize_findings(shown.measure, found)
-
-    def _deliver_note(self, note: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
-        if note is None:
-            assert error is not None
-            self.errors.append(error)
-        else:
-            self._table_of_note, lines = note
-            self._say_note(lines)
-
-    def _say_note(self, lines: tuple[str, ...]) -> None:
-        more = " <code>rs.reliability.diagnose(x, y)</code> gives the numbers."
-        text = "<br>".join(f"⚠ {html.escape(line)}" for line in lines)
-        self._note.value = f"<div style='line-height:1.45;max-width:760px'>{text}{more}</div>" if lines else ""
-        self._note.layout.display = "" if lines else "none"
 
     def _report(self, done: int, total: int, text: str) -> None:
         if not self._stop.disabled:  # nobody waits for the note

@@ -184,7 +184,7 @@ class _ModelPairExplorer(LayerTableExplorer):
         """Disable no model: both have an effect with every measure."""
         self._list_reasons(controls)
 
-    def _code_of(self, a: str, b: str, measure: str, second: str, together: str) -> str:
+    def _code_of(self, a: str, b: str, measure: str, second: str, together: str, tested: bool) -> str:
         notes: list[str] = []  # on objects without a name in the notebook
 
         def name_or_note(thing: Any, otherwise: str, what: str) -> str:
@@ -226,7 +226,7 @@ class _ModelPairExplorer(LayerTableExplorer):
             if self._measures[measure].compares == "outputs"
             else "a, b"
         )
-        drawn = self._draw_code(sides_code, measure, second, together)
+        drawn = self._draw_code(sides_code, measure, second, together, tested and self._can_test(a, b, measure, second))
         return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, *drawn])
 
     def _item_code(self, name: str) -> str | None:

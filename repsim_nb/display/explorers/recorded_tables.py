@@ -87,7 +87,7 @@ class _RecordedExplorer(LayerTableExplorer):
         self._source = source
         super().__init__(*options)
 
-    def _code_of(self, a: str, b: str, measure: str, second: str, together: str) -> str:
+    def _code_of(self, a: str, b: str, measure: str, second: str, together: str, tested: bool) -> str:
         name, lines = activations_code(self._source)
         if self._measures[measure].compares == "outputs":
             several = len({group.dataset for group in self._groups.values()}) > 1
@@ -96,7 +96,14 @@ class _RecordedExplorer(LayerTableExplorer):
         else:
             lines += [f"{side} = {where_code(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
         sides_code = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
-        return "\n".join([*lines, *self._draw_code(sides_code, measure, second, together)])
+        return "\n".join(
+            [
+                *lines,
+                *self._draw_code(
+                    sides_code, measure, second, together, tested and self._can_test(a, b, measure, second)
+                ),
+            ]
+        )
 
     def _fields_of(self, name: str) -> dict[str, Any]:
         group, groups = self._groups[name], self._groups.values()
