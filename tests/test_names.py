@@ -287,6 +287,13 @@ def faces(names):
     return {
         "activations": x,
         "comparison": square,
+        "noise ceiling": rs.inference.noise_ceiling("rsa", {name: g.normal(size=(9, 4)) for name in names}),
+        "comparison of models": rs.inference.compare_models(
+            "rsa",
+            {name: g.normal(size=(9, 4)) for name in names},
+            {k: g.normal(size=(9, 4)) for k in "ab"},
+            n_bootstrap=20,
+        ),
         "RDM": rs.RDM([1.0, 2.0, 3.0], ids=names),
         "null table": rs.inference.null_table("cka", x),
         "probe": probe,

@@ -147,6 +147,24 @@ class RDM:
         """
         return self.values[np.triu_indices(len(self), 1)]
 
+    def check_complete(self) -> None:
+        """Raise UndefinedError if a pair is missing.
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> rs.RDM([1.0, 4.0, 3.5]).check_complete()  # no error
+        """
+        if self.is_complete:
+            return
+        i, j = np.argwhere(np.isnan(self.values))[0].tolist()
+        many = int(np.isnan(self.vector()).sum())
+        raise UndefinedError(
+            f"it is an RDM without a value for {many} of {len(self.vector())} pairs, the first ({self._name(i)},"
+            f" {self._name(j)}), and only RSA can leave out pairs: use 'rsa', or rdm[rows] with samples whose pairs"
+            " are all known"
+        )
+
     def distances(self, *, squared: bool = False) -> np.ndarray:
         """Return the distances of all samples, for what needs distances and not only an order.
 
@@ -171,14 +189,7 @@ class RDM:
         >>> rs.RDM([1.0, 4.0, 9.0], squared=True).distances()[0].tolist()
         [0.0, 1.0, 2.0]
         """
-        if not self.is_complete:
-            i, j = np.argwhere(np.isnan(self.values))[0].tolist()
-            many = int(np.isnan(self.vector()).sum())
-            raise UndefinedError(
-                f"it is an RDM without a value for {many} of {len(self.vector())} pairs, the first ({self._name(i)},"
-                f" {self._name(j)}), and only RSA can leave out pairs: use 'rsa', or rdm[rows] with samples whose pairs"
-                " are all known"
-            )
+        self.check_complete()
         values = self.values.astype(float)
         if values.min() < 0 and not (squared and self.squared):
             i, j = np.argwhere(values < 0)[0].tolist()

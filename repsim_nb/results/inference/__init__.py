@@ -2,6 +2,7 @@
 
 from .best_matches import BestMatch, best_match
 from .blocks import block_means
+from .ceilings import NoiseCeiling, noise_ceiling
 from .correlation_differences import rank_differences
 from .dispersion import SpreadTest, dispersion_test
 from .group_contrasts import contrasts
@@ -10,6 +11,7 @@ from .intervals import interval, rank_interval
 from .judging import cannot_ask, judge, judge_exact, judge_p
 from .levels import chance_values, sample_sets
 from .locating import locate_differences
+from .model_comparisons import ModelComparison, compare_models
 from .null_tables import NullTable, null_table
 from .nulls import chance_corrected, null_moments
 from .permutations import permutation_test
@@ -25,8 +27,10 @@ __all__ = [
     "BestMatch",
     "GroupTest",
     "Interval",
+    "ModelComparison",
     "Moments",
     "NeighbourConfusion",
+    "NoiseCeiling",
     "NullTable",
     "SampleDifferences",
     "SampleSize",
@@ -40,6 +44,7 @@ __all__ = [
     "centre_test",
     "chance_corrected",
     "chance_values",
+    "compare_models",
     "contrasts",
     "dispersion_test",
     "holm",
@@ -49,6 +54,7 @@ __all__ = [
     "judge_exact",
     "judge_p",
     "locate_differences",
+    "noise_ceiling",
     "null_moments",
     "null_table",
     "permutation_test",
