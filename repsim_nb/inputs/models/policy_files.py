@@ -68,12 +68,12 @@ def _find_layers(module: PolicyNetwork) -> list[str]:
 
 def is_policy_file(file: Path) -> bool:
     """Return whether an algorithm of stable-baselines3 saved this file."""
-    if not file.is_file() or not zipfile.is_zipfile(file):
-        return False
     try:
+        if not file.is_file() or not zipfile.is_zipfile(file):
+            return False
         with zipfile.ZipFile(file) as content:
             return {WEIGHTS, DATA} <= set(content.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):  # `is_zipfile` looks at the end alone
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):  # damaged
         return False
 
 
