@@ -184,8 +184,7 @@ FORMS: dict[str, tuple[Callable[[float, float, float], float], str]] = {
     ),
     "sum of units": (lambda s, a, b: 25 * s, "× 25 units"),
     "root of sum": (lambda s, a, b: math.sqrt(25 * s), "root of 25 × value"),
-    "cosine of units": (lambda s, a, b: 1 - 25 * s / 2, "1 − 25/2 × value"),
-    "angle of units": (lambda s, a, b: math.acos(1 - 25 * s / 2), "arccos of 1 − 25/2 × value"),
+    "1 - value / 2": (lambda s, a, b: 1 - s / 2, "1 − value / 2"),
 }
 LENGTHS = {  # by which a similarity becomes a distance
     "": "",

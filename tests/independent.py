@@ -280,6 +280,39 @@ def nuclear(x, y):
     )
 
 
+def units(x):
+    x = centred(x)
+    lengths = np.sqrt((x**2).sum(0))
+    if (lengths <= 1e-5 * np.abs(x).max()).any():
+        raise Undefined("a constant unit")
+    return x / lengths
+
+
+def permutation_procrustes(x, y):
+    x, y = unit(x), unit(y)
+    if x.shape[1] > y.shape[1]:
+        x, y = y, x
+    x = np.pad(x, ((0, 0), (0, y.shape[1] - x.shape[1])))
+    rows, columns = optimize.linear_sum_assignment(spatial.distance.cdist(x.T, y.T, "sqeuclidean"))
+    return float(((x[:, rows] - y[:, columns]) ** 2).sum())
+
+
+def correlation_match(x, y, hard):
+    r = units(x).T @ units(y)
+    if not hard:
+        return float(r.max(0).mean() + r.max(1).mean()) / 2
+    rows, columns = optimize.linear_sum_assignment(-r)
+    return float(r[rows, columns].mean())
+
+
+def partial_soft_matching(x, y, price):
+    costs = 1 - units(x).T @ units(y)
+    p, q = costs.shape
+    sums = np.vstack([np.kron(np.eye(p), np.ones(q)), np.kron(np.ones(p), np.eye(q))])
+    found = optimize.linprog((costs - price).ravel(), A_ub=sums, b_ub=[1 / p] * p + [1 / q] * q)
+    return float(price + found.fun)
+
+
 def whitened_shape(x, y, alpha, precision):
     sides = []
     for side in (x, y):
@@ -408,6 +441,10 @@ NAMED = {
     "gulp": lambda x, y, e: gulp(x, y, 1e-2),
     "soft_matching": lambda x, y, e: soft_matching(x, y),
     "whitened_shape": lambda x, y, e: whitened_shape(x, y, 0.5, e),
+    "permutation_procrustes": lambda x, y, e: permutation_procrustes(x, y),
+    "hard_correlation_match": lambda x, y, e: correlation_match(x, y, hard=True),
+    "soft_correlation_match": lambda x, y, e: correlation_match(x, y, hard=False),
+    "partial_soft_matching": lambda x, y, e: partial_soft_matching(x, y, 0.5),
     "size_and_shape": lambda x, y, e: size_and_shape(x, y),
     "jsd": lambda x, y, e: jsd(x, y),
     "kl": lambda x, y, e: kl(x, y),

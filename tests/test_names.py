@@ -319,6 +319,7 @@ def faces(names):
         "best match": rs.inference.best_match(
             "cka", {name: g.normal(size=(40, 5)) for name in names[:2]}, {names[2]: g.normal(size=(40, 6))}
         ),
+        "units": rs.measures.rank_units(g.normal(size=(40, 5)), g.normal(size=(40, 4))),
         "measure check": rs.testing.check_measure(
             rs.measures.from_function(rs.measures.get("cka"), name=names[0], kind="similarity", symmetric=True)
         ),

@@ -40,6 +40,7 @@ def shown(tmp_path_factory):
         "Store": store,
         "measures.CKA": rs.measures.get("cka_debiased"),
         "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),
+        "measures.UnitRanking": rs.measures.rank_units(rng.normal(size=(40, 5)), rng.normal(size=(40, 4))),
         "testing.MeasureCheck": rs.testing.check_measure("cka"),
         "Model": rs.load_model("zoo:mnist-cnn-0"),
         "Dataset": rs.load_dataset("mnist", n=20),
@@ -96,7 +97,7 @@ def test_every_kind_is_shown_in_one_form(shown, pages, monkeypatch):
     monkeypatch.setenv("REPSIM_NB_DOCS", "https://example.org/docs/")
     for name, thing in shown.items():
         text = thing._repr_html_()
-        kind = "Measure" if name.startswith("measures") else name.rpartition(".")[2]
+        kind = "Measure" if isinstance(thing, rs.measures.Measure) else name.rpartition(".")[2]
         assert f"<b>{kind}</b>" in text, name
         (page,) = re.findall("href='https://example.org/docs/(.*?).html'", text)
         assert page.removesuffix("_class") == f"api/{name.replace('.', '/') if '.' in name else f'top/{name}'}"

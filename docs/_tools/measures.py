@@ -78,7 +78,13 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "Units": (
         "Do single units correspond?",
-        {"soft_matching": "If a rotation should count as a difference. It takes long for wide layers."},
+        {
+            "soft_matching": "If a rotation should count as a difference. It takes long for wide layers.",
+            "permutation_procrustes": "The same one to one, on the scale of Procrustes.",
+            "hard_correlation_match": "If all units should count alike. One to one.",
+            "soft_correlation_match": "If several units may share a partner.",
+            "partial_soft_matching": "If some units have no partner: `rank_units` ranks them.",
+        },
     ),
     "One number a side": (
         "Do both representations have the same size, concentration or spread? Samples are not compared.",

@@ -23,8 +23,10 @@ from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
 from .dimensions import shared_dimensions
 from .function import FromFunction, from_function
 from .functional import JSD, KL
+from .matching import CorrelationMatch, PermutationProcrustes
 from .names import KNOWN, code_of
 from .neighbours import JaccardKNN, MutualKNN
+from .partial_matching import PartialSoftMatching, UnitRanking, rank_units
 from .prediction import GULP, LinearPredictivity
 from .ranked_neighbours import RankSimilarity, SecondOrderCosine
 from .rsa import RSA, first_order
@@ -63,6 +65,10 @@ FURTHER: dict[str, Measure] = {
     "aligned_cosine": AlignedCosine(),
     "whitened_shape": WhitenedShape(),
     "size_and_shape": SizeAndShape(),
+    "permutation_procrustes": PermutationProcrustes(),
+    "hard_correlation_match": CorrelationMatch(),
+    "soft_correlation_match": CorrelationMatch(match="soft"),
+    "partial_soft_matching": PartialSoftMatching(),
     "second_order_cosine": SecondOrderCosine(),
     "rank_similarity": RankSimilarity(),
     "eigenspace_overlap": EigenspaceOverlap(),
@@ -231,6 +237,7 @@ __all__ = [
     "AccuracyGap",
     "AlignedCosine",
     "ConcentricityDifference",
+    "CorrelationMatch",
     "Deconfounded",
     "DegenerateComparisonError",
     "Disagreement",
@@ -244,6 +251,8 @@ __all__ = [
     "Measure",
     "MutualKNN",
     "OutputRank",
+    "PartialSoftMatching",
+    "PermutationProcrustes",
     "Procrustes",
     "RSMNormDifference",
     "RankSimilarity",
@@ -253,6 +262,7 @@ __all__ = [
     "Table",
     "UndefinedError",
     "UniformityDifference",
+    "UnitRanking",
     "WhitenedShape",
     "check_same_samples",
     "deconfounded",
@@ -261,6 +271,7 @@ __all__ = [
     "first_order",
     "from_function",
     "get",
+    "rank_units",
     "shared_dimensions",
     "short_name",
     "to_device",

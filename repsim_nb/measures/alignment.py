@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
@@ -240,14 +240,8 @@ class SoftMatching(Measure):
     def pair(self, a: Array, b: Array) -> float:
         xp = array_api_compat.array_namespace(a, b)
         p, q = a.shape[1], b.shape[1]
-        copies, few = _copies(p, q)
-        if not few and p * q > _CELLS:
-            raise UndefinedError(
-                f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
-                " pairs of units of different widths). Pool the activations, or choose a sample of the units"
-            )
-        agreement = to_numpy(a.T @ b)
-        best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
+        check_size(p, q)
+        best = largest_agreement(to_numpy(a.T @ b))
         return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
 
     def prepare_flops(self, n: int, p: int) -> float:
@@ -257,23 +251,42 @@ class SoftMatching(Measure):
         return 8.0 * n * p
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
-        copies, few = _copies(p, q)
-        matching = 4.0 * copies**3 if few else 200.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
-        return 4.0 * n * p * q + matching
+        return 4.0 * n * p * q + plan_flops(p, q)
 
 
 # the number of copies that are always assigned; the largest number of copies, and of pairs of units
 _QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
 
 
-def _copies(p: int, q: int) -> tuple[int, bool]:
+def equal_copies(p: int, q: int) -> tuple[int, bool]:
     """Return how many copies on each side make p units comparable with q, and whether they can be assigned in time."""
     copies = math.lcm(p, q)
     return copies, copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
 
 
-def _best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """Return the largest sum of T_ij agreement_ij over transport plans T.
+def check_size(p: int, q: int) -> None:
+    """Raise UndefinedError if a transport plan between p and q units takes too long."""
+    if not equal_copies(p, q)[1] and p * q > _CELLS:
+        raise UndefinedError(
+            f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
+            " pairs of units of different widths). Pool the activations, or choose a sample of the units"
+        )
+
+
+def plan_flops(p: int, q: int) -> float:
+    """Return the work of `largest_agreement`."""
+    copies, few = equal_copies(p, q)
+    return 4.0 * copies**3 if few else 200.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
+
+
+def largest_agreement(agreement: np.ndarray) -> float:
+    """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
+    copies, few = equal_copies(*agreement.shape)
+    return best_assignment(agreement, copies) if few else best_plan(agreement)
+
+
+def best_assignment(agreement: np.ndarray, copies: int) -> float:
+    """Return the same as `largest_agreement`, by copies of units.
 
     Units are split into equal copies, and one of the best plans moves each copy as a whole.
     """
@@ -282,8 +295,8 @@ def _best_assignment(agreement: np.ndarray, copies: int) -> float:
     return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
 
 
-def _best_plan(agreement: np.ndarray) -> float:
-    """Return the same as `_best_assignment` without copies, for widths that differ much.
+def best_plan(agreement: np.ndarray) -> float:
+    """Return the same as `best_assignment` without copies, for widths that differ much.
 
     Units of the wider side are placed one by one. Each has `supply` parts, and each unit of the narrower side has
     `room` for parts. A part goes to a unit with room, or it takes the place of another part, which moves on: Dijkstra's
@@ -298,28 +311,22 @@ def _best_plan(agreement: np.ndarray) -> float:
         check_stopped()
         left = supply
         while left:
-            end, path = _cheapest_chain(unit, cost, placed, price, room)
-            flow = min(left, room[end], *(placed[who, out] for who, out, _ in path if out >= 0))
-            for who, out, into in path:
-                placed[who, into] += flow
-                if out >= 0:
-                    placed[who, out] -= flow
-            room[end] -= flow
-            left -= flow
+            path = cheapest_chain(cost[unit].copy(), np.full(q, unit), cost, placed, price, room)
+            left -= move_parts(path, left, placed, room)
     return -float(np.sum(placed * cost)) / (p * supply)
 
 
-def _cheapest_chain(
-    unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
-) -> tuple[int, list[Any]]:
-    """Find the cheapest chain of moves that places one more part of a unit, and update the prices.
+def cheapest_chain(
+    first: np.ndarray, mover: np.ndarray, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
+) -> list[tuple[int, int, int]]:
+    """Find the cheapest chain of moves that places one more part, and update the prices.
 
-    Returns the place with room at the end of the chain, and the moves (who, out of, into); -1 for `out of` is the new
-    unit.
+    first, mover: for each place the cost of the cheapest new part there, and the unit that it belongs to. Returns the
+    moves (who, out of, into), the last one first: it ends in a place with room. -1 for `out of` is the new part.
     """
     q = len(price)
-    distance, done = cost[unit] - price, np.zeros(q, dtype=bool)
-    before, mover = np.full(q, -1), np.full(q, unit)
+    distance, done = first - price, np.zeros(q, dtype=bool)
+    before, mover = np.full(q, -1), mover.copy()
     while True:
         end = int(np.where(done, np.inf, distance).argmin())
         done[end] = True
@@ -335,6 +342,17 @@ def _cheapest_chain(
     price[done] += distance[done] - distance[end]
     path, into = [], end
     while into >= 0:
-        path.append((mover[into], before[into], into))
-        into = before[into]
-    return end, path
+        path.append((int(mover[into]), int(before[into]), into))
+        into = int(before[into])
+    return path
+
+
+def move_parts(path: list[tuple[int, int, int]], most: int, placed: np.ndarray, room: np.ndarray) -> int:
+    """Move as many parts along a chain as there are, at most `most`, and return their number."""
+    flow = int(min(most, room[path[0][2]], *(placed[who, out] for who, out, _ in path if out >= 0)))
+    for who, out, into in path:
+        placed[who, into] += flow
+        if out >= 0:
+            placed[who, out] -= flow
+    room[path[0][2]] -= flow
+    return flow

@@ -82,7 +82,13 @@ _MEASURES = {
     ),
     "distance_correlation": ("distance correlation",),
     "linear_predictivity": ("linear predictivity", "gulp"),
-    "matching": ("soft matching",),
+    "matching": (
+        "soft matching",
+        "permutation procrustes",
+        "hard correlation match",
+        "soft correlation match",
+        "partial soft matching",
+    ),
     "jsd": ("jsd", "kl"),
 }
 _MODELS = {
