@@ -270,7 +270,23 @@ def test_a_file_of_an_unusual_policy_asks_for_one(tmp_path):
     model = rs.load_model(tmp_path / "agent.zip", architecture=other)
     assert (model.module.action_net.weight == agent.policy.action_net.weight).all()
     assert (other.policy.action_net.weight == before).all(), "the given policy is copied"
-    assert rs.models.untrained_twin(other).name == "untrained-ActorCriticPolicy"
+
+
+def test_an_untrained_twin_is_a_new_agent(agents):
+    before = agents["a"].policy.action_net.weight.clone()
+    one, again, other = (rs.models.untrained_twin(agents["a"], seed=k).module.action_net.weight for k in (1, 1, 2))
+    assert (one == again).all() and (one != other).all() and (agents["a"].policy.action_net.weight == before).all()
+    scales = torch.linalg.svdvals(one.detach())
+    assert scales.numpy() == pytest.approx(0.01, rel=1e-4), "stable-baselines3 begins with small, orthogonal logits"
+    pendulum = sb3.PPO("MlpPolicy", "Pendulum-v1", device="cpu")
+    assert (rs.models.untrained_twin(pendulum).module.log_std == 0).all(), "no layer draws it"
+
+
+def test_a_policy_with_a_memory_is_refused(agents):
+    policy = copy.deepcopy(agents["a"].policy)
+    policy.lstm_actor = nn.LSTM(4, 4)
+    with pytest.raises(ValueError, match="has a memory.*rs.from_arrays"):
+        rs.load_model(policy)
 
 
 def test_pictures_are_given_to_a_policy_with_their_channels_first(agents):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,11 @@ class PolicyNetwork(nn.Module):
         if isinstance(self.forms, Form):
             return convert(self.forms, observations)
         return {name: convert(form, observations[name]) for name, form in self.forms.items()}
+
+    def reset_parameters(self) -> None:
+        """Draw all weights again, as a new policy has them; a policy whose parts were exchanged draws by its layers."""
+        with suppress(RuntimeError):
+            self.load_state_dict(type(self.policy)(**self.policy._get_constructor_parameters()).state_dict())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PolicyNetwork:
         """Copy without the distributions of the last pass: after training they have gradients, which has no copy."""
