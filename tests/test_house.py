@@ -239,6 +239,7 @@ def test_contributing_names_the_rooms_in_their_order():
 
 
 HEAVY_MODULES = ("torch", "matplotlib", "ipywidgets", "anywidget", "sklearn", "scipy", "pandas", "papermill", "IPython")
+HEAVY_MODULES += ("gymnasium", "stable_baselines3")
 
 
 def test_importing_the_face_imports_nothing_heavy():

@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -321,3 +322,15 @@ def test_errors_say_what_to_do(agents):
         play(grid, [agents["a"], sb3.PPO("MlpPolicy", "CartPole-v1", device="cpu")], n=3)
     with pytest.raises(FileNotFoundError, match="nothing.zip"):
         rs.load_model("nothing.zip")
+
+
+@pytest.mark.parametrize("library", ["gymnasium", "stable_baselines3"])
+def test_what_needs_a_library_says_what_to_install(library, agents, tmp_path, monkeypatch):
+    agents["a"].save(tmp_path / "agent.zip")
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {library}.*repsim_nb\[agents\]"):
+        if library == "gymnasium":
+            rs.datasets.rollouts("CartPole-v1", [best], n=3)
+        else:
+            rs.load_model(tmp_path / "agent.zip")
