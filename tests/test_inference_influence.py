@@ -18,6 +18,7 @@ MORE = {
     },
     "RSA with the diagonal": RSA(first="euclidean", second="pearson", diagonal=True),
     "RSA by cosine": RSA(second="cosine"),
+    "RSA, whitened": RSA(first="squared_euclidean", second="whitened_cosine"),
     "RBF CKA, debiased": CKA(kernel="rbf", debiased=True),
 }
 

@@ -19,7 +19,7 @@ MEASURES = {
     "angular_shape": Procrustes(form="angle"),
     **{
         f"rsa_{first}_{diagonal}": RSA(first=first, second="pearson", diagonal=diagonal)
-        for first in ("correlation", "cosine", "dot", "euclidean")
+        for first in ("correlation", "cosine", "dot", "euclidean", "squared_euclidean")
         for diagonal in (False, True)
     },
 }

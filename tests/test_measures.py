@@ -63,6 +63,15 @@ VARIANTS = {
         for s in ("spearman", "pearson", "cosine", "row_cosine", "row_pearson")
         for d in (False, True)
     },
+    **{
+        f"rsa_squared_{second}": RSA(first="squared_euclidean", second=second)
+        for second in ("spearman", "rho_a", "tau_a", "pearson", "cosine", "whitened_cosine", "whitened_pearson")
+    },
+    **{
+        f"rsa_{first}_{second}": RSA(first=first, second=second)
+        for first in ("correlation", "euclidean")
+        for second in ("rho_a", "tau_a", "whitened_cosine", "whitened_pearson")
+    },
     "mutual_knn_euclidean": MutualKNN(k=5, metric="euclidean"),
     "jaccard_knn_euclidean": JaccardKNN(k=5, metric="euclidean"),
     "cknna_3": CKNNA(k=3),
@@ -206,7 +215,13 @@ def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(na
     measure = EVERYTHING[name]
     x, y = sides(name)
     a, b = measure.prepare(x), measure.prepare(y)
-    if not hasattr(measure, "_source") or name in FIXED or "_row_" in name or name == "rsa_cosine":
+    if (
+        not hasattr(measure, "_source")
+        or name in FIXED
+        or "_row_" in name
+        or name.endswith(("rho_a", "tau_a"))
+        or name == "rsa_cosine"
+    ):
         with pytest.raises(NotImplementedError):
             measure.gram_matrix(a)
         return
@@ -352,6 +367,9 @@ def test_names():
         lambda: PermutationProcrustes(form="square"),
         lambda: RSA(first="pearson"),
         lambda: RSA(second="kendall"),
+        lambda: RSA(second="tau_a", diagonal=True),
+        lambda: RSA(second="whitened_cosine", diagonal=True),
+        lambda: RSA(first="dot", second="whitened_pearson"),
         lambda: JSD(inputs="probs"),
         lambda: KL(inputs="probs"),
         lambda: MutualKNN(k=0),

@@ -19,6 +19,7 @@ from .cka import CKA, DistanceCorrelation
 from .cknna import CKNNA
 from .confounds import Deconfounded, deconfounded
 from .cost import estimate_cost
+from .cross_validated import crossnobis
 from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
 from .dimensions import shared_dimensions
 from .function import FromFunction, from_function
@@ -265,6 +266,7 @@ __all__ = [
     "UnitRanking",
     "WhitenedShape",
     "check_same_samples",
+    "crossnobis",
     "deconfounded",
     "describe",
     "estimate_cost",

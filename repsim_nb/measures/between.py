@@ -32,7 +32,7 @@ def form_between(measure: Measure) -> Between | None:
     if isinstance(measure, Deconfounded):
         form = form_between(measure.base)
         return None if form is None else measure.between(form)
-    if isinstance(measure, RSA) and not measure.second.startswith("row") and not measure.diagonal:
+    if isinstance(measure, RSA) and measure.second in ("spearman", "pearson", "cosine") and not measure.diagonal:
         return lambda x, y, codes: _rsa(measure, x, y, codes)
     if (
         isinstance(measure, (CKA, DistanceCorrelation))

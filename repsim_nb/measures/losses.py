@@ -259,9 +259,7 @@ def procrustes_value(x: torch.Tensor, y: torch.Tensor, form: Literal["squared", 
 # -- matrices of samples
 
 
-def rsa_value(
-    x: torch.Tensor, y: torch.Tensor, first: Literal["correlation", "cosine", "dot", "euclidean"], *, diagonal: bool
-) -> torch.Tensor:
+def rsa_value(x: torch.Tensor, y: torch.Tensor, first: str, *, diagonal: bool) -> torch.Tensor:
     """Return the Pearson correlation of the two matrices of (dis)similarities."""
     import torch
 
@@ -281,8 +279,9 @@ def rsa_value(
 def _matrix(x: torch.Tensor, first: str) -> torch.Tensor:
     import torch
 
-    if first == "euclidean":
-        return _root(*_squared_distances(_unit(x)))
+    if first in ("euclidean", "squared_euclidean"):
+        squared, rounding = _squared_distances(_unit(x))
+        return _root(squared, rounding) if first == "euclidean" else squared
     x = x / x.detach().abs().max()
     if first == "dot":
         return x @ x.T

@@ -9,6 +9,7 @@ import numpy as np
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.rdms import RDM
 
+from .comparators import DISTANCES
 from .ties import merge_ties, ranks_with_ties, tolerance_of
 
 FEWEST = 3  # pairs that both sides know
@@ -28,12 +29,13 @@ class KnownPairs:
 def as_first_order(rdm: RDM, first: str, second: str, *, diagonal: bool, least: int) -> np.ndarray:
     """Return the values of an RDM (n, n) in the direction that `first` of RSA has for features; NaN if missing.
 
-    A dissimilarity becomes a similarity, except for "euclidean". Only the cosines need its zero: 1 - d.
+    A dissimilarity becomes a similarity, except for distances. Only the cosines need its zero: 1 - d.
     """
     if len(rdm) < least:
         raise UndefinedError(f"at least {least} samples are needed; it has {len(rdm)}")
-    if first == "euclidean":
-        return rdm.values
+    if first in DISTANCES:
+        # RSA compares distances as they are; squares are needed where the order is not all
+        return rdm.values**2 if first == "squared_euclidean" and not rdm.squared else rdm.values
     if second.endswith("cosine") or diagonal:
         if first == "dot":
             raise UndefinedError(

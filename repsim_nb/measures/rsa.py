@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import array_api_compat
 import numpy as np
@@ -13,11 +13,12 @@ import numpy as np
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.rdms import RDM
-from repsim_nb.support.validation import check_choice, check_representation, to_numpy
+from repsim_nb.support.validation import check_representation, to_numpy
 
 from . import cost
 from .arrays import centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
 from .base import NO_LINEAR, Measure
+from .comparators import DISTANCES, RANKED, WHITENED, First, Second, check_orders, tau_a, whiten
 from .cosine import Cosine
 from .distances import squared_distances
 from .entries import entry_tolerance, exact_distances
@@ -37,18 +38,22 @@ class RSA(Cosine):
 
     Parameters
     ----------
-    first : {"correlation", "cosine", "dot", "euclidean"}
-        How two samples are compared within a representation: a similarity, or the Euclidean distance. "correlation" is
-        over the features of the two samples.
-    second : {"spearman", "pearson", "cosine", "row_cosine", "row_pearson"}
-        How the two matrices are compared: the first three over all pairs of samples at once; the row forms for each
-        sample's row, averaged over samples.
+    first : {"correlation", "cosine", "dot", "euclidean", "squared_euclidean"}
+        How two samples are compared within a representation: a similarity, or the Euclidean distance or its square.
+        "correlation" is over the features of the two samples.
+    second : {"spearman", "rho_a", "tau_a", "pearson", "cosine", "whitened_cosine", "whitened_pearson", ...}
+        How the two matrices are compared, over all pairs of samples at once: by ranks (Spearman; ρ_a, which does not
+        correct for ties; Kendall's τ_a), by values, or by values whose dependence is taken into account (whitened). The
+        row forms, "row_cosine" and "row_pearson", compare each sample's row, and take the mean over samples.
     diagonal : bool
         Whether the comparison of a sample with itself counts. If so, the whole matrix does, each pair twice, so that
-        "dot" with "cosine" of centred features is linear CKA; else each pair counts once.
+        "dot" with "cosine" of centred features is linear CKA; else each pair counts once. Not for ρ_a, τ_a and the
+        whitened forms.
 
     Raises
     ------
+    ValueError
+        For combinations that have no meaning: a diagonal as above, or whitened forms of "dot".
     UndefinedError
         If all pairs of samples are equally alike, a sample has no direction ("cosine", "correlation"), or most pairs
         differ by rounding only ("spearman").
@@ -57,10 +62,18 @@ class RSA(Cosine):
     -----
     Each representation gives a matrix with one number for each pair of samples (a representational similarity or
     dissimilarity matrix, RDM). The value is the correlation, or cosine, of the two matrices. For "spearman", numbers
-    that differ by a few roundings of the samples' own numbers are tied and share their mean rank.
+    that differ by a few roundings of the samples' own numbers are tied and share their mean rank. τ_a is the difference
+    of the fractions of pairs (of pairs of samples) in the same and in the other order, and ρ_a is Spearman's covariance
+    of ranks over its largest value without ties. A tie lowers both, so that no model gains by predicting ties.
+
+    Dissimilarities of pairs that share a sample have dependent errors. The whitened forms weight by the inverse of the
+    covariance of these errors if all conditions have equal noise: the dissimilarities (1 - similarity, or distances)
+    are centred by rows and columns, and the value is the cosine of the two matrices; for "whitened_pearson" the mean of
+    all pairs is subtracted first. "squared_euclidean" with "whitened_cosine" is linear CKA, and "euclidean" with it is
+    distance correlation.
 
     Range -1 to 1; larger is more alike. Invariant to permutations of the features and scaling; "cosine" and "dot" also
-    to rotations; "euclidean" also to rotations and translation. Needs at least 3 samples. Cost: the n² pairs of samples
+    to rotations; distances also to rotations and translation. Needs at least 3 samples. Cost: the n² pairs of samples
     for each representation ("spearman" sorts them), and one dot product of this length for each pair; memory for n² / 2
     numbers for each representation of a table, which `compare(scratch=...)` moves to a disk.
 
@@ -73,6 +86,9 @@ class RSA(Cosine):
     ----------
     Kriegeskorte, Mur, Bandettini 2008, "Representational similarity analysis", Frontiers in Systems Neuroscience.
     Abnar, Beinborn, Choenni, Zuidema 2019, "Blackbox meets blackbox", BlackboxNLP (row forms).
+    Diedrichsen, Berlot, Mur, Schütt, Shahbazi, Kriegeskorte 2021, "Comparing representational geometries using whitened
+    unbiased-distance-matrix similarity", Neurons, Behavior, Data Analysis, and Theory.
+    Schütt, Kipnis, Diedrichsen, Kriegeskorte 2023, "Statistical inference on representational geometries", eLife (ρ_a).
 
     Examples
     --------
@@ -85,15 +101,14 @@ class RSA(Cosine):
     (50, 50)
     """
 
-    first: Literal["correlation", "cosine", "dot", "euclidean"] = "correlation"
-    second: Literal["spearman", "pearson", "cosine", "row_cosine", "row_pearson"] = "spearman"
+    first: First = "correlation"
+    second: Second = "spearman"
     diagonal: bool = False
 
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_choice(self.first, "first of RSA", ("correlation", "cosine", "dot", "euclidean"))
-        check_choice(self.second, "second of RSA", ("spearman", "pearson", "cosine", "row_cosine", "row_pearson"))
+        check_orders(self.first, self.second, diagonal=self.diagonal)
 
     @property
     def invariant_to(self) -> frozenset[str]:  # type: ignore[override]
@@ -102,6 +117,7 @@ class RSA(Cosine):
             "cosine": frozenset({"permutation", "orthogonal", "scaling"}),
             "dot": frozenset({"permutation", "orthogonal", "scaling"}),
             "euclidean": NO_LINEAR,
+            "squared_euclidean": NO_LINEAR,
         }[self.first]
 
     @property
@@ -122,7 +138,7 @@ class RSA(Cosine):
         Returns
         -------
         array (n, n)
-            Similarities of the samples, or distances for `first="euclidean"`, in the library of x.
+            Similarities of the samples, or distances for "euclidean" and "squared_euclidean", in the library of x.
 
         Examples
         --------
@@ -139,7 +155,13 @@ class RSA(Cosine):
         if isinstance(x, RDM):
             return self._prepare_rdm(x)
         x = check_representation(x, min_samples=self.min_samples)
-        return self._ranked(x) if self.second == "spearman" else self._standardize(self._matrix(x))
+        if self.second in WHITENED:
+            xp = array_api_compat.array_namespace(x)
+            return self._whiten(self._matrix(xp.astype(x, xp.float64, copy=False)), eps(x))
+        return self._ranked(x) if self.second in RANKED else self._standardize(self._matrix(x))
+
+    def _whiten(self, matrix: Array, spacing: float) -> Array:
+        return whiten(matrix if self.first in DISTANCES else 1 - matrix, self.second, 8 * spacing)
 
     def _prepare_rdm(self, x: RDM) -> Any:
         matrix = as_first_order(x, self.first, self.second, diagonal=self.diagonal, least=self.min_samples)
@@ -147,7 +169,9 @@ class RSA(Cosine):
             in_rows = self.second.startswith("row") and not self.diagonal
             cells = _without_diagonal(matrix) if in_rows else matrix[self._cells(len(x))]
             return known_pairs(np.reshape(cells, (-1,)), self.second)
-        if self.second != "spearman":
+        if self.second in WHITENED:
+            return self._whiten(matrix, eps(matrix))
+        if self.second not in RANKED:
             return self._standardize(matrix)
         values = matrix[self._cells(len(x))]
         return self._unit_ranks(values, tolerance_of(values), matrix)
@@ -179,7 +203,7 @@ class RSA(Cosine):
         xp = array_api_compat.array_namespace(x)
         exact = xp.astype(x, xp.float64, copy=False)
         which = self._cells(x.shape[0])
-        if self.first == "euclidean":
+        if self.first in DISTANCES:  # a square has the rank of its root
             values, tolerance = exact_distances(exact, eps(x), which)
         else:
             values = to_numpy(self._matrix(exact))[which]
@@ -196,7 +220,9 @@ class RSA(Cosine):
                 " with their differences. Subtract the common part before the numbers are rounded, or keep more digits"
             )
         ranks -= (len(ranks) + 1) / 2
-        length = math.sqrt(ranks @ ranks)
+        length, many = math.sqrt(ranks @ ranks), float(len(ranks))
+        if length > 0 and self.second != "spearman":  # the length without ties, which are no agreement
+            return xp.asarray(ranks / math.sqrt((many**3 - many) / 12), device=array_api_compat.device(like))
         if length == 0:  # ranks of rounding look like ranks
             raise UndefinedError("all pairs of samples are equally alike")
         ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(like)), like.dtype)
@@ -206,9 +232,11 @@ class RSA(Cosine):
         if isinstance(a, KnownPairs) or isinstance(b, KnownPairs):
             known = a if isinstance(a, KnownPairs) else b
             return compare_known(a, b, self.second, self._samples(known.known))
-        return super().pair(a, b)
+        return tau_a(a, b) if self.second == "tau_a" else super().pair(a, b)
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+        if self.second in ("rho_a", "tau_a"):
+            return pair_by_pair(self, xs, ys, job)  # the engine divides by lengths, which ties make shorter
         if all(not isinstance(x, RDM) or x.is_complete for x in (*xs, *(ys or ()))):
             return super()._table(xs, ys, job)
         if job.moments is not None:
@@ -218,7 +246,7 @@ class RSA(Cosine):
     def permute(self, a: Any, order: np.ndarray) -> Array:
         if isinstance(a, KnownPairs):
             return Measure.permute(self, a, order)
-        if self.diagonal:
+        if self._whole:
             return super().permute(a, order)
         xp, n = array_api_compat.array_namespace(a), self._samples(a)
         if self.second.startswith("row"):
@@ -230,6 +258,8 @@ class RSA(Cosine):
 
     @property
     def recentring(self) -> str | None:
+        if self.second == "whitened_cosine":
+            return "double"
         return "pairs" if self.second == "pearson" and not self.diagonal else None
 
     def check_gram_matrix(self) -> None:
@@ -238,11 +268,13 @@ class RSA(Cosine):
                 f"{self} scales every row of its matrix on its own, so that the matrix is no longer symmetric. Use"
                 " second='spearman', 'pearson' or 'cosine'"
             )
+        if self.second in ("rho_a", "tau_a"):
+            Measure.check_gram_matrix(self)
 
     def gram_matrix(self, a: Any) -> np.ndarray:
         if isinstance(a, KnownPairs):
             raise _missing_pairs(self)
-        if self.diagonal:
+        if self._whole:
             return super().gram_matrix(a).copy()  # whoever sums it may write into it
         self.check_gram_matrix()
         values = to_numpy(a)
@@ -253,8 +285,15 @@ class RSA(Cosine):
 
     def _samples(self, a: Array) -> int:
         """Return the number of samples n, from the length of a prepared vector: n², n (n - 1) or n (n - 1) / 2."""
+        if self._whole:
+            return math.isqrt(a.shape[0])
         once = not self.diagonal and not self.second.startswith("row")
         return math.isqrt(2 * a.shape[0] if once else a.shape[0]) + (not self.diagonal)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether a prepared vector is a whole symmetric matrix."""
+        return self.diagonal or self.second in WHITENED
 
     def _cells(self, n: int) -> np.ndarray:
         """Which cells of the matrix count (n, n): all with the diagonal, else each pair once."""
@@ -267,8 +306,8 @@ class RSA(Cosine):
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         number = len(ps) + len(qs or ())
-        pairs = n * n if self.diagonal or self.second.startswith("row") else n * n / 2
-        sorting = 60.0 * pairs * math.log2(n) if self.second == "spearman" else 0.0
+        pairs = n * n if self._whole or self.second.startswith("row") else n * n / 2
+        sorting = 60.0 * pairs * math.log2(n) if self.second in RANKED else 0.0
         flops = (
             2.0 * n * n * (sum(ps) + sum(qs or ()))
             + number * (20 * n * n + sorting)
@@ -282,10 +321,11 @@ class RSA(Cosine):
 
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)
-        if self.first == "euclidean":
+        if self.first in DISTANCES:
             unit, scale = centred_unit_and_scale(x)
             lengths = xp.vecdot(unit, unit)
-            return squared_distances(unit @ unit.T, lengths, lengths, x, x, scale) ** 0.5
+            squared = squared_distances(unit @ unit.T, lengths, lengths, x, x, scale)
+            return squared**0.5 if self.first == "euclidean" else squared
         x = x / xp.max(xp.abs(x))  # no later square can overflow
         if self.first == "correlation":
             if x.shape[1] < 2:
@@ -325,14 +365,14 @@ def _with_diagonal(flat: Array, n: int) -> Array:
     return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
 
 
-def first_order(x: Array, kind: Literal["correlation", "cosine", "dot", "euclidean"] = "correlation") -> Any:
+def first_order(x: Array, kind: First = "correlation") -> Any:
     """Compute the matrix of similarities, or distances, of the samples of one representation, for pictures.
 
     Parameters
     ----------
     x : array (n, ...)
         The representation.
-    kind : {"correlation", "cosine", "dot", "euclidean"}
+    kind : {"correlation", "cosine", "dot", "euclidean", "squared_euclidean"}
         How two samples are compared, as `first` of `RSA`.
 
     Returns
