@@ -24,6 +24,7 @@ from repsim_nb.measures import (
     GULP,
     JSD,
     KL,
+    NTS,
     REPRESENTATIONAL,
     RSA,
     AccuracyGap,
@@ -41,6 +42,7 @@ from repsim_nb.measures import (
     Procrustes,
     RankSimilarity,
     RSMNormDifference,
+    RTDLite,
     SecondOrderCosine,
     SizeAndShape,
     SoftMatching,
@@ -88,6 +90,8 @@ VARIANTS = {
         for first in ("euclidean", "cosine", "correlation")
         for norm in ("frobenius", "spectral")
     },
+    "srtd_lite": RTDLite(form="srtd"),
+    "nts_merges": NTS(form="merges"),
     "uniformity_as_is": UniformityDifference(unit=False, t=0.1),
     "permutation_distance": PermutationProcrustes(form="distance"),
     "permutation_angle": PermutationProcrustes(form="angle"),
@@ -377,6 +381,8 @@ def test_names():
         lambda: MutualKNN(metric="dot"),
         lambda: CKNNA(k=-1),
         lambda: GULP(ridge=0),
+        lambda: RTDLite(form="barcode"),
+        lambda: NTS(form="distances"),
         lambda: RankSimilarity(k=0),
         lambda: SecondOrderCosine(values="ranks"),
         lambda: SecondOrderCosine(values="similarities", metric="euclidean"),

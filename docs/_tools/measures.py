@@ -86,6 +86,13 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "partial_soft_matching": "If some units have no partner: `rank_units` ranks them.",
         },
     ),
+    "Clusters at every scale": (
+        "Do samples join into the same clusters, as the distance grows?",
+        {
+            "rtd_lite": "By how much the distances differ at which clusters join.",
+            "nts": "Whether the edges of both spanning trees have the same order of lengths.",
+        },
+    ),
     "One number a side": (
         "Do both representations have the same size, concentration or spread? Samples are not compared.",
         {

@@ -33,6 +33,7 @@ from .ranked_neighbours import RankSimilarity, SecondOrderCosine
 from .rsa import RSA, first_order
 from .rsm_norm import RSMNormDifference
 from .shape_distances import SizeAndShape, WhitenedShape
+from .spanning_trees import NTS, RTDLite
 from .summary_differences import ConcentricityDifference, MagnitudeDifference, UniformityDifference
 from .table_inputs import check_same_samples, to_device
 from .tables import Table
@@ -74,6 +75,8 @@ FURTHER: dict[str, Measure] = {
     "rank_similarity": RankSimilarity(),
     "eigenspace_overlap": EigenspaceOverlap(),
     "rsm_norm_difference": RSMNormDifference(),
+    "rtd_lite": RTDLite(),
+    "nts": NTS(),
     "magnitude_difference": MagnitudeDifference(),
     "concentricity_difference": ConcentricityDifference(),
     "uniformity_difference": UniformityDifference(),
@@ -233,6 +236,7 @@ __all__ = [
     "JSD",
     "KL",
     "NBS",
+    "NTS",
     "REPRESENTATIONAL",
     "RSA",
     "AccuracyGap",
@@ -256,6 +260,7 @@ __all__ = [
     "PermutationProcrustes",
     "Procrustes",
     "RSMNormDifference",
+    "RTDLite",
     "RankSimilarity",
     "SecondOrderCosine",
     "SizeAndShape",

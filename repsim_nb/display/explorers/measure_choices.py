@@ -13,7 +13,7 @@ _FAMILIES = {
     "kernels": ("cka", "confounds"),
     "correlations (CCA)": ("cca",),
     "shapes": ("alignment", "uncentred"),
-    "distances of samples": ("rsa", "rsm_norm"),
+    "distances of samples": ("rsa", "rsm_norm", "spanning_trees"),
     "neighbors": ("neighbours", "cknna", "ranked_neighbours"),
     "prediction": ("prediction",),
     "one number a side": ("summary_differences",),

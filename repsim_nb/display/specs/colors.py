@@ -70,7 +70,7 @@ _MEASURES = {
     ),
     "pwcca": ("pwcca", "projection weighted cca"),
     "cca": ("cca", "mean cca", "mean squared cca", "mean sq cca", "svcca"),
-    "rsa": ("rsa", "rsm norm difference"),
+    "rsa": ("rsa", "rsm norm difference", "rtd lite", "nts"),
     "neighbours": (
         "mutual knn",
         "jaccard knn",
