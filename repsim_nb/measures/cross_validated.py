@@ -49,8 +49,8 @@ def crossnobis(
     -----
     For conditions i and j the difference in one repeat is multiplied by the inverse of the covariance of the noise and
     the difference in another repeat. The value is the mean over all pairs of different repeats. Noise of different
-    repeats is independent, so the expectation for equal conditions is 0, and 0 is a meaningful value: an interval over
-    repeats that contains it says that the conditions cannot be told apart. Distances that are not cross-validated grow
+    repeats is independent, so the expectation for equal conditions is 0, and 0 is a meaningful value: if
+    an interval over repeats contains it, the conditions may be equal. Distances that are not cross-validated grow
     with the noise. A constant that is added to all conditions of a repeat changes nothing.
 
     The covariance is estimated from repeats that are not in the product, since an estimate from the same repeats makes

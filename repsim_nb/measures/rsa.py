@@ -87,7 +87,7 @@ class RSA(Cosine):
     Kriegeskorte, Mur, Bandettini 2008, "Representational similarity analysis", Frontiers in Systems Neuroscience.
     Abnar, Beinborn, Choenni, Zuidema 2019, "Blackbox meets blackbox", BlackboxNLP (row forms).
     Diedrichsen, Berlot, Mur, Schütt, Shahbazi, Kriegeskorte 2021, "Comparing representational geometries using whitened
-    unbiased-distance-matrix similarity", Neurons, Behavior, Data Analysis, and Theory.
+    unbiased-distance-matrix similarity", NBDT.
     Schütt, Kipnis, Diedrichsen, Kriegeskorte 2023, "Statistical inference on representational geometries", eLife (ρ_a).
 
     Examples

@@ -80,8 +80,7 @@ class RTDLite(Measure):
     ----------
     Tulchinskii, Voronkova, Trofimov, Burnaev, Barannikov 2025, "RTD-Lite: scalable topological analysis for comparing
     weighted graphs in learning tasks", AISTATS.
-    Wang, Hu 2026, "Symmetric divergence and normalized similarity: a unified topological framework for representation
-    analysis", TMLR, arXiv 2606.06342.
+    Wang, Hu 2026, TMLR, arXiv 2606.06342 (SRTD-lite and NTS).
 
     Examples
     --------
@@ -127,7 +126,7 @@ class RTDLite(Measure):
 
 
 class _Joins(NamedTuple):
-    """Of all pairs of samples, the rank of their distance, and of the distance at which their clusters join."""
+    """For all pairs of samples the rank of their distance, and of the distance at which their clusters join."""
 
     ranks: np.ndarray
     joins: np.ndarray
@@ -165,8 +164,7 @@ class NTS(Measure):
 
     References
     ----------
-    Wang, Hu 2026, "Symmetric divergence and normalized similarity: a unified topological framework for representation
-    analysis", TMLR, arXiv 2606.06342.
+    Wang, Hu 2026, TMLR, arXiv 2606.06342 (SRTD-lite and NTS).
 
     Examples
     --------
