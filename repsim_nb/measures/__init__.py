@@ -22,6 +22,7 @@ from .cost import estimate_cost
 from .cross_validated import crossnobis
 from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
 from .dimensions import shared_dimensions
+from .feature_sampling import DoublyDebiasedCKA
 from .function import FromFunction, from_function
 from .functional import JSD, KL
 from .matching import CorrelationMatch, PermutationProcrustes
@@ -247,6 +248,7 @@ __all__ = [
     "DegenerateComparisonError",
     "Disagreement",
     "DistanceCorrelation",
+    "DoublyDebiasedCKA",
     "EigenspaceOverlap",
     "FromFunction",
     "JaccardKNN",

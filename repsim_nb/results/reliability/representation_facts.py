@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from repsim_nb.measures.arrays import centred_unit, eps, reduce_features, smallest_direction
+from repsim_nb.measures.feature_sampling import corrected_participation_ratio
 from repsim_nb.support.containers import Array
 from repsim_nb.support.validation import check_representation, to_numpy
 
@@ -93,6 +94,7 @@ def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
         "features": p,
         "rank": rank,
         "participation ratio": 1 / float(np.vdot(products, products)),
+        "participation ratio, corrected": corrected_participation_ratio(x, products),
         "first component, of variance": float(values[0]),
         "first component, of cka": float(values[0] ** 2 / np.vdot(products, products)),
         "furthest sample": int(places[distances.argmax()]),
