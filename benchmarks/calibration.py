@@ -26,7 +26,7 @@ from repsim_nb import inference, measures
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.workers import cores
 
-from . import hard_nulls
+from . import hard_nulls, moment_intervals
 
 HERE = Path(__file__).parent
 MANY, LEVEL, LIMIT = 400, 0.95, 20_000
@@ -204,7 +204,12 @@ def measured(
         for case in (cases[:1] if fast else cases)
         if not any(type(case)(*(row[f] for f in case._fields)) == case for row in kept.get(name, ()))
     ]
-    found = {"level": LEVEL, "intervals": rows, "tests": p_rows, **{name: list(kept.get(name, ())) for name in HARD}}
+    found = {
+        "level": LEVEL,
+        "intervals": rows,
+        "tests": p_rows,
+        **{name: list(kept.get(name, ())) for name in (*HARD, "moments")},
+    }
     with ProcessPoolExecutor(cores(), initializer=_begin, initargs=(free,)) as pool:
         work = {
             pool.submit(one, case, many): "intervals"
@@ -279,6 +284,7 @@ def report(found: dict[str, Any]) -> str:
         "The data:",
         "",
         *(f"- {name}: {description}" for name, (_, description) in GENERATORS.items()),
+        *moment_intervals.report(found),
         "",
         "## p-values where nothing is related",
         "",

@@ -20,6 +20,7 @@ from .results import GroupTest, Interval, Moments, Test
 from .sample_differences import NeighbourConfusion, SampleDifferences
 from .sample_influence import influence
 from .sample_sizes import SampleSize, sample_size
+from .shape_intervals import procrustes_interval
 from .units import holm
 from .verdicts import Verdict
 
@@ -58,6 +59,7 @@ __all__ = [
     "null_moments",
     "null_table",
     "permutation_test",
+    "procrustes_interval",
     "rank_correlation",
     "rank_differences",
     "rank_interval",
