@@ -100,6 +100,38 @@ def test_deconfounded_measures_take_rdms():
     assert measure.pair(measure.prepare(rdm_of(X)), measure.prepare(rdm_of(Y))) == pytest.approx(measure(X, Y))
 
 
+def test_an_rdm_can_be_held_constant():
+    z = rng.normal(size=(N, 3))
+    for base in ("cka", RSA(first="euclidean"), "distance_correlation"):
+        one, other = (rs.measures.deconfounded(base, c) for c in (z, rdm_of(z)))
+        assert other(X, Y) == pytest.approx(one(X, Y), abs=1e-10)
+        assert other.pair(other.prepare(X), other.prepare(rdm_of(Y))) == pytest.approx(one(X, Y), abs=1e-10)
+        assert other(torch.from_numpy(X), torch.from_numpy(Y)) == pytest.approx(one(X, Y), abs=1e-10)
+        assert rs.compare(other, {"x": X, "y": Y}).values.iloc[0, 1] == pytest.approx(one(X, Y), abs=1e-10)
+        rows = np.arange(0, N, 2)
+        assert other.select_rows(rows)(X[rows], Y[rows]) == pytest.approx(one.select_rows(rows)(X[rows], Y[rows]))
+
+
+def test_partial_mantel_tests_take_rdms():
+    z = rng.normal(size=(N, 3))
+    one, other, third = (RDM(pdist(x), IDS) for x in (np.hstack([X, 3 * z]), np.hstack([Y, 9 * z]), z))
+    found = rs.inference.rank_correlation(one, other, given=third, n_permutations=99)
+    assert found.statistic == pytest.approx(rs.measures.deconfounded("rsa", third)(one, other))
+    frames = [rdm.to_frame() for rdm in (one, other, third)]
+    again = rs.inference.rank_correlation(*frames[:2], given=frames[2], n_permutations=99)
+    assert (again.statistic, again.p_value) == (found.statistic, found.p_value)
+    turned = rs.inference.rank_correlation(one, other[::-1], given=third, n_permutations=99)
+    assert turned.statistic == pytest.approx(found.statistic), "items are matched by their ids"
+    interval = rs.inference.rank_interval(one, other)
+    assert rs.inference.rank_correlation(one, other).statistic == pytest.approx(interval.estimate)
+
+
+def test_groups_of_samples_are_tested():
+    kinds = np.repeat(["a", "b"], N // 2)
+    rdm = RDM(pdist(X + 3 * (kinds == "a")[:, None]), IDS)
+    assert rs.inference.anosim(rdm, kinds, n_permutations=99).p_value == 0.01
+
+
 # -- missing pairs
 
 

@@ -31,18 +31,20 @@ class Inputs:
         The ids of the samples.
     """
 
-    def __init__(self, values: np.ndarray, ids: np.ndarray | None = None) -> None:
+    def __init__(self, values: Any, ids: np.ndarray | None = None) -> None:
         self.values, self.ids = values, ids
         self._prepared: tuple[Any, Any] | None = None
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of dtype, shape and numbers, 32 hex digits."""
-        return fingerprint_array(self.values)
+        return fingerprint_array(self.values.values if isinstance(self.values, RDM) else self.values)
 
     @functools.cached_property
-    def narrow(self) -> np.ndarray:
-        """At most n features that give the same inner products of centred samples."""
+    def narrow(self) -> Any:
+        """At most n features that give the same inner products of centred samples; an RDM as it is."""
+        if isinstance(self.values, RDM):
+            return self.values
         n, p = self.values.shape
         if p <= n:
             return self.values
@@ -81,8 +83,10 @@ class InputSide(dict[str, Any]):
         self.ids = {} if inputs.ids is None else {"inputs": inputs.ids}
 
 
-def convert_like(values: np.ndarray, like: Array, dtype: Any) -> Array:
-    """Return values in the library and on the device of `like`, with this dtype."""
+def convert_like(values: Any, like: Array, dtype: Any) -> Array:
+    """Return values in the library and on the device of `like`, with this dtype; an RDM stays one."""
+    if isinstance(values, RDM):
+        return values.astype(dtype)
     if isinstance(like, (np.ndarray, RDM)):
         return values.astype(dtype, copy=False)
     return array_api_compat.array_namespace(like).asarray(values, dtype=dtype, device=array_api_compat.device(like))
@@ -108,7 +112,9 @@ def read_inputs(inputs: Any) -> tuple[Array, np.ndarray | None]:
 
 
 def _exact(x: Array) -> Array:
-    """Return small integers, such as pictures, as float32, which represents them exactly."""
+    """Return small integers, such as pictures, as float32, which represents them exactly; an RDM as it is."""
+    if isinstance(x, RDM):
+        return x
     xp = array_api_compat.array_namespace(x)
     small = xp.isdtype(x.dtype, "integral") and x.dtype.itemsize <= 2
     return xp.astype(x, xp.float32) if small else x

@@ -140,6 +140,8 @@ class Deconfounded(Measure):
     def prepare(self, x: Array) -> tuple[Any, float]:
         # returns what the base prepares, and its value with the inputs
         checked = x if isinstance(x, RDM) else check_representation(x, min_samples=self.min_samples)
+        if isinstance(self.values, RDM) and not isinstance(checked, RDM):
+            checked = to_numpy(checked)
         self._check_rows(checked.shape[0], "the representation")
         mine = self.base.prepare(checked)
         r = self.base.pair(mine, self.inputs.prepared(self.base, checked, self.values))
@@ -159,6 +161,9 @@ class Deconfounded(Measure):
             for label, x in zip(its_labels, arrays, strict=True):
                 if x.ndim:
                     self._check_rows(x.shape[0], f"'{format_label(label)}'")
+        if isinstance(self.values, RDM):  # which is compared with NumPy
+            xs, others = ([x if isinstance(x, RDM) else to_numpy(x) for x in side] for side in (xs, ys or []))
+            ys = None if mirrored else others
         coarsest, inputs = self._inputs_like([*xs, *(ys or ())])
         reasons = Reasons(self, [*labels[0], "inputs"], [*labels[1], "inputs"], mask=job.reasons.mask)
         values = self.base._table(
@@ -181,13 +186,13 @@ class Deconfounded(Measure):
         return partial(values[:-1, :-1], with_inputs[0][:, None], with_inputs[1][None], NEAR * coarsest)
 
     @property
-    def values(self) -> np.ndarray:
+    def values(self) -> Any:
         """The inputs as the base needs them: at most n features, unless the base is RSA, which rotations change."""
         return self.inputs.values if isinstance(self.base, RSA) else self.inputs.narrow
 
     def _inputs_like(self, arrays: Sequence[Array]) -> tuple[float, Array]:
         """Return the coarsest spacing of these arrays, and the inputs in their finest precision, in their library."""
-        like = next((x for x in arrays if not isinstance(x, RDM)), self.inputs.values)
+        like = next((x for x in arrays if not isinstance(x, RDM)), np.zeros(0))
         xp, kinds = array_api_compat.array_namespace(like), [x.dtype for x in arrays if isinstance(x, RDM)]
         for x in arrays:
             with contextlib.suppress(UndefinedError):  # the base reports which
@@ -293,7 +298,7 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
         A measure that is a cosine of two matrices of samples: CKA (linear or RBF, debiased or not, not in batches), RSA
         whose second order is "pearson", "spearman" or "cosine", distance correlation (not its root). `"cka_debiased"`
         is a good choice.
-    inputs : array (n, ...), frame or Dataset
+    inputs : array (n, ...), frame, RDM or Dataset
         The inputs of the models; row i is the same sample as row i of the representations. It can be any other
         representation that is to be held constant (of an untrained model, the first layer, one-hot classes). Ids must
         agree if both sides have them. For texts give counts of words or an embedding.
@@ -373,6 +378,9 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
             f" {base}{more}. Use one of {works}, also with other options."
         )
     values, ids = read_inputs(inputs)
+    if isinstance(values, RDM):
+        values.check_complete()
+        return Deconfounded(base=base, inputs=Inputs(values, ids))
     try:
         values = to_numpy(check_representation(values, min_samples=base.min_samples + 1))
     except UndefinedError as error:

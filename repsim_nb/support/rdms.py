@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
@@ -146,6 +147,23 @@ class RDM:
         [1.0, 4.0, 3.0]
         """
         return self.values[np.triu_indices(len(self), 1)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the values as a frame with the ids in rows and columns.
+
+        Returns
+        -------
+        DataFrame (n, n)
+            NaN for missing pairs. Without ids rows and columns are numbered.
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> rs.RDM([1.0, 4.0, 3.5], ids=["cat", "dog", "car"]).to_frame().loc["cat", "car"].item()
+        4.0
+        """
+        labels = range(len(self)) if self.ids is None else self.ids
+        return pd.DataFrame(self.values, index=labels, columns=labels)
 
     def check_complete(self) -> None:
         """Raise UndefinedError if a pair is missing.

@@ -275,7 +275,7 @@ def rank_interval(
 
     Parameters
     ----------
-    a, b : Comparison or DataFrame, square
+    a, b : Comparison, DataFrame or RDM, square
         Tables over the same items, as in `rank_correlation`.
     kind : {"spearman", "kendall"}
         The rank correlation.

@@ -12,7 +12,7 @@ from scipy import stats
 from repsim_nb.measures.confounds import partial
 from repsim_nb.measures.ties import ranks_with_ties
 
-from .square_tables import Direction, SquareTable, align_tables
+from .square_tables import Direction, SquareTable, align_tables, to_table
 
 NOTHING_LEFT = 1e-12  # 1 - r² of a side and what is held constant: less is rounding
 
@@ -24,6 +24,7 @@ def align_all(
 
     Also returned are the index of a, and the positions of the items of the arrays in that index.
     """
+    a, *others = map(to_table, (a, *others))
     found: list[np.ndarray] = []
     place = np.zeros(0, int)
     for other in others:

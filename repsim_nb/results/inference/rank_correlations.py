@@ -14,6 +14,7 @@ from scipy import stats
 from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.rdms import RDM
 
 from .partial_correlation import align_all, check_left, correlation, standardize_ranks, statistic_by_order
 from .results import Test, check_permutations, compare_with_null, one_order
@@ -42,11 +43,12 @@ def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
     """Test the rank correlation of two sequences, or of two square tables over the same items.
 
     For tables it answers: do two measures order the pairs of models in the same way? The p-value accounts for pairs
-    that share an item.
+    that share an item. For RDMs it is the Mantel test, with `given` the partial Mantel test: are two RDMs alike beyond
+    what a third explains?
 
     Parameters
     ----------
-    a, b : sequence (m,), or Comparison or DataFrame, square
+    a, b : sequence (m,), or Comparison, DataFrame or RDM, square
         Two sequences, or two tables, whose pairs above the diagonal are correlated as dissimilarities. Both directions
         of a pair are averaged. Items of tables, and values of two Series, are matched by their labels (if the labels
         are of other data, by the fields that vary). A frame must have 0 on its diagonal. A frame of similarities is
@@ -135,7 +137,7 @@ def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
         if choice not in known and not (choice is None and what == "p-value"):
             raise unknown_name(what, choice, known)
     sides = [a, b] if given is None else [a, b, given]
-    tables = [isinstance(side, (Comparison, pd.DataFrame)) for side in sides]
+    tables = [isinstance(side, (Comparison, pd.DataFrame, RDM)) for side in sides]
     if any(tables) and not all(tables):
         raise TypeError(
             "a rank correlation needs two sequences, or two square tables; got a table and a"

@@ -12,9 +12,10 @@ from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import as_clause, check_name, join_names
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_diagonal
 
-SquareTable: TypeAlias = Comparison | pd.DataFrame
+SquareTable: TypeAlias = Comparison | pd.DataFrame | RDM
 Direction = Literal["dissimilarity", "similarity"]
 DIRECTIONS = ("dissimilarity", "similarity")
 HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy
@@ -41,15 +42,21 @@ def align_tables(
     return with_ties(symmetric(x), a), with_ties(symmetric(y), b), mine
 
 
+def to_table(side: SquareTable) -> Comparison | pd.DataFrame:
+    """Return an RDM as a frame whose items are its samples; other tables as they are."""
+    return side.to_frame() if isinstance(side, RDM) else side
+
+
 def frame_of(table: SquareTable) -> pd.DataFrame:
     """Return a square table as a frame of dissimilarities with 0 on the diagonal.
 
     A frame must have 0 or NaN there: similarities are refused.
     """
+    table = to_table(table)
     frame = table.dissimilarity() if isinstance(table, Comparison) else table
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
-            "a table must be a Comparison or a DataFrame with the same items in rows and columns; got"
+            "a table must be a Comparison, an RDM or a DataFrame with the same items in rows and columns; got"
             f" {type(table).__name__}."
         )
     if not frame.index.equals(frame.columns):
