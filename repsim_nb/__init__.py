@@ -21,7 +21,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "inputs.datasets": ["Dataset", "load_dataset"],
         "inputs.models": ["Model", "load_model"],
         "inputs.recording": ["record"],
-        "inputs.store": ["Activations", "Store", "align", "from_arrays"],
+        "inputs.store": ["Activations", "Store", "align", "average_conditions", "from_arrays"],
         "support.labels": ["Key"],
         "support.rdms": ["RDM"],
         "results": ["comparison", "embedding", "grounding", "inference", "probes", "reliability", "trajectories"],

@@ -13,8 +13,19 @@ from repsim_nb.support.labels import Key, check_step
 from .activations import Activations
 from .aligning import align
 from .arrays import from_arrays
+from .averaging import average_conditions
 from .entries import merge_facts
 from .store import Store
 from .writer import Writer
 
-__all__ = ["Activations", "Key", "Store", "Writer", "align", "check_step", "from_arrays", "merge_facts"]
+__all__ = [
+    "Activations",
+    "Key",
+    "Store",
+    "Writer",
+    "align",
+    "average_conditions",
+    "check_step",
+    "from_arrays",
+    "merge_facts",
+]
