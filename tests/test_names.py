@@ -384,7 +384,8 @@ def test_every_result_that_a_notebook_shows_is_looked_at():
         "Claims",
         "Interval",
         "Moments",
-    }  # the last two show no name
+        "Reweighted",
+    }  # the last three show no name
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def shown(tmp_path_factory):
         "inference.Interval": rs.inference.Interval(0.1, 0.3, 0.95, 0.2),
         "inference.NoiseCeiling": rs.inference.noise_ceiling("rsa", noisy),
         "inference.ModelComparison": rs.inference.compare_models("rsa", {"a": near}, noisy, n_bootstrap=20),
+        "inference.Reweighted": rs.inference.reweighted_rsa(near, rs.RDM(rs.measures.first_order(near, "euclidean"))),
         "inference.Test": rs.inference.Test(0.4, 0.01, n_permutations=99),
         "inference.GroupTest": rs.inference.anosim(table, [0, 0, 0, 1, 1, 1]),
         "inference.SpreadTest": rs.inference.dispersion_test(table, [0, 0, 0, 1, 1, 1]),

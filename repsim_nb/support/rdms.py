@@ -127,11 +127,6 @@ class RDM:
         """The precision of the values: float32 or float64."""
         return self.values.dtype
 
-    @property
-    def nbytes(self) -> int:
-        """The size of the values in memory."""
-        return self.values.nbytes
-
     def vector(self) -> np.ndarray:
         """Return the values above the diagonal, row by row.
 
@@ -199,7 +194,7 @@ class RDM:
         Raises
         ------
         UndefinedError
-            If a pair is missing, or a distance would be negative or the root of a negative number.
+            If a pair is missing, or a distance would be negative.
 
         Examples
         --------

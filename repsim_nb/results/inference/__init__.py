@@ -17,6 +17,7 @@ from .nulls import chance_corrected, null_moments
 from .permutations import permutation_test
 from .rank_correlations import rank_correlation
 from .results import GroupTest, Interval, Moments, Test
+from .reweighting import Reweighted, reweighted_rsa
 from .sample_differences import NeighbourConfusion, SampleDifferences
 from .sample_influence import influence
 from .sample_sizes import SampleSize, sample_size
@@ -33,6 +34,7 @@ __all__ = [
     "NeighbourConfusion",
     "NoiseCeiling",
     "NullTable",
+    "Reweighted",
     "SampleDifferences",
     "SampleSize",
     "SpreadTest",
@@ -63,6 +65,7 @@ __all__ = [
     "rank_correlation",
     "rank_differences",
     "rank_interval",
+    "reweighted_rsa",
     "sample_sets",
     "sample_size",
 ]

@@ -170,7 +170,7 @@ def compare_models(
     a value are left out for all models.
 
     Simulated (three models, Euclidean RSA with second="pearson"; 20 or 60 samples and 8 repeats, 30 samples and 20
-    repeats, all drawn anew; 150 studies each): .94 to .97 of the intervals at level .95 contained the population value,
+    repeats; 150 studies each): .94 to .97 of the intervals at level .95 contained the population value,
     and .98 to .99 of the simultaneous intervals of a difference.
 
     References

@@ -1,0 +1,87 @@
+"""An RDM is predicted from weighted features, and tested on samples that were not fitted."""
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+from scipy.spatial.distance import pdist, squareform
+
+import repsim_nb as rs
+from repsim_nb.measures import RSA, UndefinedError
+from repsim_nb.results.inference.reweighting import _fit, non_negative
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 6))
+WEIGHTS = np.array([3.0, 2.0, 1.0, 0, 0, 0])
+RDM = rs.RDM(pdist(X * np.sqrt(WEIGHTS)) ** 2, [f"s{i}" for i in range(40)], squared=True)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return rs.inference.reweighted_rsa(X, RDM)
+
+
+def test_weights_that_made_an_rdm_are_found(found):
+    assert found.value == pytest.approx(1, abs=1e-3)
+    assert found.weights / found.weights[0] == pytest.approx(WEIGHTS * X.var(axis=0) / (3 * X.var(axis=0)[0]), abs=0.01)
+    assert found.unweighted < 0.9
+    assert found.each["value"].mean() == found.value
+
+
+def test_the_fit_is_that_of_scipy():
+    """Ridge regression with weights >= 0 of all pairs, written out."""
+    d = squareform(RDM.vector() + rng.normal(size=780))
+    (weights,), scale = _fit(X, d, [0.1])
+    first, second = np.triu_indices(40, 1)
+    predictors = ((X[first] - X[second]) / scale) ** 2
+    predictors, given = predictors - predictors.mean(axis=0), d[first, second] - d[first, second].mean()
+    ridge = np.sqrt(0.1 * (predictors**2).sum() / 6) * np.eye(6)
+    expected = nnls(np.vstack([predictors, ridge]), np.concatenate([given, np.zeros(6)]))[0]
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+    assert (expected == 0).any() or (weights > 0).all()
+
+
+def test_a_minimum_at_the_border_is_found():
+    a, b = rng.normal(size=(30, 12)), rng.normal(size=30)
+    expected = nnls(a, b)[0]
+    assert (expected == 0).any()
+    products = a.T @ a
+    step = 1 / np.linalg.eigvalsh(products)[-1]
+    found = non_negative(products, a.T @ b, np.zeros(12), ridge=0, step=step)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_unrelated_features_predict_nothing():
+    """Ordinary fits would: 30 weights for 780 pairs."""
+    noise = np.random.default_rng(1).normal(size=(40, 30))
+    assert abs(rs.inference.reweighted_rsa(noise, RDM).value) < 0.25
+
+
+def test_without_weights_it_is_rsa_within_folds(found):
+    order = np.array_split(np.random.default_rng(0).permutation(40), 5)[0]
+    expected = RSA(first="euclidean")(X[order], RDM[order])
+    assert found.each["unweighted"].iloc[0] == pytest.approx(expected)
+
+
+def test_a_constant_feature_has_no_weight():
+    with_constant = np.column_stack([X, np.full(40, 7.0)])
+    again = rs.inference.reweighted_rsa(with_constant, RDM, second="pearson")
+    assert again.weights[-1] == 0
+    assert again.value == pytest.approx(1, abs=1e-3)
+
+
+def test_what_is_refused():
+    with pytest.raises(TypeError, match="predicts an RDM"):
+        rs.inference.reweighted_rsa(X, X)
+    with pytest.raises(ValueError, match="at most folds=10"):
+        rs.inference.reweighted_rsa(X, RDM, folds=11)
+    with pytest.raises(ValueError, match="x has 30 and the RDM 40"):
+        rs.inference.reweighted_rsa(X[:30], RDM)
+    with pytest.raises(ValueError, match=r"rs\.align"):
+        rs.inference.reweighted_rsa(rs.from_arrays({"a/b": X}, ids=RDM.ids[::-1])["a/b"], RDM)
+    some = rs.RDM(RDM.values, missing=RDM.values > 30)
+    with pytest.raises(UndefinedError, match="without a value for"):
+        rs.inference.reweighted_rsa(X, some)
+    with pytest.raises(UndefinedError, match="it is constant"):
+        rs.inference.reweighted_rsa(np.ones((40, 2)), RDM)
+    with pytest.raises(UndefinedError, match="equally alike"):
+        rs.inference.reweighted_rsa(X, rs.RDM(np.ones(780)))
