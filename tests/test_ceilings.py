@@ -143,6 +143,17 @@ def test_the_better_model_is_found_and_its_copy_is_no_better(people):
     assert 0 < differences["p_value"].min() < 0.05
 
 
+def test_its_picture_has_the_ceiling(people):
+    models = {"one": people[0], "noise": rng.normal(size=(20, 3))}
+    found = compare_models("rsa", models, {k: people[k] for k in range(1, 6)}, n_bootstrap=20)
+    shown = rs.spec(found)
+    assert shown.layers[0].x == (found.ceiling.lower, found.ceiling.upper)
+    points = next(layer for layer in shown.layers if layer.mark == "points")
+    assert points.x == pytest.approx(tuple(found.values["mean"]))
+    few = rs.spec(compare_models("rsa", MODELS, REPEATS, n_bootstrap=20))
+    assert len(few.layers) == len(shown.layers), "intervals without ends leave the points"
+
+
 def test_what_is_drawn_decides_the_width(people):
     models, measure = {"one": people[0], "noise": rng.normal(size=(20, 3))}, RSA(first="euclidean", second="pearson")
     repeats = {k: x for k, x in people.items() if k}

@@ -1,12 +1,17 @@
-"""Specs of RDMs: dissimilarities of samples as colored cells."""
+"""Specs of RDMs, as colored cells, and of what models explain of repeated measurements, as values with intervals."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from repsim_nb.results.inference import ModelComparison
 from repsim_nb.support.rdms import RDM
+from repsim_nb.support.summaries import percent
 
 from .base import spec
+from .lines import Layer, LineSpec, intervals_spec
 from .matrices import MatrixSpec, Ticks, cells
 
 MOST_SAMPLES = 300  # more cells are smaller than a pixel
@@ -42,3 +47,17 @@ def rdm_spec(result: RDM, *, title: str = "RDM") -> MatrixSpec:
         square=True,
         size=(5.0, 4.6),
     )
+
+
+@spec.register
+def model_comparison_spec(result: ModelComparison, *, title: str | None = None) -> LineSpec:
+    """Return the spec of models with their values and intervals; dashed lines are the noise ceiling."""
+    heading = f"{len(result.ceiling.each)} repeats, n = {result.n}; dashed: noise ceiling"
+    drawn = intervals_spec(
+        {result.measure: result.values},
+        xlabel=f"{result.measure}, {percent(result.level)} intervals over {' and '.join(result.resampled)}",
+        title=heading if title is None else title,
+    )
+    bounds = (result.ceiling.lower, result.ceiling.upper)
+    ceiling = Layer("vertical", bounds, colors=("0.35",), dash="--", width=1, order=0)
+    return replace(drawn, layers=(ceiling, *drawn.layers))

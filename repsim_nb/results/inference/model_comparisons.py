@@ -38,7 +38,7 @@ class ModelComparison:
     Attributes
     ----------
     values : DataFrame (models, ...)
-        mean (over repeats), low and high (the ends of its interval), the best model first. `plots.intervals` draws it.
+        mean (over repeats), low and high (the ends of its interval), the best model first.
     differences : DataFrame (pairs of models, ...)
         The difference of each two models, with simultaneous intervals and p-values that are adjusted for their number,
         as `rank_differences` returns them.
