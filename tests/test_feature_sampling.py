@@ -52,7 +52,7 @@ def test_it_is_the_cka_of_the_populations():
     mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(40)
     assert abs(mean[0] - TRUE_CKA) < 3 * error[0] and error[0] < 0.02
     assert mean[1] < TRUE_CKA - 0.05, "few features make debiased CKA too small"
-    many = sampled(3, 600, 1500, 1500)
+    many = sampled(3, 400, 800, 800)
     assert both[0](*many) == pytest.approx(TRUE_CKA, abs=0.04)
     assert both[1](*many) == pytest.approx(both[0](*many), abs=0.01), "many features need no correction"
 
@@ -107,7 +107,7 @@ def test_the_corrected_participation_ratio_is_that_of_the_population():
     mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(40)
     assert abs(mean[0] - TRUE_RATIO) < 3 * error[0] + 0.2 and mean[1] < TRUE_RATIO - 1
     assert 1 / mean[1] == pytest.approx(1 / TRUE_RATIO + 1 / 60 + 1 / 25, rel=0.05), "the rule of thumb"
-    many = sampled(1, 3000, 500, 2)[0]
+    many = sampled(1, 1000, 500, 2)[0]
     assert corrected_participation_ratio(many - many.mean(axis=0)) == pytest.approx(TRUE_RATIO, rel=0.06)
 
 

@@ -131,7 +131,7 @@ class SizeAndShape(Measure):
 
     Notes
     -----
-    Both representations are centred. The squared distance is ‖X‖² + ‖Y‖² - 2 ‖XᵀY‖*: Frobenius norms, and the nuclear
+    Both representations are centred. The squared distance is ‖X‖² + ‖Y‖² - 2s, with Frobenius norms, and s the nuclear
     norm (the sum of the singular values) of XᵀY. Widths may differ. Distances near 0 are computed from the residual, so
     that rounding stays near 1e-16 of the size. The value grows with the root of the number of samples.
 
