@@ -333,8 +333,8 @@ def gone(processes, seconds=20):
 
 
 def children():
-    """Processes of ours that train (multiprocessing keeps one of its own that tracks what is shared)."""
-    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    """Processes of ours that train."""
+    return [psutil.Process(child.pid) for child in multiprocessing.active_children()]
 
 
 def test_stopped_at_any_time_what_is_finished_stays(tmp_path):

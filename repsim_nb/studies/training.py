@@ -226,7 +226,7 @@ def _load_found(name: str, paths: Files) -> list[Model] | None:
 
 def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
     """Train each model in a process; if this ends, the processes stop at their next batch."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
+    context = _context()
     stop, epochs = context.Event(), context.Value("q", 0)
     total = sum(max(1, _count_epochs(recipe, train)) for recipe in recipes.values())
     number = min(cores(), len(recipes))
@@ -256,6 +256,15 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Return how processes start: as forks of one that has imported torch, and only that. Windows has no forks."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # a fork of a kernel, which has threads, may hang
+    context.set_forkserver_preload(["torch._dynamo", __name__])  # which the first optimizer imports: 4 s in all
+    return context
 
 
 def _count_epochs(recipe: Recipe, train: Train) -> int:

@@ -10,7 +10,6 @@ import scipy.linalg
 from scipy.optimize import least_squares
 from scipy.sparse.linalg import ArpackError, eigsh
 from scipy.spatial.distance import cdist, pdist, squareform
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from repsim_nb.support.workers import single_threaded_blas
@@ -21,6 +20,8 @@ LANCZOS_FROM = 200  # points
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Sum in one order on every machine: the same map for the same seed."""
+    import sklearn.manifold  # noqa: F401  # takes a second; before the limits, so that they hold for its threads, too
+
     with single_threaded_blas(), threadpool_limits(1, user_api="openmp"):
         yield
 
@@ -69,6 +70,8 @@ def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, 
     start = 1e-4 * start / max(start[:, 0].std(), np.finfo(float).tiny)
     # an axis of zeros would stay one
     start = start + np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
+    from sklearn.manifold import TSNE
+
     points = TSNE(
         start.shape[1], perplexity=perplexity, metric=metric, init=start.astype(np.float32), random_state=seed
     ).fit_transform(x.copy())

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist, squareform
-from sklearn.decomposition import PCA
-from sklearn.manifold import trustworthiness
 
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import unknown_name
@@ -187,6 +185,8 @@ def tsne(
     x = check_samples(source)
     perplexity = check_perplexity(perplexity, len(x))
     with one_thread():
+        from sklearn.decomposition import PCA
+
         x = PCA(min(WIDE, len(x)), random_state=seed).fit_transform(x) if x.shape[1] > WIDE else x - x.mean(axis=0)
         start = PCA(min(n_components, x.shape[1]), random_state=seed).fit_transform(x)
         start = np.pad(start, ((0, 0), (0, n_components - start.shape[1])))
@@ -200,6 +200,8 @@ def _embedding(
     points: np.ndarray, d: np.ndarray, labels: pd.Index, eigenvalues: np.ndarray, unit: float = 1, **facts: Any
 ) -> Embedding:
     """Return the Embedding of points and dissimilarities d, both in this unit of the dissimilarities."""
+    from sklearn.manifold import trustworthiness  # here: scikit-learn takes a second to import
+
     columns = [*"xyz"[: points.shape[1]]] if points.shape[1] <= 3 else [f"axis{i + 1}" for i in range(points.shape[1])]
     return Embedding(
         points=pd.DataFrame(points * unit, index=labels, columns=columns),

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
-from sklearn.kernel_approximation import Nystroem
 
 from repsim_nb.support.errors import add_context, format_label
 from repsim_nb.support.validation import check_fraction, check_integer, check_positive, check_representation, to_numpy
@@ -50,6 +49,8 @@ def reduce(fit: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def expand(fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Map rows to features of a Gaussian kernel (Nyström)."""
     variance = fit.var()
+    from sklearn.kernel_approximation import Nystroem  # here: scikit-learn takes a second to import
+
     kernel = Nystroem(
         gamma=1 / (fit.shape[1] * (variance if variance > 0 else 1)),
         n_components=min(LANDMARKS, len(fit)),

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
@@ -282,6 +280,9 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
         check_counts(true, is_test, names)
     x = scale(np.concatenate(parts), is_test) if scaling else np.concatenate(parts)
     fit, tested = reduce(x[~is_test], x[is_test])
+    from sklearn.exceptions import ConvergenceWarning  # here: scikit-learn takes a second to import
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=cost, max_iter=2000)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
