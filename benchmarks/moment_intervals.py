@@ -43,7 +43,9 @@ def simulate(data: str, moments: int) -> dict[str, Any]:
 
 
 def report(found: dict[str, Any]) -> list[str]:
-    """Return the section of the page."""
+    """Return the section of the page; nothing if it was not simulated."""
+    if not found.get("moments"):
+        return []
     return [
         "",
         "## Procrustes distance by moments",

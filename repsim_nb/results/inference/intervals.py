@@ -134,7 +134,7 @@ def interval(
 
     - Procrustes, NBS and CCA of sides that are unrelated in some directions (80 of 100 at 200 samples, 93 at 1,000) or
       in all (5 and 48), because the bias falls more slowly than 1/n. Procrustes of 300 features at 200 samples never
-      contained the value.
+      contained the value. `procrustes_interval` allows for the bias.
     - CKA and RSA of unrelated sides: the intervals are too wide (98 to 100). Use `permutation_test`.
     - Shared neighbours (`mutual_knn`, `jaccard_knn`, `cknna`): with a fixed k the value depends on n and has no
       population value. The function warns.
