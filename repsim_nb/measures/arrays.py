@@ -109,10 +109,15 @@ def reduce_features(x: Array) -> Array:
     """Rotate the features of (n, p) with p > n into (n, n), which keeps all inner products between samples."""
     if x.shape[1] <= x.shape[0]:
         return x
+    return triangular_factor(x.T).T
+
+
+def triangular_factor(x: Array) -> Array:
+    """Return R of the QR decomposition; without the basis, at half of its cost."""
     if array_api_compat.is_torch_array(x):
-        return array_api_compat.array_namespace(x).linalg.qr(x.T)[1].T
-    upper: np.ndarray = np.linalg.qr(x.T, mode="r")  # type: ignore[assignment]  # without the basis, half of the cost
-    return upper.T
+        return array_api_compat.array_namespace(x).linalg.qr(x)[1]
+    upper: np.ndarray = np.linalg.qr(x, mode="r")  # type: ignore[assignment]
+    return upper
 
 
 def permute_matrix(matrix: Array, order: np.ndarray) -> Array:

@@ -11,63 +11,21 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import check_choice, check_integer, check_positive, check_representation
+from repsim_nb.support.validation import check_choice, check_integer, check_positive
 
-from .arrays import centred_unit, eps, reduce_features, smallest_direction
 from .base import NO_LINEAR, Measure
-
-
-def _centred_features(x: Array, least: int) -> tuple[Array, float]:
-    """Return the centred features at unit Frobenius norm, (n, at most n) in float64, and the size of their rounding.
-
-    Singular values below that size are rounding of the numbers of x.
-    """
-    x = check_representation(x, min_samples=least)
-    xp = array_api_compat.array_namespace(x)
-    return reduce_features(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
-
-
-def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
-    """Decompose all or some rows of centred features of unit norm, at numerical rank."""
-    xp = array_api_compat.array_namespace(x)
-    u, s, vt = xp.linalg.svd(x, full_matrices=False)
-    floor = max(smallest, eps(x) * max(x.shape))  # features that are constant in these rows leave rounding of the whole
-    rank = int(xp.sum(xp.astype(s > floor, xp.int64)))
-    return u[:, :rank], s[:rank], vt[:rank, :]
-
-
-class Fold(NamedTuple):
-    """One fold of a cross-validation.
-
-    Attributes
-    ----------
-    tested, fitted : array
-        Sample numbers.
-    factors : tuple of array
-        Their product turns the values of the fitted samples into predictions for the tested ones.
-    rank : int
-        The rank of the fitted samples.
-    """
-
-    tested: Array
-    fitted: Array
-    factors: tuple[Array, ...]
-    rank: int
-
-
-class Predictor(NamedTuple):
-    """A representation that predicts, or is predicted.
-
-    Attributes
-    ----------
-    features : array (n, at most n)
-        Centred features.
-    folds : list of Fold
-        How each fold is predicted from the others.
-    """
-
-    features: Array
-    folds: list[Fold]
+from .linear_readouts import (
+    Predictor,
+    by_products,
+    centred_features,
+    decompose,
+    directions,
+    many_features,
+    missed,
+    missed_by_products,
+    permute_in_sample,
+    products,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +56,8 @@ class LinearPredictivity(Measure):
 
     Range up to 1, held out without a lower end (below 0 the map is worse than the mean), in sample from 0; larger is
     more alike. Not symmetric. Invariant to permutations and rotations of the features, scaling and translation. Needs
-    at least 4 samples, and as many as folds. Cost: a singular value decomposition for each fold of each representation.
+    at least 4 samples, and as many as folds. Cost: a singular value decomposition of each representation, and for each
+    pair two products of features by features, or for wide ones an inner product of two matrices of samples.
 
     Misleads when neighbouring samples depend on each other (frames of a video): they leak from fold to fold, so permute
     whole groups first. A few directions with a large variance on the predicted side decide the value.
@@ -145,65 +104,50 @@ class LinearPredictivity(Measure):
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
-        # returns the features, and the factors of the prediction of each fold (in sample: one fold of all samples)
-        x, smallest = _centred_features(x, self.min_samples)
-        xp = array_api_compat.array_namespace(x)
-        index = xp.arange(x.shape[0], device=array_api_compat.device(x))
-        if self.folds is None:
-            return Predictor(x, [self._fold(x, index, index, smallest)])
-        parts = [(index[index % self.folds == i], index[index % self.folds != i]) for i in range(self.folds)]
-        return Predictor(x, [self._fold(x, *part, smallest) for part in parts])
+        # returns a basis of the features in folds, and how they predict
+        return decompose(*centred_features(x, self.min_samples), self.folds, self.ridge)
 
     def permute(self, a: Predictor, order: np.ndarray) -> Predictor:
         if self.folds is not None:
             return super().permute(a, order)  # a sample's fold is its place in the order
-        (fold,) = a.folds
-        left, *right = fold.factors
-        factors = (left[order], right[0][:, order]) if right else (left[order][:, order],)
-        return Predictor(a.features[order], [fold._replace(factors=factors)])
+        return permute_in_sample(a, order)
 
     def prepare_flops(self, n: int, p: int) -> float:
         small = min(n, p)
-        return (16.0 * p * n * n if p > n else 0.0) + 40.0 * (self.folds or 1) * n * small**2
+        folds = 6.0 * n**3 if many_features(n, p) else 4.0 * n * small * min(small, n / (self.folds or n))
+        return (16.0 * p * n * n if p > n else 0.0) + 40.0 * n * small**2 + folds
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
-        return 4.0 * n * min(n, (self.folds or 1) * min(p, n)) * min(n, q)
+        if many_features(n, p if self.predict == "y" else q):
+            return 2.0 * n * n * (1 if many_features(n, q if self.predict == "y" else p) else min(p, q))
+        return (2.0 if self.folds is None else 4.0) * n * min(n, p) * min(n, q)
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
         small = min(n, p)
-        whole, factors = (n, 2 * small) if self.folds is None else (n - n / self.folds, self.folds * small)
-        return 8.0 * n * (small + min(whole, factors))
-
-    def _fold(self, x: Array, tested: Array, fitted: Array, smallest: float) -> Fold:
-        xp = array_api_compat.array_namespace(x)
-        known = xp.take(x, fitted, axis=0)
-        mean = xp.mean(known, axis=0, keepdims=True)
-        u, s, vt = _directions(known - mean, smallest)
-        penalty = self.ridge * xp.mean(s * s) if self.ridge and s.shape[0] else 0.0
-        left, right = (xp.take(x, tested, axis=0) - mean) @ vt.T * (s / (s * s + penalty)), u.T
-        rank, smaller = s.shape[0], left.shape[0] * right.shape[1] < s.shape[0] * (left.shape[0] + right.shape[1])
-        return Fold(tested, fitted, (left @ right,) if smaller else (left, right), rank)
+        return 8.0 * n * (small + (2 * n if many_features(n, p) else 0 if self.folds is None else small))
 
     def pair(self, a: Predictor, b: Predictor) -> float:
         source, target = (a, b) if self.predict == "y" else (b, a)
-        n = target.features.shape[0]
-        if self.folds is None and self.ridge is None and source.folds[0].rank >= n - 1:
+        self._check_rank(source)
+        return 1 - missed(source, target) / target.total
+
+    def pair_both(self, a: Predictor, b: Predictor) -> tuple[float, float]:
+        if a is b or not (by_products(a) and by_products(b)):
+            return super().pair_both(a, b)
+        for source in (a, b):
+            self._check_rank(source)
+        cross = products(a, b)  # serves both directions
+        to_b = 1 - missed_by_products(a, b, cross) / b.total
+        to_a = 1 - missed_by_products(b, a, array_api_compat.array_namespace(cross).matrix_transpose(cross)) / a.total
+        return (to_b, to_a) if self.predict == "y" else (to_a, to_b)
+
+    def _check_rank(self, source: Predictor) -> None:
+        if self.folds is None and self.ridge is None and source.rank >= source.n - 1:
             raise DegenerateComparisonError(
-                f"the predicting side has rank {source.folds[0].rank}, the largest that {n} samples allow, so in sample"
+                f"the predicting side has rank {source.rank}, the largest that {source.n} samples allow, so in sample"
                 " it predicts everything and R² is 1 whatever the data. Hold samples out, LinearPredictivity(folds=5),"
                 " or take more samples"
             )
-        xp = array_api_compat.array_namespace(target.features)
-        missed = total = 0.0
-        for fold in source.folds:
-            known, wanted = (xp.take(target.features, which, axis=0) for which in (fold.fitted, fold.tested))
-            mean = xp.mean(known, axis=0, keepdims=True)
-            predicted = known - mean
-            for factor in reversed(fold.factors):
-                predicted = factor @ predicted
-            missed += float(xp.sum((wanted - mean - predicted) ** 2))
-            total += float(xp.sum((wanted - mean) ** 2))
-        return 1 - missed / total
 
 
 class Readout(NamedTuple):
@@ -274,9 +218,9 @@ class GULP(Measure):
 
     def prepare(self, x: Array) -> Readout:
         # returns the factor of the ridge predictions (n, rank)
-        x, smallest = _centred_features(x, self.min_samples)
+        x, smallest = centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
-        u, s, _ = _directions(x, smallest)
+        u, s, _ = directions(x, smallest)
         shrinkage = s * s / (s * s + self.ridge)
         return Readout(u * xp.sqrt(shrinkage), float(xp.sum(shrinkage * shrinkage)))
 
