@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import big, clock, data, floor, growth, peers, report, run, scaling
+import repsim_nb as rs
+from benchmarks import big, clock, data, floor, gpu, growth, peers, report, run, scaling
 from benchmarks.cases import CASES
 from benchmarks.defects import DEFECTS
 
@@ -180,6 +181,18 @@ def test_it_runs_and_writes_a_page():
         assert heading in page
     assert (out / "growth.png").stat().st_size > 10_000
     assert str(ROOT) not in page
+
+
+def test_the_script_for_accelerators_runs_on_a_processor(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(
+        rs.measures, "ALL", {name: rs.measures.ALL[name] for name in ("cka_debiased", "procrustes", "jsd")}
+    )
+    assert gpu.main(["--device", "cpu", "--fast", "--out", str(tmp_path / "GPU.md")]) == 0
+    page = (tmp_path / "GPU.md").read_text()
+    assert "Not run on a card" in page and "4 rows" in page and page.count("\n| ") == 4
+    monkeypatch.setattr(gpu, "differences", lambda device: {"cka": 1.0, "stream": 0.0})
+    assert gpu.main(["--device", "cpu", "--fast", "--out", str(tmp_path / "GPU.md")]) == 1
+    assert "wrong: cka differs by 1.0e+00" in capsys.readouterr().out
 
 
 def test_where_the_disk_has_no_room_for_the_big_part_that_is_said(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ ELSEWHERE = {  # files outside docs/ that are pages of the site
     "benchmarks/RESULTS.md": "about/results.md",
     "benchmarks/CALIBRATION.md": "about/calibration.md",
     "benchmarks/CONFORMANCE.md": "about/conformance.md",
+    "benchmarks/GPU.md": "about/gpu.md",
     "data/README.md": "about/data.md",
 }
 FOLDERS = ("api", "lessons", "about", "measures")

@@ -21,6 +21,7 @@ from repsim_nb.support.workers import check_stopped
 from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
 from .losses import nuclear_norm, procrustes_value
+from .polar import polar_nuclear_norms
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,10 @@ def overlap(a: Array, b: Array) -> float:
     xp = array_api_compat.array_namespace(a, b)
     if a is b:  # aᵀa has no negative eigenvalue, so its nuclear norm is its trace
         return float(xp.sum(a * a))
-    return float(xp.sum(xp.linalg.svdvals(a.T @ b)))
+    product = a.T @ b
+    if array_api_compat.is_torch_array(product) and product.device.type != "cpu":
+        return float(polar_nuclear_norms(product))
+    return float(xp.sum(xp.linalg.svdvals(product)))
 
 
 @dataclass(frozen=True, kw_only=True)
