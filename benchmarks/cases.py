@@ -313,5 +313,28 @@ CASES = [
         fast=FAST,
         peers=("rsatoolbox", "mne-rsa", "thingsvision"),
     ),
+    Case(
+        name="one_pair",
+        part="pair",
+        title="Linear CKA, one pair, (2000, 768)",
+        measure=CKA(),
+        kind="cka",
+        inputs=grid,
+        size={"rows": 1, "columns": 1, "n": 2000, "p": 768},
+        fast={"rows": 1, "columns": 1, "n": 60, "p": 12},
+        peers=(*CKA_PEERS, "shesha-geometry"),
+    ),
+    Case(
+        name="linear_predictivity",
+        part="prediction",
+        title="Linear predictivity, all ordered pairs of 12 × (1000, 256)",
+        measure=rs.measures.get("linear_predictivity"),
+        kind="linear_predictivity",
+        inputs=all_pairs,
+        size=sized(12, 1000, 256),
+        fast=FAST,
+        peers=("scikit-learn",),
+        tolerance=1e-4,
+    ),
 ]
 BY_NAME = {case.name: case for case in CASES}

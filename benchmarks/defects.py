@@ -104,6 +104,16 @@ def _not_centred() -> str:
     return f"value {got:.3f}, true {true:.3f}, at a mean offset of 10"
 
 
+@defect("shesha-geometry", "debiased CKA of independent noise is the biased value: diagonals stay in its products")
+def _still_biased() -> str:
+    from shesha.sim import cka_debiased
+
+    x, y = np.random.default_rng(0).normal(size=(2, 50, 512))
+    got, true, biased = float(cka_debiased(x, y)), rs.measures.get("cka_debiased")(x, y), rs.measures.get("cka")(x, y)
+    assert got > 0.5, f"value {got:.4f}, true {true:.4f}"
+    return f"value {got:.3f} for independent sides, (50, 512); debiased {true:.3f}, biased {biased:.3f}"
+
+
 @defect("pytorch-cka", "values are clamped to [0, 1], so a debiased CKA below 0 comes out as 0")
 def _clamped() -> str:
     from cka import cka_from_features

@@ -36,6 +36,8 @@ PEERS = {
     "rsatoolbox": ("0.3.2", "rsatoolbox"),
     "mne-rsa": ("1.0", "mne_rsa"),
     "ultimate-anatome": ("0.1.1", "anatome"),
+    "shesha-geometry": ("0.3.0", "shesha"),
+    "scikit-learn": ("1.9.1", "sklearn"),
 }
 NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands next to packages for comparison
 PAST_INIT = (
@@ -181,6 +183,29 @@ def _ckatorch_rbf():
     from ckatorch import cka_base
 
     return lambda x, y: float(cka_base(x, y, kernel="rbf"))
+
+
+@adapter("shesha-geometry", "cka", takes="numpy")
+def _shesha():
+    from shesha.sim import cka_linear
+
+    return lambda x, y: float(cka_linear(x, y))
+
+
+@adapter("scikit-learn", "linear_predictivity", takes="numpy", note="LinearRegression, fitted for each fold and pair")
+def _regressions():
+    from sklearn.linear_model import LinearRegression
+
+    def held_out(x: np.ndarray, y: np.ndarray) -> float:
+        fold, missed, total = np.arange(len(x)) % 5, 0.0, 0.0
+        for i in range(5):
+            fitted, tested = fold != i, fold == i
+            predicted = LinearRegression().fit(x[fitted], y[fitted]).predict(x[tested])
+            missed += ((y[tested] - predicted) ** 2).sum()
+            total += ((y[tested] - y[fitted].mean(0)) ** 2).sum()
+        return float(1 - missed / total)
+
+    return held_out
 
 
 def _things(**options: Any) -> Callable[..., float]:

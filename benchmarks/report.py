@@ -534,6 +534,6 @@ def _stand_ins() -> str:
     return (
         "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation"
         " never uses. They were installed without those, and entered so"
-        f" (benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they"
+        f" (benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka, rsatoolbox and shesha-geometry are imported as they"
         " are."
     )

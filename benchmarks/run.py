@@ -1,9 +1,9 @@
 """`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from
 them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa floor fits search growth memory big scaling defects; none
-means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json
-held of it.
+Parts: cka grid thin real minibatch rbf procrustes cca rsa pair prediction floor fits search growth memory big scaling
+defects; none means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces
+what results.json held of it.
 """
 
 from __future__ import annotations

@@ -197,3 +197,8 @@ def test_hooks_come_off_also_after_an_exception():
 def test_outputs_of_any_rank_can_be_compared(shape):
     x = np.random.default_rng(0).normal(size=shape)
     assert CKA()(x, x.reshape(30, -1)) == pytest.approx(1)
+
+
+def test_debiased_cka_of_independent_noise_is_near_0():
+    x, y = np.random.default_rng(0).normal(size=(2, 50, 512))
+    assert abs(rs.measures.get("cka_debiased")(x, y)) < 0.05 and rs.measures.get("cka")(x, y) > 0.9
