@@ -150,7 +150,10 @@ def write(page: Path, command: str, name: str, wrong: dict[str, float], rows: li
     ]
     if "--device cpu" in command:
         lines += ["**Not run on a card.** These are the figures of a processor, which show that the script runs.", ""]
-        lines += ["They say nothing of a card: for small sizes, most of the time is what surrounds the products.", ""]
+        lines += [
+            "Nothing about a card follows from them: at small sizes, most of the time is spent around the products.",
+            "",
+        ]
     worst = max(wrong, key=lambda one: wrong[one])
     lines += [
         f"Values on the device differ from those of the processor by {wrong[worst]:.1e} at most ({worst}); {len(wrong)}"
