@@ -74,6 +74,9 @@ def test_what_is_refused():
         rs.inference.reweighted_rsa(X, X)
     with pytest.raises(ValueError, match="at most folds=10"):
         rs.inference.reweighted_rsa(X, RDM, folds=11)
+    for n, folds, words in ((11, 2, "at least 12 samples"), (15, 2, "Use folds=3")):
+        with pytest.raises(ValueError, match=words):
+            rs.inference.reweighted_rsa(X[:n], RDM[:n], folds=folds)
     with pytest.raises(ValueError, match="x has 30 and the RDM 40"):
         rs.inference.reweighted_rsa(X[:30], RDM)
     with pytest.raises(ValueError, match=r"rs\.align"):
@@ -85,3 +88,15 @@ def test_what_is_refused():
         rs.inference.reweighted_rsa(np.ones((40, 2)), RDM)
     with pytest.raises(UndefinedError, match="equally alike"):
         rs.inference.reweighted_rsa(X, rs.RDM(np.ones(780)))
+
+
+@pytest.mark.parametrize(("n", "folds"), [(12, 3), (16, 2)])
+def test_the_fewest_samples_are_enough(n, folds):
+    assert len(rs.inference.reweighted_rsa(X[:n], RDM[:n], folds=folds).each) == folds
+
+
+def test_features_that_predict_nothing_are_named_as_the_reason():
+    """Samples that are alike in the features are far apart in the RDM."""
+    opposite = rs.RDM(10 - RDM.vector() / RDM.values.max())
+    with pytest.raises(UndefinedError, match="no feature has a weight above 0"):
+        rs.inference.reweighted_rsa(X[:, :3], opposite)

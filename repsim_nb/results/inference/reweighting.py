@@ -88,8 +88,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     second : {"spearman", "pearson"}
         The correlation of predicted and given dissimilarities.
     folds : int
-        The number of groups of samples. Each is tested once, with weights that were fitted to the others; at least 4
-        samples must be in each.
+        The number of groups of samples. Each is tested once, with weights that were fitted to the others. At least 4
+        samples must be in each, and at least 8 in the others, which are divided again to choose the penalty.
     seed : int
         The seed of the order in which samples are put into folds.
 
@@ -105,7 +105,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     ValueError
         For too few samples in a fold, and if samples or ids differ.
     UndefinedError
-        If x or the RDM is constant, also within a fold, or pairs are missing.
+        If x or the RDM is constant, also within a fold, if pairs are missing, or if no feature has a weight above 0 in a
+        fold, as can happen with features that are unrelated to the RDM.
 
     Notes
     -----
@@ -138,15 +139,21 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
         features = to_numpy(check_representation(x, double=True))
     with add_context("reweighted_rsa, of 'rdm'"):
         rdm.check_complete()
+        if not np.ptp(rdm.vector()):
+            raise UndefinedError("all pairs of samples are equally alike")
     n = len(features)
     if n != len(rdm):
         raise ValueError(f"reweighted_rsa needs the same samples on both sides; x has {n} and the RDM {len(rdm)}.")
     check_integer(folds, "folds", minimum=2, hint="5 for fits to four fifths of the samples")
+    if n < 3 * FEWEST:
+        raise ValueError(f"reweighted_rsa needs at least {3 * FEWEST} samples, for folds=3; got {n}.")
     if n < FEWEST * folds:
         raise ValueError(
             f"each fold needs at least {FEWEST} samples; {n} samples are too few for {folds} folds. Use at most"
             f" folds={n // FEWEST}."
         )
+    if n // 2 < 2 * FEWEST and folds == 2:  # the fitted half is divided again, to choose the penalty
+        raise ValueError(f"2 folds need at least {4 * FEWEST} samples; got {n}. Use folds=3.")
     measure, given = RSA(first="euclidean", second=second), rdm.values.astype(float)  # type: ignore[arg-type]
     features = features / max(float(np.abs(features).max()), np.finfo(float).tiny)
     rng, rows = np.random.default_rng(seed), []
@@ -154,6 +161,12 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
         fitted = np.setdiff1d(np.arange(n), tested)
         penalty = _choose_penalty(features[fitted], given[np.ix_(fitted, fitted)], folds, rng)
         weights, scale = _fit(features[fitted], given[np.ix_(fitted, fitted)], [penalty])
+        if not weights[0].any():
+            raise UndefinedError(
+                "reweighted_rsa: no feature has a weight above 0 in one of the folds, so that all predicted"
+                " dissimilarities are equal and have no correlation. The features do not predict this RDM; `rsa`"
+                " gives the value without weights"
+            )
         some = rdm[tested]
         with add_context("reweighted_rsa, of a fold"):
             rows.append(
