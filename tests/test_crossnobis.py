@@ -113,6 +113,8 @@ def test_rsa_takes_negative_distances():
         (lambda x: crossnobis(x, noise=np.eye(3)), ValueError, r"of the 6 features, \(6, 6\); got shape \(3, 3\)"),
         (lambda x: crossnobis(x, noise=MIX), ValueError, "which is not symmetric"),
         (lambda x: crossnobis(x, noise="other"), ValueError, "got 'other'"),
+        (lambda x: crossnobis(x, noise=np.full((6, 6), np.nan)), ValueError, "noise holds NaN"),
+        (lambda x: crossnobis(x, noise="none", shrinkage=0.5), ValueError, "Leave it out"),
         (lambda x: crossnobis(x, shrinkage=2), ValueError, "shrinkage of crossnobis"),
         (lambda x: crossnobis(np.where(x > 2, np.nan, x)), UndefinedError, "NaN or infinite numbers, the first for"),
         (lambda x: crossnobis(x * [1, 1, 1, 1, 1, 0]), UndefinedError, "feature 5 has no noise"),

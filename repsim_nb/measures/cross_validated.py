@@ -28,8 +28,8 @@ def crossnobis(
         repeats from all others, so at least 4 are needed. "none" takes the features as they are: cross-validated
         squared Euclidean distances, from 2 repeats on.
     shrinkage : float, optional
-        The fraction of the diagonal in the estimated covariance, from 0 to 1. By default the one with the smallest
-        expected error (Schäfer and Strimmer).
+        The fraction of the diagonal in the estimated covariance, from 0 to 1; only with noise="repeats". By default the
+        one with the smallest expected error (Schäfer and Strimmer).
     ids : array of str or int (conditions,), optional
         The names of the conditions.
 
@@ -106,6 +106,11 @@ def crossnobis(
             products += whitened[0] @ whitened[1].T
         products = products + products.T
     else:
+        if shrinkage is not None:
+            raise ValueError(
+                f"shrinkage is for the covariance that noise='repeats' estimates; got shrinkage={shrinkage!r} with"
+                " another noise. Leave it out."
+            )
         white = x if isinstance(noise, str) and noise == "none" else x @ _whitening(_checked(noise, p))
         total = white.sum(axis=0)
         products = total @ total.T - np.einsum("rip,rjp->ij", white, white)
@@ -120,6 +125,8 @@ def _checked(noise: Any, p: int) -> np.ndarray:
     if isinstance(noise, str):
         raise ValueError(f"noise must be 'repeats', 'none' or a covariance (features, features); got {noise!r}.")
     covariance = np.asarray(to_numpy(noise), dtype=float)
+    if not np.isfinite(covariance).all():
+        raise ValueError("noise holds NaN or infinite numbers; a covariance (features, features) has none.")
     if covariance.shape != (p, p) or not np.allclose(covariance, covariance.T):
         raise ValueError(
             f"noise must be a symmetric covariance of the {p} features, ({p}, {p}); got shape {covariance.shape}"
