@@ -316,8 +316,9 @@ def test_errors_say_what_to_do(agents):
         play(grid, ["best"], n=3)
     with pytest.raises(ValueError, match="different names"):
         play(grid, [rs.load_model(agents[k], name="same") for k in "ab"], n=3)
-    with pytest.raises(ValueError, match="NaN"):
-        play("CartPole-v1", [lambda_module(torch.full((2,), torch.nan))], n=3)
+    for logit in (torch.nan, torch.inf, -torch.inf):
+        with pytest.raises(ValueError, match=f"no probabilities: .* got .*{logit}"):
+            play("CartPole-v1", [lambda_module(torch.tensor([0.0, logit] if logit > 0 else [logit, logit]))], n=3)
     with pytest.raises(ValueError, match="the same inputs"):
         play(grid, [agents["a"], sb3.PPO("MlpPolicy", "CartPole-v1", device="cpu")], n=3)
     with pytest.raises(FileNotFoundError, match="nothing.zip"):

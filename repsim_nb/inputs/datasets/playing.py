@@ -177,8 +177,11 @@ class Player:
 
 def _choose(logits: np.ndarray, rng: np.random.Generator | None, name: str) -> int:
     """Draw an action by its logits, or choose the most probable one."""
-    if np.isnan(logits).any():
-        raise ValueError(f"policy '{name}' returns NaN as a logit.")
+    if not np.isfinite(logits.max()):  # NaN, or infinity; -inf excludes an action, and so not all of them
+        raise ValueError(
+            f"policy '{name}' returns logits that give no probabilities: NaN, +inf, or -inf for all actions; got"
+            f" {logits.tolist()}."
+        )
     if rng is None:
         return int(logits.argmax())
     chances = np.cumsum(np.exp(logits - logits.max()))
