@@ -98,7 +98,8 @@ def procrustes_interval(
 
     The bound is for the worst spectrum, so intervals are wide, and hold the value more often than promised: in
     simulations of unrelated sides, and of sides with some directions in common, in all cases
-    (`benchmarks/CALIBRATION.md`). Cost: about 200 products of two n × n matrices, half a second for n = 200 and about
+    (`benchmarks/CALIBRATION.md`). An estimate or an end that no distance can have is set to the nearest possible value;
+    so for unrelated sides many estimates are exactly 2, and their mean is a little below it. Cost: about 200 products of two n × n matrices, half a second for n = 200 and about
     twenty seconds for n = 1000.
 
     References
@@ -202,6 +203,6 @@ def _weights(covariance: np.ndarray, width: int, balance: float) -> tuple[np.nda
 
 
 def _in_form(s: float, form: str) -> float:
-    """Convert a similarity, which may lie outside of -1 to 1, to a distance."""
+    """Convert a similarity to a distance; an estimate outside of 0 to 1, which no similarity has, to its end."""
     s = min(max(s, 0.0), 1.0)
     return math.acos(s) if form == "angle" else 2 - 2 * s if form == "squared" else math.sqrt(2 - 2 * s)
