@@ -90,9 +90,9 @@ class Behaviour:
         exponentials = np.exp(logits - logits.max(1, keepdims=True))
         return exponentials / exponentials.sum(1, keepdims=True)
 
-    def returns(self, trained: int) -> pd.Series:
+    def returns(self, size: int) -> pd.Series:
         """Return the expected return of each agent in the room of this size."""
-        return pd.Series({name: found[str(trained)] for name, found in self.cards["returns"].items()}, dtype=float)
+        return pd.Series({name: found[str(size)] for name, found in self.cards["returns"].items()}, dtype=float)
 
     def trained_on(self, size: int, stages: Sequence[str] | None = None) -> list[str]:
         """Return the names of the agents of a room, the untrained ones included; `stages` selects some of them."""
@@ -122,8 +122,8 @@ class Behaviour:
         """
         check_name("whose states", whose, WHOSE)
         check_name("choice for copies", copies, COPIES)
-        worth = self.returns(size)
-        better, worse = (a, b) if worth[a] >= worth[b] else (b, a)
+        returns = self.returns(size)
+        better, worse = (a, b) if returns[a] >= returns[b] else (b, a)
         here = self.rows[size]
         if whose == "all":
             found = np.arange(here.start, here.stop)
@@ -253,9 +253,9 @@ def name_kinds(seen: Behaviour, pairs: pd.DataFrame, trained: int) -> pd.Series:
     Series
         Categories `KINDS`.
     """
-    worth = grade(seen.returns(trained))
+    grades = grade(seen.returns(trained))
     names = {("mediocre", "optimal"): KINDS[3], ("optimal", "poor"): KINDS[0], ("optimal", "optimal"): KINDS[2]}
-    kinds = [names.get((min(worth[a], worth[b]), max(worth[a], worth[b])), KINDS[1]) for a, b in pairs.index]
+    kinds = [names.get((min(grades[a], grades[b]), max(grades[a], grades[b])), KINDS[1]) for a, b in pairs.index]
     return pd.Series(pd.Categorical(kinds, KINDS), pairs.index, name="pair")
 
 

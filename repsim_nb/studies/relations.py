@@ -24,13 +24,13 @@ SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
 
 
 def slope(points: pd.DataFrame, y: str = "JSD", x: str = "CKA") -> float:
-    """Return the slope of the best-fit line of y on x."""
+    """Return the slope of the best-fit line of y on x. Pairs without a value are left out, as in `spearman`."""
     defined = points[[x, y]].dropna()
     return float(np.polyfit(defined[x], defined[y], 1)[0])
 
 
 def spearman(points: pd.DataFrame, y: str = "JSD", x: str = "CKA") -> float:
-    """Return the Spearman correlation of two columns."""
+    """Return the Spearman correlation of two columns, over the pairs for which both are defined."""
     defined = points[[x, y]].dropna()
     return float(stats.spearmanr(defined[x], defined[y]).statistic)
 
