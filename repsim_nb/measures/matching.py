@@ -88,8 +88,9 @@ class PermutationProcrustes(Matched):
     -----
     Both representations are centred (the mean of each unit is subtracted) and scaled to Frobenius norm 1. With s the
     largest sum of ⟨x_i, y_j⟩ over pairs of a one-to-one matching of units, the squared distance is 2 - 2s, and the
-    angle is arccos s; their rounding makes two equal representations up to 1e-7 apart. If widths differ, the narrower side is filled up with units that are 0. For equal widths it is
-    the number of units times the value of `SoftMatching`.
+    angle is arccos s; their rounding makes two equal representations up to 1e-7 apart. If widths differ, the narrower
+    side is filled up with units that are 0. For equal widths it is the number of units times the value of
+    `SoftMatching`.
 
     Range from 0 to 4, 2 or 3.14, by the form; larger is less alike. Between representations of one width, the distance
     and the angle are metrics; between different widths they are not. Invariant to permutations of the features, scaling

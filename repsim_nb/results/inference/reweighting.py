@@ -105,8 +105,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     ValueError
         For too few samples in a fold, and if samples or ids differ.
     UndefinedError
-        If x or the RDM is constant, also within a fold, if pairs are missing, or if no feature has a weight above 0 in a
-        fold, as can happen with features that are unrelated to the RDM.
+        If x or the RDM is constant, also within a fold, if pairs are missing, or if no feature has a weight above 0 in
+        a fold, as can happen with features that are unrelated to the RDM.
 
     Notes
     -----

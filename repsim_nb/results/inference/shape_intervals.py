@@ -99,8 +99,8 @@ def procrustes_interval(
     The bound is for the worst spectrum, so intervals are wide, and hold the value more often than promised: in
     simulations of unrelated sides, and of sides with some directions in common, in all cases
     (`benchmarks/CALIBRATION.md`). An estimate or an end that no distance can have is set to the nearest possible value;
-    so for unrelated sides many estimates are exactly 2, and their mean is a little below it. Cost: about 200 products of two n × n matrices, half a second for n = 200 and about
-    twenty seconds for n = 1000.
+    so for unrelated sides many estimates are exactly 2, and their mean is a little below it. Cost: about 200 products
+    of two n × n matrices, half a second for n = 200 and about twenty seconds for n = 1000.
 
     References
     ----------
