@@ -206,3 +206,30 @@ def test_a_heatmap_marks_what_the_search_leaves_above_chance(rng):
     assert (0, 1) in spec.marks and {j for _, j in spec.marks} == {1} and "family-wise error 5 %" in spec.mark_meaning
     assert "family-wise error 5 %" in rs.plots.heatmap(found).figure.axes[0].get_title()
     assert len(rs.plots.heatmaps([found, found.comparison])) == 2
+
+
+@pytest.mark.parametrize("name", ["cka_debiased", "procrustes"])
+def test_layers_without_a_value_are_left_out_of_the_test(rng, name):
+    xs, ys = sides(rng, 40, 1.0)
+    without = rs.inference.best_match(name, xs, ys, n_permutations=99)
+    xs, ys = {"dead": np.ones((40, 3)), **xs}, {**ys, "still": np.zeros((40, 2))}
+    with pytest.raises(UndefinedError, match="'dead'"):
+        rs.inference.best_match(name, xs, ys, n_permutations=99)
+    found = rs.inference.best_match(name, xs, ys, n_permutations=99, on_undefined="mask")
+    assert found.rows.equals(without.rows) and found.pair == without.pair and found.p_value == without.p_value
+    assert found.comparison.values.shape == found.adjusted.shape == (3, 4) and len(found.comparison.undefined) == 6
+    assert found.adjusted.iloc[1:, :3].equals(without.adjusted) and found.adjusted.isna().to_numpy().sum() == 6
+    assert not found.significant()["still"].any() and len(rs.spec(found).marks) == without.significant().sum().sum()
+    with pytest.raises(UndefinedError, match="no pair is left.*constant"):
+        rs.inference.best_match(name, {"dead": xs["dead"]}, ys, on_undefined="mask")
+
+
+def test_rdms_with_missing_pairs_are_tested_pair_by_pair(rng):
+    layers = {f"b{k}": rng.normal(size=(20, 4)) for k in range(2)}
+    distances = rs.measures.first_order(layers["b1"] + 0.3 * rng.normal(size=(20, 4)), "euclidean")
+    missing = np.zeros((20, 20), bool)
+    missing[0, 1] = missing[1, 0] = True
+    found = rs.inference.best_match("rsa", {"people": rs.RDM(distances, missing=missing)}, layers, n_permutations=39)
+    assert found.pair == ("people", "b1") and found.p_value == 1 / 40
+    whole = rs.inference.best_match("rsa", {"people": rs.RDM(distances)}, layers, n_permutations=39)
+    assert np.allclose(found.null, whole.null, atol=0.03)

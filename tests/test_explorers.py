@@ -878,3 +878,15 @@ def test_a_picture_that_is_drawn_again_does_not_disappear_for_a_moment(recorded)
     e.view.layout.observe(lambda change: changes.append(change["new"]), "visibility")
     e.controls["measure"].value = "procrustes"
     assert e.wait().spec.title.startswith("procrustes") and changes == []
+
+
+def test_the_best_match_is_tested_next_to_a_layer_without_values(rng, monkeypatch):
+    monkeypatch.setattr(layer_tables, "ORDERS", 19)
+    x = rng.normal(size=(30, 4))
+    layers = {"a/1": x, "b/1": x + rng.normal(size=(30, 4)), "b/dead": np.ones((30, 4))}
+    explorer = rs.explorers.comparison(rs.from_arrays(layers))
+    explorer.controls["tested"].value = True
+    test = explorer.wait().test
+    assert test.p_value == 1 / 20 and [mark[:2] for mark in explorer.spec.marks] == [(0, 0)]
+    assert [note[:2] for note in explorer.spec.notes] == [(0, 1)]
+    assert "on_undefined='mask'" in explorer.code()

@@ -125,7 +125,12 @@ class LayerTableExplorer(TableNoteExplorer):
                 self._tests,
                 (a, b, measure),
                 lambda: best_match(
-                    self._measures[measure], self._side(a), self._side(b), n_permutations=ORDERS, progress=progress
+                    self._measures[measure],
+                    self._side(a),
+                    self._side(b),
+                    n_permutations=ORDERS,
+                    on_undefined="mask",
+                    progress=progress,
                 ),
             )
         return table
@@ -190,7 +195,8 @@ class LayerTableExplorer(TableNoteExplorer):
         """Return lines of code that draw the measures of `sides`, the code of what is compared."""
         first = measure_code(self._measures[measure])
         if tested:
-            return [f"best = rs.inference.best_match({first}, {sides}, n_permutations={ORDERS})", _DRAW_BEST]
+            options = f"n_permutations={ORDERS}, on_undefined='mask'"
+            return [f"best = rs.inference.best_match({first}, {sides}, {options})", _DRAW_BEST]
         if second == NONE:
             return [f"rs.plots.heatmap(rs.compare({first}, {sides}, on_undefined='mask'));"]
         both = f"({first}, {measure_code(self._measures[second])})"

@@ -14,7 +14,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.results.comparison.inputs import check_mappings
+from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label, unknown_name
 from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
@@ -65,7 +65,7 @@ class BestMatch:
         For each row its best match: `match`, `value`, `p_value` (against the best match of this row in each order),
         `p_adjusted` (family-wise, of all cells) and `corrected`.
     adjusted : DataFrame
-        The family-wise p-value of every cell.
+        The family-wise p-value of every cell; NaN for a layer that was left out.
     level : float
         The level of `threshold` and `corrected`.
     permuted : str
@@ -163,6 +163,7 @@ def best_match(  # noqa: PLR0913
     level: float = 0.95,
     n_permutations: int = 999,
     seed: int = 0,
+    on_undefined: OnUndefined = "raise",
     progress: bool | Tick = False,
 ) -> BestMatch:
     """Test whether the best pair of layers is better than the best of as many unrelated pairs.
@@ -190,6 +191,9 @@ def best_match(  # noqa: PLR0913
         The number of random orders. All orders are used for up to 7 samples.
     seed : int
         The seed of the orders.
+    on_undefined : {"raise", "mask"}
+        "mask" leaves out layers until all pairs have a value, those without most values first. They stay in the table,
+        with their reasons, but have no row in `rows` and NaN in `adjusted`.
     progress : bool or function(done, total)
         Show a progress bar, or call the function, which may raise an exception to stop.
 
@@ -202,7 +206,8 @@ def best_match(  # noqa: PLR0913
     Raises
     ------
     UndefinedError
-        If the measure has no value for a pair, or the same value in every order.
+        If the measure has the same value in every order for a pair, or no value and on_undefined="raise"; if "mask"
+        leaves nothing.
     ValueError, TypeError
         As `compare`, and for an unknown statistic, too few permutations for `level`, or a representation that is on
         both sides.
@@ -245,8 +250,12 @@ def best_match(  # noqa: PLR0913
     left, right, permuted = means_of_groups(measure, xs, ys, groups)
     if right is None:
         raise TypeError("best_match needs two sides, xs and ys. For all pairs of one side use null_table.")
-    comparison = compare(measure, left, right)
-    ours, theirs = (representations_of(side)[0] for side in (left, right))
+    comparison = compare(measure, left, right, on_undefined=on_undefined)
+    tested = _find_defined(comparison)
+    ours, theirs = (
+        dict(itertools.compress(representations_of(side)[0].items(), keep))
+        for side, keep in zip((left, right), tested, strict=True)
+    )
     for label in ours.keys() & theirs.keys():
         if np.array_equal(to_numpy(ours[label]), to_numpy(theirs[label])):
             raise ValueError(
@@ -267,16 +276,17 @@ def best_match(  # noqa: PLR0913
     whole = np.array([of_tables(table) for table in tables]) if callable(statistic) else of_tables(tables)
     if whole.shape != (len(orders),) or whole.dtype.kind not in "fiub" or not np.isfinite(whole).all():
         raise ValueError(f"statistic must return one finite number for a table; {name} returned {whole[0]!r}.")
-    adjusted = _adjust(tables, rounding, measure, comparison)
+    index, columns = (short_axis(axis)[keep] for axis, keep in zip(comparison.values.axes, tested, strict=True))
+    adjusted = pd.DataFrame(_adjust(tables, rounding, measure, [list(ours), list(theirs)]), index, columns)
     best = sign * measure.range[1 if sign > 0 else 0]
     known_best = None if callable(statistic) else best
     p_value, threshold, corrected = _judge(measure, whole, known_best, level, rounding, every)
     row_p, _, row_corrected = _judge(measure, tables.max(axis=-1), best, level, rounding, every)
-    values, chosen = comparison.values, tables[0].argmax(axis=1)
-    index, columns = map(short_axis, values.axes)
+    chosen = tables[0].argmax(axis=1)
     places = np.arange(len(chosen)), chosen
-    found = {"match": columns[chosen], "value": values.to_numpy()[places]}
-    found |= {"p_value": row_p, "p_adjusted": adjusted[places]}
+    values = comparison.values.to_numpy()[np.ix_(*tested)]
+    found = {"match": columns[chosen], "value": values[places]}
+    found |= {"p_value": row_p, "p_adjusted": adjusted.to_numpy()[places]}
     found |= {} if row_corrected is None else {"corrected": row_corrected}
     i, j = np.unravel_index(tables[0].argmax(), tables[0].shape)
     return BestMatch(
@@ -289,7 +299,7 @@ def best_match(  # noqa: PLR0913
         shown_sign * (whole if every else whole[1:]),
         (list(ours)[i], list(theirs)[j]),
         pd.DataFrame(found, index=index),
-        pd.DataFrame(adjusted, index, columns),
+        _fill(adjusted, comparison, tested),
         level,
         permuted,
     )
@@ -335,11 +345,34 @@ def _judge(
     return p_value, threshold, np.maximum((statistics[0] - threshold) / (best - threshold), 0.0)
 
 
-def _adjust(tables: np.ndarray, rounding: float, measure: Measure, comparison: Comparison) -> np.ndarray:
+def _find_defined(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows and columns are left if those with most undefined cells are dropped until none is."""
+    missing = ~np.isfinite(comparison.values.to_numpy(float))
+    rows, columns = (np.ones(size, bool) for size in missing.shape)
+    while (left := missing & rows[:, None] & columns).any():
+        fractions = left.sum(axis=1) / columns.sum(), left.sum(axis=0) / rows.sum()
+        keep, of = (rows, fractions[0]) if fractions[0].max() > fractions[1].max() else (columns, fractions[1])
+        keep[of.argmax()] = False
+    if not (rows.any() and columns.any()):
+        reason = next(iter(comparison.undefined.values()))
+        raise UndefinedError(f"no pair is left to be tested, since layers without values were left out: {reason}")
+    return rows, columns
+
+
+def _fill(adjusted: pd.DataFrame, comparison: Comparison, tested: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
+    """Return the p-values of all cells, NaN where nothing was tested."""
+    if adjusted.shape == comparison.values.shape:
+        return adjusted
+    whole = np.full(comparison.values.shape, np.nan)
+    whole[np.ix_(*tested)] = adjusted
+    return pd.DataFrame(whole, *map(short_axis, comparison.values.axes))
+
+
+def _adjust(tables: np.ndarray, rounding: float, measure: Measure, labels: list[list[Any]]) -> np.ndarray:
     """Return the single-step max-T p-value of every cell."""
     sd = tables.std(axis=0)
     if still := np.argwhere(sd <= rounding).tolist():
-        row, column = comparison.values.index[still[0][0]], comparison.values.columns[still[0][1]]
+        row, column = (side[at] for side, at in zip(labels, still[0], strict=True))
         raise UndefinedError(same_in_every_order(measure, f"'{format_label(row)}' and '{format_label(column)}'"))
     z = (tables - tables.mean(axis=0)) / sd
     largest = z.max(axis=(1, 2))

@@ -10,6 +10,7 @@ import numpy as np
 from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import eps, split_range
 from repsim_nb.measures.cost import MATRIX_BYTES
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import Workers, check_stopped
 
@@ -48,7 +49,10 @@ def tables_of_orders(
     """
     try:
         measure.check_gram_matrix()
+        products = all(not isinstance(x, RDM) or x.is_complete for x in (*left, *right))
     except NotImplementedError:
+        products = False
+    if not products:
         return _pair_by_pair(measure, left, right, orders, run, tick)
     return _by_products(measure, left, right, orders, run, tick)
 
