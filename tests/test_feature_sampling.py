@@ -67,7 +67,7 @@ def test_it_is_what_it_declares():
 
 
 def test_each_pair_of_features_counts_once():
-    x, y = sampled(5, 12, 5, 4)
+    x, y = sampled(8, 12, 5, 4)
 
     def similarity(one, other):  # the mean over pairs of different features, each by the unbiased HSIC
         pairs = itertools.product(range(one.shape[1]), range(other.shape[1]))
@@ -116,3 +116,22 @@ def test_where_the_ratio_has_no_estimate():
     x = np.linalg.qr(x - x.mean(axis=0))[0]
     assert corrected_participation_ratio(x) == np.inf, "features without shared variance: no end of dimensions"
     assert np.isnan(corrected_participation_ratio(x[:3])) and np.isnan(corrected_participation_ratio(x[:, :1]))
+
+
+def test_noise_has_no_value_in_place_of_any_value():
+    rng = np.random.default_rng(0)
+    measure, refused = DoublyDebiasedCKA(), 0
+    for _ in range(60):  # independent features: a length near 0 gave values such as 69 and -12
+        try:
+            assert abs(measure(*rng.normal(size=(2, 40, 6)))) < 3
+        except UndefinedError as error:
+            refused += "standard errors" in str(error)
+    assert refused >= 55
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_same_features_in_another_order_are_the_same_features(dtype):
+    x = sampled(4, 40, 12, 3)[0].astype(dtype)
+    measure = DoublyDebiasedCKA()
+    assert [measure(x, y) for y in (x[:, ::-1].copy(), 3 * x, x + 3)] == [1, 1, 1]
+    assert measure(x, x @ np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]) != 1, "other features"

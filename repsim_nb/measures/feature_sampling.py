@@ -13,12 +13,13 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_representation
 
-from .arrays import centred_unit, inner_product
+from .arrays import centred_unit, eps, inner_product
 from .base import Measure
 from .cka import CKA
 
 _BASE = CKA(debiased=True)
 _NOTHING = 1e-10  # of the self-similarity over all pairs of features: what is left by rounding
+_LEAST_ERRORS = 2  # below, a value is a division by noise
 
 
 class Gained(NamedTuple):
@@ -38,7 +39,8 @@ class DoublyDebiasedCKA(Measure):
     Raises
     ------
     UndefinedError
-        If a side has a single feature, or no similarity between samples that different features share.
+        If a side has a single feature, or if the similarity between samples that its features share is within two
+        standard errors of that of unrelated features: its length is not known then, and a value could be anything.
 
     Notes
     -----
@@ -51,8 +53,8 @@ class DoublyDebiasedCKA(Measure):
 
     Range about 0 to 1; the estimate can lie below 0 or above 1. Larger is more alike. Invariant to permutations of the
     features, scaling and translation; not to rotations, since single features are the sample. A representation and
-    itself share their features: the value is 1 by definition. Needs at least 4 samples and 2 features. Cost: as
-    `CKA(debiased=True)`, pair by pair.
+    itself, also permuted or scaled, share their features: the value is 1 by definition. Needs at least 4 samples and 2
+    features. Cost: as `CKA(debiased=True)`, pair by pair.
 
     Misleads when both sides share some of their features, or when features are not a sample: all units of a layer, or
     principal components. With few features it varies much: give an interval over features.
@@ -83,11 +85,14 @@ class DoublyDebiasedCKA(Measure):
         p = checked.shape[1]
         if p < 2:
             raise UndefinedError("it has a single feature, so no features to compare with each other")
-        every, own = (moments.hsic for moments in feature_moments(centred_unit(checked)))
-        if every - own <= _NOTHING * every:
+        unit = centred_unit(checked)
+        every, own = (moments.hsic for moments in feature_moments(unit))
+        errors = (every - own) / max(_error_by_chance(unit), _NOTHING * every)
+        if errors <= _LEAST_ERRORS:
             raise UndefinedError(
-                f"its {p} features share no similarity between samples (the unbiased estimate is not above 0), so there"
-                " is no correction for features. Use more samples or features, or cka_debiased"
+                f"its {p} features share no similarity between samples above chance (the unbiased estimate is"
+                f" {errors:.1f} standard errors of unrelated features, and must exceed {_LEAST_ERRORS}), so there is no"
+                " correction for features. Use more samples or features, or cka_debiased"
             )
         return Gained(kernel, math.sqrt((1 - 1 / p) * every / (every - own)))
 
@@ -96,8 +101,12 @@ class DoublyDebiasedCKA(Measure):
 
     def pair(self, a: Gained, b: Gained) -> float:
         xp = array_api_compat.array_namespace(a.kernel, b.kernel)
-        if a is b or (a.gain == b.gain and bool(xp.all(a.kernel == b.kernel))):
-            return 1.0  # the same features on both sides
+        rounding = max(eps(a.kernel), eps(b.kernel))
+        if a is b or (
+            math.isclose(a.gain, b.gain, rel_tol=math.sqrt(rounding))
+            and bool(xp.all(xp.abs(a.kernel - b.kernel) <= 64 * rounding))
+        ):
+            return 1.0  # the same features on both sides, maybe in another order or of another size
         return a.gain * b.gain * inner_product(a.kernel, b.kernel)
 
     def prepare_flops(self, n: int, p: int) -> float:
@@ -118,6 +127,17 @@ class FeatureMoments(NamedTuple):
 
     hsic: float
     variances: float
+
+
+def _error_by_chance(x: Array) -> float:
+    """Return the standard deviation that `hsic` over pairs of different features has if all of them are unrelated.
+
+    A squared correlation of two unrelated features is near 1/n times a chi-squared variable. x: centred (n, p).
+    """
+    xp = array_api_compat.array_namespace(x)
+    squared = xp.sum(x * x, axis=0) ** 2
+    pairs = float(xp.sum(squared)) ** 2 - float(xp.sum(squared * squared))
+    return 2 / x.shape[0] * math.sqrt(max(pairs, 0.0))
 
 
 def feature_moments(x: Array, products: Any = None) -> tuple[FeatureMoments, FeatureMoments]:
