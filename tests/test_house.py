@@ -21,6 +21,7 @@ WINGS = {
         "progress",
         "dimensions",
         "ids",
+        "rdm_halves",
         "rdms",
         "containers",
         "row_dependence",

@@ -369,3 +369,20 @@ def test_recordings_hold_rdms():
     with pytest.raises(ValueError, match="with different arrays"):
         xs | {"people/judged": rdm_of(Y)}
     assert xs.table()["n"].tolist() == [N, N]
+
+
+@pytest.mark.parametrize("empty", [0.0, np.nan])
+def test_a_matrix_of_one_half_is_told_to_be_passed_as_a_vector(rng, empty):
+    whole = rdm_of(rng.normal(size=(6, 3)))
+    above, half = np.triu_indices(6, 1), np.full((6, 6), empty)
+    half[above] = whole.vector()
+    for given, part in ((half, half[above]), (half.T, half.T.T[above])):
+        for missing in (None, np.isnan(given)):
+            with pytest.raises(ValueError, match=r"only the part (above|below) the diagonal .*triu_indices"):
+                RDM(given, missing=missing)
+        assert np.array_equal(RDM(part).values, whole.values)
+
+
+def test_a_heatmap_of_an_rdm_names_what_draws_it():
+    with pytest.raises(TypeError, match=r"plots\.draw\(rs\.spec\(rdm\)\)"):
+        rs.plots.heatmap(RDM([1.0, 2.0, 3.0]))

@@ -11,6 +11,7 @@ import pandas as pd
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.ids import check_ids, index_ids, same_ids
+from repsim_nb.support.rdm_halves import check_both_halves, to_square
 from repsim_nb.support.summaries import summarize
 
 SMALL = 1e-6  # the fraction of the largest value by which numbers that should be equal may differ
@@ -76,7 +77,8 @@ class RDM:
 
     def __init__(self, values: Any, ids: Any = None, *, missing: Any = None, squared: bool = False) -> None:
         given, index = _to_numbers(values)
-        matrix, absent = _to_square(given, "values", 0.0), np.zeros((0, 0), bool)
+        matrix, absent = to_square(given, "values", 0.0), np.zeros((0, 0), bool)
+        check_both_halves(matrix)
         if missing is not None:
             mask = _to_numbers(missing)[0]
             if mask.shape != given.shape or not np.isin(mask, (0, 1)).all():
@@ -84,7 +86,7 @@ class RDM:
                     f"missing must be True and False, of the shape of the values of the RDM, {given.shape}, such as"
                     f" np.isnan(values); got shape {mask.shape}"
                 )
-            absent = _to_square(mask.astype(bool), "missing", False)
+            absent = to_square(mask.astype(bool), "missing", False)
             if not np.array_equal(absent, absent.T):
                 i, j = np.argwhere(absent != absent.T)[0].tolist()
                 raise ValueError(f"missing must be symmetric; it states the pair ({i}, {j}), and not ({j}, {i})")
@@ -174,8 +176,8 @@ class RDM:
         many = int(np.isnan(self.vector()).sum())
         raise UndefinedError(
             f"it is an RDM without a value for {many} of {len(self.vector())} pairs, the first ({self._name(i)},"
-            f" {self._name(j)}), and only RSA can leave out pairs: use 'rsa', or rdm[rows] with samples whose pairs"
-            " are all known"
+            f" {self._name(j)}), and only values of RSA (compare, permutation_test) can leave out pairs. Use"
+            " rdm[rows] with samples whose pairs are all known"
         )
 
     def distances(self, *, squared: bool = False) -> np.ndarray:
@@ -340,32 +342,6 @@ def _to_numbers(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if found.dtype.kind != "f" or found.dtype.itemsize > 8:
         return found.astype(np.float64), index_ids(index)
     return found.astype(np.float32 if found.dtype.itemsize <= 4 else np.float64), index_ids(index)
-
-
-def _to_square(values: np.ndarray, what: str, diagonal: Any) -> np.ndarray:
-    """Return a square matrix of its own memory, from itself or from the part above the diagonal."""
-    if values.ndim == 2 and values.shape[0] == values.shape[1]:
-        square = values.copy()
-    elif values.ndim == 1:
-        many = len(values)
-        n = (1 + math.isqrt(1 + 8 * many)) // 2
-        if n * (n - 1) // 2 != many:
-            raise ValueError(
-                f"{what} of an RDM as a vector has n (n - 1) / 2 numbers, such as {n * (n - 1) // 2} for {n} samples or"
-                f" {n * (n + 1) // 2} for {n + 1}; got {many}"
-            )
-        square = np.full((n, n), diagonal, values.dtype)
-        square[np.triu_indices(n, 1)] = values
-        square.T[np.triu_indices(n, 1)] = values
-    else:
-        hint = ". For activations use rs.measures.first_order(x, 'euclidean')" if values.ndim == 2 else ""
-        raise ValueError(
-            f"{what} of an RDM must be a square matrix (n, n), or the pairs above its diagonal (n (n - 1) / 2,); got"
-            f" shape {values.shape}{hint}"
-        )
-    if len(square) < 2:
-        raise ValueError(f"an RDM needs at least 2 samples; got {len(square)}")
-    return square
 
 
 def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.inference import BestMatch, NullTable
 from repsim_nb.results.probes import Probe
 from repsim_nb.support.labels import Choice
+from repsim_nb.support.rdms import RDM
 
 from .axes import drop_none, expect, grid_shape, new_figure
 from .drawing import draw
@@ -83,6 +84,8 @@ def heatmap(
         raise TypeError(
             "heatmap draws a Comparison, a NullTable or a BestMatch; draw a probe with plots.confusion(probe)."
         )
+    if isinstance(result, RDM):
+        raise TypeError("heatmap draws tables of values; draw an RDM with plots.draw(rs.spec(rdm)).")
     expect(result, _DRAWABLE, "heatmap draws a Comparison (from rs.compare), a NullTable or a BestMatch")
     options = drop_none(annotate=annotate, title=title, marks=marks, marks_mean=marks_mean)
     return draw(spec(result, **options), ax=ax)

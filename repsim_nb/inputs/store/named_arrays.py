@@ -122,8 +122,8 @@ def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
             and not same_ids(ids, own.names)
         ):
             raise ValueError(
-                f"'{key}' has an index, and ids= names other rows: {how_ids_differ(own.names, ids)[0]}. Leave ids= out,"
-                " or pass x.to_numpy()."
+                f"'{key}' has ids of its own, and ids= names other rows: {how_ids_differ(own.names, ids)[0]}. Leave"
+                " ids= out, and bring arrays with ids into one order by rs.align; x.to_numpy() of a frame has none."
             )
     return given
 
