@@ -325,6 +325,17 @@ def test_errors_say_what_to_do(agents):
         rs.load_model("nothing.zip")
 
 
+def test_a_policy_that_does_not_fit_its_environment_is_named(agents):
+    """torch and the environment raise errors that know neither of them."""
+    for env, policy, match in (
+        (grid, nn.Linear(4, 2), r"policy 'mine' could not run on a state of MiniGrid-Empty-5x5-v0, .*\(1, 3, 7, 7\)"),
+        ("MiniGrid-Empty-5x5-v0", agents["a"], r"policy 'mine' in MiniGrid.*a dict with the columns .*ImgObsWrapper"),
+        ("CartPole-v1", lambda x: 5, "policy 'mine' must return an action from 0 to 1; got 5"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            rs.datasets.rollouts(env, {"mine": policy}, n=4)
+
+
 @pytest.mark.parametrize("library", ["gymnasium", "stable_baselines3"])
 def test_what_needs_a_library_says_what_to_install(library, agents, tmp_path, monkeypatch):
     agents["a"].save(tmp_path / "agent.zip")

@@ -92,6 +92,12 @@ class Observations:
 
     def __call__(self, batch: Any) -> Any:
         if isinstance(self.forms, Form):
+            if isinstance(batch, Mapping):
+                raise ValueError(
+                    f"observations must be an array of shape (n, {', '.join(map(str, self.forms.shape))}); got a dict"
+                    f" with the columns {join_names(batch)}. Create the environment with the wrappers that the policy"
+                    " was trained with, such as minigrid.wrappers.ImgObsWrapper(env), which keeps the picture."
+                )
             return self.forms.read(batch, "observations")
         if not isinstance(batch, Mapping) or not set(self.forms) <= set(batch):
             got = f"the columns {join_names(batch)}" if isinstance(batch, Mapping) else type(batch).__name__

@@ -152,11 +152,16 @@ class Player:
         discrete = type(space).__name__ == "Discrete"
         if module is None:
             action = self.function(_map(batch, lambda x: x[0]))
+            if discrete and not space.contains(np.int64(action)):
+                last = int(space.start + space.n) - 1
+                raise ValueError(
+                    f"policy '{self.name}' must return an action from {space.start} to {last}; got {action}."
+                )
             return int(action) if discrete else action
         x = batch if self.prepare is None else self.prepare(batch)
         x = _map(x, lambda one: torch.as_tensor(one, device=self.device))
         if not isinstance(module, PolicyNetwork):
-            out = _find_output(_call(module, x))
+            out = _find_output(self._run(module, x))
         elif discrete:
             out = module.find_logits(module.read(x))
         else:
@@ -173,6 +178,16 @@ class Player:
             )
         greedy = self.deterministic or getattr(module, "kind", "") == "values"
         return int(space.start) + _choose(out[0].double().cpu().numpy(), None if greedy else rng, self.name)
+
+    def _run(self, module: nn.Module, x: Any) -> Any:
+        try:
+            return _call(module, x)
+        except RuntimeError as error:
+            shapes = _map(x, lambda one: tuple(one.shape))
+            raise ValueError(
+                f"policy '{self.name}' could not run on a state of {name_environment(self.world)}, an input of shape"
+                f" {shapes}, and raised: {error}. Change the environment by a wrapper, or the module."
+            ) from error
 
 
 def _choose(logits: np.ndarray, rng: np.random.Generator | None, name: str) -> int:
