@@ -100,3 +100,20 @@ def test_features_that_predict_nothing_are_named_as_the_reason():
     opposite = rs.RDM(10 - RDM.vector() / RDM.values.max())
     with pytest.raises(UndefinedError, match="no feature has a weight above 0"):
         rs.inference.reweighted_rsa(X[:, :3], opposite)
+
+
+def test_rows_in_groups_are_refused_by_what_takes_them_as_independent():
+    """A sentence with tokens on both sides of a division is not held out, and intervals would be too short."""
+    groups = np.repeat(np.arange(20), 2)
+    x = rs.from_arrays({"a/b": X}, groups=groups)["a/b"]
+    people = rs.from_arrays({f"p{k}/b": X + k for k in range(2)}, groups=groups)
+    for call in (
+        lambda: rs.inference.reweighted_rsa(x, RDM),
+        lambda: rs.inference.procrustes_interval(x, x),
+        lambda: rs.inference.compare_models("rsa", {"x": x}, people, n_bootstrap=20),
+    ):
+        with pytest.raises(ValueError, match=r"the 40 rows are in 20 groups.*average_conditions"):
+            call()
+    assert rs.inference.compare_models("rsa", {"x": x}, people, resample="repeats", n_bootstrap=20).n == 40
+    alone = rs.from_arrays({"a/b": X}, groups=np.arange(40))["a/b"]
+    assert rs.inference.reweighted_rsa(alone, RDM).n == 40

@@ -43,6 +43,18 @@ def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) 
     return None if codes.max(initial=-1) + 1 == n else codes
 
 
+def check_independent(sides: Sequence[Any], what: str) -> None:
+    """Raise ValueError if rows are known to depend on each other, for a function that has no `groups`."""
+    for side in sides:
+        labels = groups_of(side)
+        if labels is not None and (many := len(np.unique(labels))) < len(labels):
+            raise ValueError(
+                f"{what} takes samples as independent; the {len(labels)} rows are in {many} groups, such as the tokens"
+                " of a sentence. Take the mean row of each group, rs.average_conditions(x, x.groups) or record(...,"
+                " pool='mean'). If rows are independent, pass np.asarray(x), which has no groups."
+            )
+
+
 def _warn_if_grouped(sides: list[Any], every: bool) -> None:
     """Warn if rows that follow one another are more alike than chance allows. Two sides represent all others."""
     if len(sides[0]) != len(sides[1]):

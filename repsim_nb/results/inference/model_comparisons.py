@@ -23,6 +23,7 @@ from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_integer
 
 from .ceilings import NoiseCeiling, check_repeats, noise_ceiling, with_mean
+from .grouped_rows import check_independent
 from .resampled_rsa import ResampledRSA, can_resample
 from .results import check_level
 from .units import simultaneous
@@ -148,7 +149,8 @@ def compare_models(
     Raises
     ------
     TypeError, ValueError
-        For an unknown way to resample, samples that are drawn for a measure that counts copies, and as `compare`.
+        For an unknown way to resample, samples that are drawn for a measure that counts copies or from rows in groups,
+        and as `compare`.
     NotImplementedError
         For a measure without a noise ceiling.
     UndefinedError
@@ -207,6 +209,8 @@ def compare_models(
     check_repeats(repeats)
     left, right = open_sides(measure, models, repeats, "raise")
     assert right is not None
+    if "samples" in drawn:
+        check_independent([*left.values(), *right.values()], "compare_models")
     each = compare(measure, models, repeats)
     ceiling = noise_ceiling(measure, repeats)
     n, m = each.n, len(right)

@@ -16,6 +16,8 @@ from repsim_nb.support.rdms import RDM
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_choice, check_integer, check_representation, to_numpy
 
+from .grouped_rows import check_independent
+
 FEWEST = 4  # samples in a fold: six pairs
 PENALTIES = tuple(10.0**k for k in range(-2, 4))  # times the mean sum of squares of a feature
 _ROUNDS, _CLOSE = 5000, 1e-9  # steps of a fit, and the relative change at which it ends
@@ -103,7 +105,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     TypeError
         If `rdm` is no RDM.
     ValueError
-        For too few samples in a fold, and if samples or ids differ.
+        For too few samples in a fold, if samples or ids differ, and for rows in groups: a row is not held out if others
+        of its group are fitted.
     UndefinedError
         If x or the RDM is constant, also within a fold, if pairs are missing, or if no feature has a weight above 0 in
         a fold, as can happen with features that are unrelated to the RDM.
@@ -141,6 +144,7 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
         rdm.check_complete()
         if not np.ptp(rdm.vector()):
             raise UndefinedError("all pairs of samples are equally alike")
+    check_independent((x, rdm), "reweighted_rsa")
     n = len(features)
     if n != len(rdm):
         raise ValueError(f"reweighted_rsa needs the same samples on both sides; x has {n} and the RDM {len(rdm)}.")

@@ -24,6 +24,7 @@ from repsim_nb.support.validation import (
 )
 from repsim_nb.support.workers import check_stopped
 
+from .grouped_rows import check_independent
 from .results import Interval
 
 _POINTS = 100  # of the spectrum, where the error of a polynomial is bounded
@@ -84,7 +85,7 @@ def procrustes_interval(
     UndefinedError
         If a side is constant, or n is below four times `moments`.
     ValueError
-        If an option is illegal, or the sides do not have the same samples.
+        If an option is illegal, if the sides do not have the same samples, or if rows are in groups.
 
     Notes
     -----
@@ -126,6 +127,7 @@ def procrustes_interval(
         raise ValueError(f"balance of procrustes_interval must be a number above 0 and at most 2; got {balance!r}")
     check_fraction(level, "level of procrustes_interval")
     check_sides({"x": {"x": x}, "y": {"y": y}}, Procrustes())
+    check_independent((x, y), "procrustes_interval")
     sides = _prepare(x, y, 4 * moments)
     n = len(sides.k)
     orders = [np.random.default_rng((seed, k)).permutation(n) for k in range(4)]
