@@ -15,7 +15,7 @@ from repsim_nb.support.validation import check_choice, check_representation, is_
 
 from .alignment import Aligned, overlap
 from .arrays import centred_unit_and_scale, eps, reduce_features, smallest_direction
-from .base import NO_LINEAR, TRANSFORMS, Measure
+from .base import NO_LINEAR, TRANSFORMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Sized(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeAndShape(Measure):
+class SizeAndShape(Aligned):
     """Size-and-shape Procrustes: how far two representations are apart after the best rotation, in their own units.
 
     As `Procrustes`, without scaling: one representation that is twice as large as another differs from it.
@@ -168,7 +168,7 @@ class SizeAndShape(Measure):
         check_choice(self.form, "form of SizeAndShape", ("distance", "squared"))
 
     @property
-    def is_metric(self) -> bool:  # type: ignore[override]
+    def is_metric(self) -> bool:
         return self.form == "distance"
 
     def prepare(self, x: Array) -> Sized:
@@ -183,16 +183,6 @@ class SizeAndShape(Measure):
         # |X - Y|² = (|X| - |Y|)² + 2 |X| |Y| (1 - overlap), which no rounding makes negative
         squared = (a.size - b.size) ** 2 + 2 * a.size * b.size * _gap(a.x, b.x)
         return squared if self.form == "squared" else math.sqrt(squared)
-
-    def prepare_flops(self, n: int, p: int) -> float:
-        return 10.0 * n * p + (8.0 * p * n * n if p > n else 0)
-
-    def pair_flops(self, n: int, p: int, q: int) -> float:
-        p, q = min(n, p), min(n, q)
-        return 4.0 * n * p * q + 30.0 * p * q * min(p, q)
-
-    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        return 8.0 * n * min(n, p)
 
 
 def _gap(a: Array, b: Array) -> float:
