@@ -168,7 +168,7 @@ class SizeAndShape(Aligned):
         check_choice(self.form, "form of SizeAndShape", ("distance", "squared"))
 
     @property
-    def is_metric(self) -> bool:
+    def is_metric(self) -> bool:  # type: ignore[override]
         return self.form == "distance"
 
     def prepare(self, x: Array) -> Sized:
