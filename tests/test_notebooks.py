@@ -89,7 +89,6 @@ AS_NEW = """\
 from ipywidgets import Widget
 Widget.close_all()
 get_ipython().reset()
-__import__("__main__").__spec__ = None  # reset removes it, and multiprocessing reads it
 get_ipython().run_line_magic("cd", "-q " + {folder!r})
 __import__("gc").freeze()"""
 

@@ -351,6 +351,11 @@ def test_stopped_at_any_time_what_is_finished_stays(tmp_path):
     assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
 
 
+def test_models_are_trained_after_a_reset_of_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.delattr(sys.modules["__main__"], "__spec__")  # which %reset does
+    assert [model.name for model in train_or_load({"one": RECIPES["one"]}, folder=tmp_path, progress=False)] == ["one"]
+
+
 def test_a_killed_process_is_a_sentence(tmp_path):
     def progress(done, total):
         if done > 3 and list(tmp_path.glob("one.*.safetensors")):

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -260,6 +261,9 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
 
 def _context() -> multiprocessing.context.BaseContext:
     """Return how processes start: as forks of one that has imported torch, and only that. Windows has no forks."""
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__spec__"):  # %reset of IPython removes it, and multiprocessing reads it
+        main.__spec__ = None
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")  # a fork of a kernel, which has threads, may hang
