@@ -83,6 +83,17 @@ def test_a_tensor_can_be_the_other_side():
     assert CKA()(rdm_of(X), torch.from_numpy(Y)) == pytest.approx(CKA()(X, Y))
 
 
+def test_negative_distances_are_not_squared():
+    """Cross-validated distances that were not stated to be squared would change their order."""
+    values = [1.0, -0.5, 3.0, 2.0, 4.0, 0.2]
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    for second in ("spearman", "whitened_cosine"):
+        measure = RSA(first="squared_euclidean", second=second)
+        assert -1 <= measure(rs.RDM(values, squared=True), x) <= 1
+        with pytest.raises(UndefinedError, match="negative values, which .*would square.*squared=True"):
+            measure(rs.RDM(values), x)
+
+
 def test_negative_squared_distances_have_a_linear_kernel():
     squared = pdist(X) ** 2 - 8.0
     assert CKA()(RDM(squared, squared=True), Y) < 1

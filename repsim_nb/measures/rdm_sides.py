@@ -35,7 +35,14 @@ def as_first_order(rdm: RDM, first: str, second: str, *, diagonal: bool, least: 
         raise UndefinedError(f"at least {least} samples are needed; it has {len(rdm)}")
     if first in DISTANCES:
         # RSA compares distances as they are; squares are needed where the order is not all
-        return rdm.values**2 if first == "squared_euclidean" and not rdm.squared else rdm.values
+        if first != "squared_euclidean" or rdm.squared:
+            return rdm.values
+        if (rdm.values < 0).any():
+            raise UndefinedError(
+                "it is an RDM with negative values, which first='squared_euclidean' of RSA would square."
+                " Cross-validated distances are squared ones: rs.RDM(values, squared=True)"
+            )
+        return rdm.values**2
     if second.endswith("cosine") or diagonal:
         if first == "dot":
             raise UndefinedError(

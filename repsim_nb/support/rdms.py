@@ -37,7 +37,7 @@ class RDM:
         Only RSA can leave out pairs.
     squared : bool
         Whether the values are squared distances, as crossnobis distances and 1 - correlation are. CKA and distance
-        correlation need to know, and take the root or the square; RSA compares the values as they are.
+        correlation take the root or the square; RSA takes values as they are, or squares with "squared_euclidean".
 
     Raises
     ------
