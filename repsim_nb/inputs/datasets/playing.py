@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.policies import Observations, PolicyNetwork, is_policy, unwrap_algorithm
 from repsim_nb.inputs.randomness import preserve_random_states, seed_generators
-from repsim_nb.support.errors import explain_missing, join_names
+from repsim_nb.support.errors import as_clause, explain_missing, join_names
 
 
 class Visit(NamedTuple):
