@@ -186,7 +186,7 @@ class Player:
             shapes = _map(x, lambda one: tuple(one.shape))
             raise ValueError(
                 f"policy '{self.name}' could not run on a state of {name_environment(self.world)}, an input of shape"
-                f" {shapes}, and raised: {error}. Change the environment by a wrapper, or the module."
+                f" {shapes}, and raised: {as_clause(error)}. Change the environment by a wrapper, or the module."
             ) from error
 
 
