@@ -233,3 +233,14 @@ def test_rdms_with_missing_pairs_are_tested_pair_by_pair(rng):
     assert found.pair == ("people", "b1") and found.p_value == 1 / 40
     whole = rs.inference.best_match("rsa", {"people": rs.RDM(distances)}, layers, n_permutations=39)
     assert np.allclose(found.null, whole.null, atol=0.03)
+
+
+def test_a_pair_that_no_order_changes_leaves_the_others_their_test(rng):
+    x, noise = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
+    ys = {"near": x + 0.5 * rng.normal(size=(30, 4)), "far": noise}  # of noise no unit finds a partner at this price
+    measure = rs.measures.PartialSoftMatching(price=0.1)
+    with pytest.raises(UndefinedError, match="'x' and 'far': every order"):
+        rs.inference.best_match(measure, {"x": x}, ys, n_permutations=39)
+    found = rs.inference.best_match(measure, {"x": x}, ys, n_permutations=39, on_undefined="mask")
+    assert found.pair == ("x", "near")
+    assert found.p_value == found.adjusted.loc["x", "near"] == 1 / 40 and found.adjusted.loc["x", "far"] == 1

@@ -124,6 +124,8 @@ def test_intervals_that_are_not_calibrated_come_with_a_warning(name, rng):
         "linear_predictivity": "interval of linear_predictivity: leaving out samples changes the regression",
     }
     words |= dict.fromkeys(("rank_similarity", "second_order_cosine"), words["cknna"].replace("cknna", name))
+    grows = ("size_and_shape", "rsm_norm_difference", "rtd_lite", "nts")
+    words |= dict.fromkeys(grows, "depends on the number of samples, so there is no population value.*permutation_test")
     calibrated = (rs.measures.CKA, rs.measures.Procrustes, rs.measures.RSA)
     other = [one for one, kind in rs.measures.ALL.items() if one not in words and not isinstance(kind, calibrated)]
     words |= dict.fromkeys(other, "intervals of this measure were not calibrated")
@@ -152,6 +154,18 @@ def test_the_value_of_shared_neighbours_depends_on_the_number_of_samples():
     with pytest.warns(UserWarning, match="mutual_knn"):
         found = interval("mutual_knn", x, y)
     assert wide < 0.2 < 0.3 < measures.get("mutual_knn")(x, y) and found.high - found.low > 0.2
+
+
+@pytest.mark.parametrize("name", ["size_and_shape", "rsm_norm_difference", "rtd_lite", "nts"])
+def test_values_without_a_population_value_change_with_the_number_of_samples(name):
+    """Their intervals did not hold even the measured value: 18.8, with an interval from 22.6 to 34.3."""
+    measure, rng = measures.get(name), np.random.default_rng(0)
+    x = rng.normal(size=(240, 5))
+    y = x @ rng.normal(size=(5, 5)) + 0.5 * rng.normal(size=(240, 5))
+    few, all_samples = measure(x[:60], y[:60]), measure(x, y)
+    assert abs(all_samples - few) > 0.1 * max(abs(few), 1)
+    found = rs.inference.sample_size(measure, x[:40], y[:40], sizes=[20, 40])
+    assert np.isnan(found.limit) and found.enough is None
 
 
 def test_sample_sizes_of_shared_neighbours_report_no_limit_instead_of_a_warning(rng):

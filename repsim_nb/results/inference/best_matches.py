@@ -193,7 +193,8 @@ def best_match(  # noqa: PLR0913
         The seed of the orders.
     on_undefined : {"raise", "mask"}
         "mask" leaves out layers until all pairs have a value, those without most values first. They stay in the table,
-        with their reasons, but have no row in `rows` and NaN in `adjusted`.
+        with their reasons, but have no row in `rows` and NaN in `adjusted`. A pair with the same value in every order
+        gets the p-value 1.
     progress : bool or function(done, total)
         Show a progress bar, or call the function, which may raise an exception to stop.
 
@@ -206,8 +207,8 @@ def best_match(  # noqa: PLR0913
     Raises
     ------
     UndefinedError
-        If the measure has the same value in every order for a pair, or no value and on_undefined="raise"; if "mask"
-        leaves nothing.
+        If the measure has no value for a pair, or the same value in every order; with on_undefined="mask", if nothing
+        is left.
     ValueError, TypeError
         As `compare`, and for an unknown statistic, too few permutations for `level`, or a representation that is on
         both sides.
@@ -277,7 +278,11 @@ def best_match(  # noqa: PLR0913
     if whole.shape != (len(orders),) or whole.dtype.kind not in "fiub" or not np.isfinite(whole).all():
         raise ValueError(f"statistic must return one finite number for a table; {name} returned {whole[0]!r}.")
     index, columns = (short_axis(axis)[keep] for axis, keep in zip(comparison.values.axes, tested, strict=True))
-    adjusted = pd.DataFrame(_adjust(tables, rounding, measure, [list(ours), list(theirs)]), index, columns)
+    adjusted = pd.DataFrame(
+        _adjust(tables, rounding, measure, None if on_undefined == "mask" else [list(ours), list(theirs)]),
+        index,
+        columns,
+    )
     best = sign * measure.range[1 if sign > 0 else 0]
     known_best = None if callable(statistic) else best
     p_value, threshold, corrected = _judge(measure, whole, known_best, level, rounding, every)
@@ -368,12 +373,14 @@ def _fill(adjusted: pd.DataFrame, comparison: Comparison, tested: tuple[np.ndarr
     return pd.DataFrame(whole, *map(short_axis, comparison.values.axes))
 
 
-def _adjust(tables: np.ndarray, rounding: float, measure: Measure, labels: list[list[Any]]) -> np.ndarray:
-    """Return the single-step max-T p-value of every cell."""
+def _adjust(tables: np.ndarray, rounding: float, measure: Measure, labels: list[list[Any]] | None) -> np.ndarray:
+    """Return the single-step max-T p-value of every cell; without labels 1 for a cell that no order changes."""
     sd = tables.std(axis=0)
-    if still := np.argwhere(sd <= rounding).tolist():
-        row, column = (side[at] for side, at in zip(labels, still[0], strict=True))
+    still = sd <= rounding
+    if labels is not None and still.any():
+        row, column = (side[at] for side, at in zip(labels, np.argwhere(still)[0], strict=True))
         raise UndefinedError(same_in_every_order(measure, f"'{format_label(row)}' and '{format_label(column)}'"))
-    z = (tables - tables.mean(axis=0)) / sd
+    sd = np.where(still, 1.0, sd)
+    z = np.where(still, -np.inf, (tables - tables.mean(axis=0)) / sd)
     largest = z.max(axis=(1, 2))
     return np.asarray((largest[:, None, None] >= z[0] - rounding / sd).mean(axis=0))

@@ -40,18 +40,18 @@ FEWEST_ITEMS = 6  # with 5 items the interval contained a ρ of .95 in only 83 o
 FEWEST_LEVELS = 5  # levels of each crossed grouping: the sum of their variances is conservative
 FEWEST_SAMPLES = 20
 FIXED_K = MutualKNN, JaccardKNN, CKNNA, measures.RankSimilarity, measures.SecondOrderCosine
+NO_LIMIT = *FIXED_K, measures.NTS, measures.RSMNormDifference, measures.RTDLite, measures.SizeAndShape
 CALIBRATED = CKA, Procrustes, RSA, FromFunction  # those of functions are the caller's to judge
 LARGEST_MOVE = 1.2  # standard errors; related sides of 200 samples reached 0.9, unrelated ones under Procrustes 1.7
 # measures whose intervals are not calibrated, and why
-_DEPENDS_ON_N = (
-    "the value depends on the number of samples, because k is fixed, so there is no population value that the interval"
-    " could contain."
-)
+_NO_LIMIT = ", so there is no population value that the interval could contain."
+_DEPENDS_ON_N = f"the value depends on the number of samples, because k is fixed{_NO_LIMIT}"
 UNRELIABLE: dict[tuple[type[Measure], ...], str] = {
     (MutualKNN, JaccardKNN): (
         f"{_DEPENDS_ON_N} Report the value with its chance level, measure.chance(n), or use permutation_test."
     ),
     FIXED_K[2:]: f"{_DEPENDS_ON_N} Report chance_corrected(measure, x, y), or use permutation_test.",
+    NO_LIMIT[len(FIXED_K) :]: f"the value depends on the number of samples{_NO_LIMIT} Use permutation_test.",
     (LinearPredictivity,): (
         "leaving out samples changes the regression, so the interval is not calibrated: it is too wide, and may go"
         " beyond the largest possible value. Report the held-out value, and compare it with permutation_test."
@@ -136,8 +136,8 @@ def interval(
       in all (5 and 48), because the bias falls more slowly than 1/n. Procrustes of 300 features at 200 samples never
       contained the value. `procrustes_interval` allows for the bias.
     - CKA and RSA of unrelated sides: the intervals are too wide (98 to 100). Use `permutation_test`.
-    - Shared neighbours (`mutual_knn`, `jaccard_knn`, `cknna`): with a fixed k the value depends on n and has no
-      population value. The function warns.
+    - Shared neighbours (`mutual_knn`, `jaccard_knn`, `cknna`), trees (`rtd_lite`, `nts`), `size_and_shape` and
+      `rsm_norm_difference`: the value depends on n and has no population value. The function warns.
     - Predictions (`linear_predictivity`): with a tenth of the samples left out the regression is another one, so the
       interval is too wide and may go beyond 1. The function warns.
 

@@ -20,7 +20,7 @@ from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
-from .intervals import FEWEST_SAMPLES, FIXED_K, corrected_interval, why_unreliable
+from .intervals import FEWEST_SAMPLES, NO_LIMIT, corrected_interval, why_unreliable
 from .results import check_level, limit_move
 
 SETS = 20  # of each size
@@ -229,7 +229,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis(
         "n"
     )
-    why = why_unreliable(measure) if isinstance(getattr(measure, "base", measure), FIXED_K) else ""
+    why = why_unreliable(measure) if isinstance(getattr(measure, "base", measure), NO_LIMIT) else ""
     if why:
         settled, limit = False, math.nan
     enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
