@@ -129,6 +129,12 @@ def test_noise_has_no_value_in_place_of_any_value():
     assert refused >= 55
 
 
+def test_noise_has_no_finite_dimension():
+    rng = np.random.default_rng(0)
+    found = [corrected_participation_ratio(x - x.mean(axis=0)) for x in rng.normal(size=(40, 30, 6))]
+    assert np.isinf(found).mean() > 0.9, "the numbers were anything, such as 187 of 6 features"
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_same_features_in_another_order_are_the_same_features(dtype):
     x = sampled(4, 40, 12, 3)[0].astype(dtype)

@@ -117,3 +117,11 @@ def test_rows_in_groups_are_refused_by_what_takes_them_as_independent():
     assert rs.inference.compare_models("rsa", {"x": x}, people, resample="repeats", n_bootstrap=20).n == 40
     alone = rs.from_arrays({"a/b": X}, groups=np.arange(40))["a/b"]
     assert rs.inference.reweighted_rsa(alone, RDM).n == 40
+
+
+def test_copies_of_a_sample_are_refused(rng):
+    x, rows = rng.normal(size=(15, 6)), np.repeat(np.arange(15), 2)
+    rdm = rs.RDM(rs.measures.first_order(rng.normal(size=(15, 4)), "euclidean"))
+    with pytest.raises(ValueError, match="15 of 30 samples are copies of others on both sides, the first in row 1"):
+        rs.inference.reweighted_rsa(x[rows], rdm[rows])
+    rs.inference.reweighted_rsa(np.vstack([x[:1], x[:1], x[2:]]), rdm, folds=3)  # two samples that look the same to x

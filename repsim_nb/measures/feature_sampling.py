@@ -174,12 +174,13 @@ def corrected_participation_ratio(x: np.ndarray, products: Any = None) -> float:
     """Estimate the participation ratio of the population from which samples and features were drawn.
 
     (Σλ)² / Σλ² with both parts as means over different samples and different features. The naive value is limited by
-    both: 1 over it is about 1 over the true value, plus 1/n, plus 1/p. Infinite if the
-    features share no variance, NaN for fewer than 4 samples or 2 features. x: centred (n, p); products as in
-    `feature_moments`.
+    both: 1 over it is about 1 over the true value, plus 1/n, plus 1/p. Infinite if what the features share is within
+    two standard errors of what unrelated features share, NaN for fewer than 4 samples or 2 features. x: centred (n, p);
+    products as in `feature_moments`.
     """
     if x.shape[0] < 4 or x.shape[1] < 2:
         return math.nan
     every, own = feature_moments(x, products)
     shared = every.hsic - own.hsic
-    return (every.variances - own.variances) / shared if shared > _NOTHING * every.hsic else math.inf
+    known = shared > max(_LEAST_ERRORS * _error_by_chance(x), _NOTHING * every.hsic)
+    return (every.variances - own.variances) / shared if known else math.inf

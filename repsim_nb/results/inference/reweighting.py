@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb.measures import RSA
 from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.errors import UndefinedError, add_context
-from repsim_nb.support.rdms import RDM
+from repsim_nb.support.rdms import RDM, SMALL
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_choice, check_integer, check_representation, to_numpy
 
@@ -105,8 +105,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     TypeError
         If `rdm` is no RDM.
     ValueError
-        For too few samples in a fold, if samples or ids differ, and for rows in groups: a row is not held out if others
-        of its group are fitted.
+        For too few samples in a fold, if samples or ids differ, and for rows in groups or copies of samples: a row is
+        not held out if others of its group are fitted.
     UndefinedError
         If x or the RDM is constant, also within a fold, if pairs are missing, or if no feature has a weight above 0 in
         a fold, as can happen with features that are unrelated to the RDM.
@@ -158,6 +158,7 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
         )
     if n // 2 < 2 * FEWEST and folds == 2:  # the fitted half is divided again, to choose the penalty
         raise ValueError(f"2 folds need at least {4 * FEWEST} samples; got {n}. Use folds=3.")
+    _refuse_copies(features, rdm)
     measure, given = RSA(first="euclidean", second=second), rdm.values.astype(float)  # type: ignore[arg-type]
     features = features / max(float(np.abs(features).max()), np.finfo(float).tiny)
     rng, rows = np.random.default_rng(seed), []
@@ -184,6 +185,19 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     penalty = float(np.exp(np.log(each["penalty"]).mean()))
     weights = _fit(features, given, [penalty])[0]
     return Reweighted(float(each["value"].mean()), float(each["unweighted"].mean()), weights[0], each, n)
+
+
+def _refuse_copies(x: np.ndarray, rdm: RDM) -> None:
+    """Raise ValueError if samples are equal on both sides: unrelated features then predicted up to .4."""
+    _, kind = np.unique(x, axis=0, return_inverse=True)
+    kind = kind.reshape(-1)
+    equal = (kind[:, None] == kind) & (np.abs(rdm.values) <= SMALL * np.abs(rdm.values).max())
+    copies = np.triu(equal, 1).any(axis=0)
+    if copies.any():
+        raise ValueError(
+            f"reweighted_rsa tests samples that were not fitted, but {int(copies.sum())} of {len(x)} samples are copies"
+            f" of others on both sides, the first in row {int(copies.argmax())}. Keep one of each: x[rows], rdm[rows]."
+        )
 
 
 def _squared(x: np.ndarray) -> RDM:

@@ -59,7 +59,7 @@ class Diagnosis:
           the variance.
         - participation ratio, corrected: the estimate for the population from which samples and features were drawn. It
           is larger: 1 over the one above is about 1 over this, plus 1/n, plus 1/p. Infinite if the features share no
-          variance, NaN for fewer than 4 samples or 2 features.
+          more variance than chance allows, NaN for fewer than 4 samples or 2 features.
         - first component, of variance; first component, of cka: the fraction of the variance, and of the squared norm
           of the Gram matrix, in the first principal component.
         - furthest sample, its distance in medians: the row farthest from the mean, and its distance in units of the
