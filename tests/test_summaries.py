@@ -206,3 +206,13 @@ def test_tables_of_tests_have_short_labels_and_pictures_take_them():
     assert rs.spec(table.comparison, marks=table.above()).marks == rs.spec(table).marks
     whole = pd.DataFrame(table.above().to_numpy(), *table.value.axes)
     assert rs.spec(table.comparison, marks=whole).marks == rs.spec(table).marks
+
+
+def test_small_numbers_are_not_shown_as_0():
+    """Two policies that differed in every action had a JSD of 2e-5, and a table of 0.0."""
+    x = 1e-6 * np.random.default_rng(0).normal(size=(30, 3))
+    table = rs.compare("magnitude_difference", {"a": x, "b": 2 * x})
+    value = f"{table.values.iloc[0, 1]:.2g}"
+    assert float(str(table).split()[-2]) == float(value) > 0
+    assert f"{float(value):.8f}".rstrip("0") in table._repr_html_()
+    assert "0.500" in rs.compare("magnitude_difference", {"a": x}, {"b": x + 0.5 / 3**0.5})._repr_html_()

@@ -59,8 +59,9 @@ class LinearPredictivity(Measure):
     at least 4 samples, and as many as folds. Cost: a singular value decomposition of each representation, and for each
     pair two products of features by features, or for wide ones an inner product of two matrices of samples.
 
-    Misleads when neighbouring samples depend on each other (frames of a video): they leak from fold to fold, so permute
-    whole groups first. A few directions with a large variance on the predicted side decide the value.
+    Misleads when samples depend on each other: neighbours (frames of a video) leak from fold to fold, so permute whole
+    groups first, and copies of a sample are predicted from each other, so keep one of each. A few directions with a
+    large variance on the predicted side decide the value.
 
     References
     ----------

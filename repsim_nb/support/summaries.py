@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .escaping import without_formulas
@@ -99,8 +101,8 @@ def summarize(
     page : str
         The public name whose page of the documentation is linked, if REPSIM_NB_DOCS is set.
     **options
-        Of `DataFrame.to_html`. Numbers have three decimals, at most 20 rows and 12 columns are shown, and undefined
-        cells are dashes, unless these say otherwise.
+        Of `DataFrame.to_html`. Numbers have three decimals, or more if all are small, at most 20 rows and 12 columns
+        are shown, and undefined cells are dashes, unless these say otherwise.
     """
     link = documentation_link(page) if page else ""
     head = f"<b>{html.escape(kind)}</b>{' ' * bool(name)}{html.escape(name)}"
@@ -110,9 +112,22 @@ def summarize(
         head += f"<br><span style='opacity:.75'>{line}</span>"
     body = f"<p style='margin:0 0 6px;line-height:1.45;max-width:60rem'>{head}</p>"
     if table is not None:
-        chosen = {"float_format": "{:.3f}".format, "na_rep": "–", "max_rows": 20, "max_cols": 12, "border": 0} | options
+        chosen = {
+            "float_format": f"{{:.{decimal_places(table)}f}}".format,
+            "na_rep": "–",
+            "max_rows": 20,
+            "max_cols": 12,
+            "border": 0,
+        } | options
         numbers = table.to_html(**chosen)
         body += f"<div style='overflow-x:auto;font-variant-numeric:tabular-nums'>{numbers}</div>"
     if listed := "".join(f"<li>{html.escape(note)}</li>" for note in notes if note):
         body += f"<ul style='margin:6px 0;max-width:60rem;overflow-wrap:anywhere'>{listed}</ul>"
     return without_formulas(body)
+
+
+def decimal_places(table: pd.DataFrame) -> int:
+    """Return 3, or how many decimals show two digits of the largest number, so that a table of small ones is not 0."""
+    sizes = np.abs(table.select_dtypes("number").to_numpy(float, na_value=0.0))
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0.0))
+    return 1 - math.floor(math.log10(largest)) if 1e-12 < largest < 0.01 else 3  # below, it is rounding

@@ -13,7 +13,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.labels import Labels, constant_fields, frame_of, own_constants, select_from_axis, short_labels
-from repsim_nb.support.summaries import first_few, summarize
+from repsim_nb.support.summaries import decimal_places, first_few, summarize
 
 from .saved import read_comparison, write_comparison
 
@@ -375,12 +375,12 @@ class Comparison:
         return f"Comparison({self.measure}, {shape}, n={self.n}{masked})"
 
     def __str__(self) -> str:
-        table = self.values.set_axis(self.labels()[0], axis=0).set_axis(self.labels()[1], axis=1).round(3)
+        table = self.values.set_axis(self.labels()[0], axis=0).set_axis(self.labels()[1], axis=1)
         own = own_constants(self.constants())[0]
         sides = " × ".join(f"{side} ({axis})" for side, axis in zip(own, ("rows", "columns"), strict=True) if side)
         before, n, after = repr(self).rpartition(", n=")
         head = f"{before}{sides and ', '}{sides}{n}{after}"
-        return f"{head}\n{table.to_string(na_rep='–', max_rows=30, max_cols=20)}"
+        return f"{head}\n{table.round(decimal_places(table)).to_string(na_rep='–', max_rows=30, max_cols=20)}"
 
     def _repr_html_(self) -> str:
         rows, columns = self.labels()
