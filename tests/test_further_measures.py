@@ -228,3 +228,17 @@ def test_shared_dimensions_of_permuted_samples_are_on_average_the_product_of_bot
     values = [rs.measures.shared_dimensions(x, y[rng.permutation(40)]) for _ in range(300)]
     own = rs.measures.shared_dimensions(x, x) * rs.measures.shared_dimensions(y, y)
     assert np.mean(values) == pytest.approx(own / 39, abs=4 * np.std(values) / np.sqrt(300))
+
+
+@pytest.mark.parametrize("name", ["size_and_shape", "rsm_norm_difference"])
+def test_huge_units_do_not_overflow(name, rng):
+    """Squares of sizes raised OverflowError, which left a table without its other cells."""
+    x, y = rng.normal(size=(2, 20, 4))
+    measure = rs.measures.get(name)
+    assert measure(1e200 * x, 1e200 * y) == pytest.approx(1e200 * measure(x, y), rel=1e-9)
+    assert measure(1e200 * x, y) == pytest.approx(1e200 * measure(x, 1e-200 * y), rel=1e-9)
+
+
+def test_equal_units_are_matched_at_0_without_a_sign(rng):
+    x = rng.normal(size=(20, 4))
+    assert str(rs.measures.get("partial_soft_matching")(x, x.copy())) == "0.0"

@@ -87,7 +87,7 @@ class PartialSoftMatching(Matched):
         if a is b:
             return 0.0
         check_size(a.shape[1], b.shape[1])
-        return -largest_agreement(-np.minimum(_costs(a, b), self.price))
+        return 0.0 - largest_agreement(-np.minimum(_costs(a, b), self.price))  # 0, and not -0, for equal sides
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
         return 4.0 * n * p * q + plan_flops(p, q)

@@ -83,7 +83,9 @@ class RSMNormDifference(Measure):
 
     def pair(self, a: np.ndarray, b: np.ndarray) -> float:
         if self.norm == "frobenius":
-            return float(np.linalg.norm(a - b)) / math.sqrt(2)
+            gaps = a - b
+            largest = float(np.abs(gaps).max()) or 1.0  # squares may exceed the largest float
+            return largest * float(np.linalg.norm(gaps / largest)) / math.sqrt(2)
         return float(np.abs(np.linalg.eigvalsh(a - b)[[0, -1]]).max())
 
     def permute(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -181,8 +181,10 @@ class SizeAndShape(Aligned):
 
     def pair(self, a: Sized, b: Sized) -> float:
         # |X - Y|² = (|X| - |Y|)² + 2 |X| |Y| (1 - overlap), which no rounding makes negative
-        squared = (a.size - b.size) ** 2 + 2 * a.size * b.size * _gap(a.x, b.x)
-        return squared if self.form == "squared" else math.sqrt(squared)
+        larger, other = a.size - b.size, math.sqrt(2 * _gap(a.x, b.x)) * math.sqrt(a.size) * math.sqrt(b.size)
+        if self.form == "squared":
+            return larger * larger + other * other
+        return math.hypot(larger, other)  # squares of sizes may exceed the largest float
 
 
 def _gap(a: Array, b: Array) -> float:
