@@ -498,7 +498,7 @@ def test_distances_of_near_repeats_are_those_of_the_samples(kind, as_array):
     assert np.allclose(
         np.asarray(Features(x, 3).part(slice(0, 50)).distances(slice(0, 50), slice(0, 50))) ** 0.5 * features._scale,
         exact[:50, :50],
-        rtol=2e-6,
+        rtol=4e-6,  # in float32: processors sum in other orders
         atol=2e-6 if kind == "one far sample" else 0,
     )
     found = np.asarray(rs.measures.RSA(first="euclidean").matrix(as_array(x))).astype(float)

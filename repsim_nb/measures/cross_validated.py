@@ -74,9 +74,9 @@ def crossnobis(
     >>> truth[2] = 1.0  # conditions 0 and 1 are equal
     >>> rdm = rs.measures.crossnobis(truth + rng.normal(size=(40, 3, 20)), ids=["a", "b", "c"])
     >>> rdm.values.round(1)
-    array([[0. , 0. , 1.1],
-           [0. , 0. , 1.1],
-           [1.1, 1.1, 0. ]])
+    array([[0., 0., 1.],
+           [0., 0., 1.],
+           [1., 1., 0.]])
     """
     x = np.asarray(to_numpy(x), dtype=float)
     if x.ndim != 3 or x.shape[0] < 2 or x.shape[1] < 2 or not x.shape[2]:

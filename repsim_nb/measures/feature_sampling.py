@@ -71,7 +71,7 @@ class DoublyDebiasedCKA(Measure):
     >>> signals = rng.normal(size=(300, 10))
     >>> x, y = signals @ rng.normal(size=(10, 15)), signals @ rng.normal(size=(10, 15))  # 15 neurons of one population
     >>> round(rs.measures.CKA(debiased=True)(x, y), 1), round(rs.measures.DoublyDebiasedCKA()(x, y), 1)
-    (0.6, 0.9)
+    (0.5, 0.7)
     """
 
     kind: ClassVar = "similarity"

@@ -69,8 +69,7 @@ class Differentiable:
         >>> import torch
         >>> rng = np.random.default_rng(0)
         >>> x, y = torch.tensor(rng.normal(size=(2, 50, 4)))
-        >>> x.requires_grad_()
-        tensor(...)
+        >>> x = x.requires_grad_()
         >>> loss = rs.measures.get("cka_debiased").loss(x, y)
         >>> loss.backward()
         >>> x.grad.shape, bool(np.isclose(loss.item(), 1 - rs.measures.get("cka_debiased")(x, y)))

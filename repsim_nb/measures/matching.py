@@ -184,7 +184,7 @@ class CorrelationMatch(Matched):
     (1.0, 0.1)
     >>> twice = x[:, [0, 0, 0, 1, 2]]  # three units are copies
     >>> round(soft(x, twice) - hard(x, twice), 1)
-    0.2
+    0.3
     """
 
     match: Literal["hard", "soft"] = "hard"

@@ -198,7 +198,7 @@ class UniformityDifference(_SummaryDifference):
     >>> even = np.eye(4)  # all pairs at distance √2
     >>> near = np.vstack([even[0], even[0], even[0], even[1]])
     >>> round(rs.measures.UniformityDifference()(even, near), 3)
-    0.891
+    0.874
     """
 
     t: float = 2.0

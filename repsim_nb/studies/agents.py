@@ -47,7 +47,7 @@ def load_states(sizes: Sequence[int] = TESTED) -> Dataset:
     --------
     >>> from repsim_nb.studies.agents import load_states
     >>> states = load_states()
-    >>> len(states), states.ids[0]
+    >>> len(states), str(states.ids[0])
     (232, '5×5: 1,1 right')
     """
     rooms = [load_grid(size) for size in sizes]

@@ -179,7 +179,7 @@ def rollouts(
     >>> from torch import nn
     >>> policies = {"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}
     >>> data = rs.datasets.rollouts("CartPole-v1", policies, n=50)
-    >>> data.inputs.shape, data.ids[0], data.ids[-1].partition("/")[0]
+    >>> data.inputs.shape, str(data.ids[0]), data.ids[-1].partition("/")[0]
     ((100, 4), 'a/0/0', 'b')
     """
     n = check_integer(n, "n", minimum=1)
@@ -271,7 +271,7 @@ def returns(
     Examples
     --------
     >>> import repsim_nb as rs
-    >>> rs.datasets.returns("CartPole-v1", lambda x: int(x[2] > 0), episodes=3).min() > 20
+    >>> bool(rs.datasets.returns("CartPole-v1", lambda x: int(x[2] > 0), episodes=3).min() > 20)
     True
     """
     episodes = check_integer(episodes, "episodes", minimum=1)

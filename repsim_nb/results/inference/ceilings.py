@@ -122,7 +122,7 @@ def noise_ceiling(measure: str | Measure, repeats: Mapping[Any, Any]) -> NoiseCe
     >>> truth = rng.normal(size=(50, 10))
     >>> people = {name: truth + rng.normal(size=(50, 10)) for name in "abcde"}
     >>> rs.inference.noise_ceiling("cka", people)
-    NoiseCeiling(lower=0.6825, upper=0.7704: cka, 5 repeats, n=50)
+    NoiseCeiling(lower=0.5111, upper=0.7051: cka, 5 repeats, n=50)
     """
     measure = with_mean(measure)
     check_repeats(repeats)

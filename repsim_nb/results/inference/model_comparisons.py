@@ -189,7 +189,7 @@ def compare_models(
     >>> found = rs.inference.compare_models(rs.measures.RSA(first="euclidean"), models, people, n_bootstrap=200)
     >>> found.values.index.tolist()
     ['shape', 'color', 'noise']
-    >>> found.differences.loc[("shape", "noise"), "low"] > 0
+    >>> bool(found.differences.loc[("shape", "noise"), "low"] > 0)
     True
     """
     measure = with_mean(measure)

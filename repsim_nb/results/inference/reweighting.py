@@ -132,7 +132,7 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     >>> rdm = rs.RDM(rs.measures.first_order(x * [3, 2, 1, 0, 0, 0, 0, 0], "euclidean") ** 2, squared=True)
     >>> found = rs.inference.reweighted_rsa(x, rdm)
     >>> round(found.value, 2), round(found.unweighted, 2)
-    (1.0, 0.51)
+    (1.0, 0.29)
     """
     if not isinstance(rdm, RDM):
         raise TypeError(f"reweighted_rsa predicts an RDM, rs.RDM(values); got {type(rdm).__name__}.")

@@ -48,7 +48,7 @@ def separating_direction(x: Array, subset: Any) -> np.ndarray:
     Examples
     --------
     >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]])
-    >>> separating_direction(x, [False, False, True, True]).round(6).tolist()
+    >>> (separating_direction(x, [False, False, True, True]).round(6) + 0).tolist()
     [1.0, 0.0]
     """
     from sklearn.exceptions import ConvergenceWarning
