@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -167,7 +168,19 @@ def address(site):
     server.shutdown()
 
 
+def in_a_thread(test):
+    """Playwright starts once in a thread, and the tests in `browser` may have started it in this one."""
+
+    @functools.wraps(test)
+    def run(*given, **named):
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(test, *given, **named).result()
+
+    return run
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
+@in_a_thread
 def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as run:
@@ -189,6 +202,7 @@ def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
+@in_a_thread
 def test_what_is_wider_than_the_page_shows_that_it_scrolls_and_is_dark_in_the_dark_theme(address):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as run:

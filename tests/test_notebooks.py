@@ -89,6 +89,7 @@ AS_NEW = """\
 from ipywidgets import Widget
 Widget.close_all()
 get_ipython().reset()
+__import__("__main__").__spec__ = None  # reset removes it, and other packages start processes, too
 get_ipython().run_line_magic("cd", "-q " + {folder!r})
 __import__("gc").freeze()"""
 

@@ -1,6 +1,7 @@
 """What a person does with an open notebook, for all browser tests."""
 
 import contextlib
+import secrets
 import socket
 import subprocess
 import time
@@ -22,9 +23,12 @@ READY = """async () => {
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of this machine below those that kernels and browsers are given, so that none of them takes it first."""
+    while True:
+        port = secrets.choice(range(20_000, 32_000))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def write_notebook(lab, name, cells):
