@@ -8,6 +8,7 @@ import torch
 pytest.importorskip("minigrid", reason="the extra 'agents' is not installed")
 
 import repsim_nb as rs
+from repsim_nb.inputs.datasets.playing import find_place
 from repsim_nb.studies import agent_files, agents, grids, player, relations
 
 
@@ -34,7 +35,7 @@ def test_the_table_of_a_room_is_the_environment(size):
             env.reset(seed=0), table.reset()
         else:
             assert np.array_equal(one[0], other[0])
-            assert room.states[table.state] == grids.where(env.unwrapped)
+            assert room.states[table.state] == tuple(find_place(env).values())
 
 
 def test_different_states_look_the_same():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import array_api_compat
 import numpy as np
@@ -27,18 +27,8 @@ Second = Literal[
     "row_cosine",
     "row_pearson",
 ]
-FIRST: tuple[First, ...] = ("correlation", "cosine", "dot", "euclidean", "squared_euclidean")
-SECOND: tuple[Second, ...] = (
-    "spearman",
-    "rho_a",
-    "tau_a",
-    "pearson",
-    "cosine",
-    "whitened_cosine",
-    "whitened_pearson",
-    "row_cosine",
-    "row_pearson",
-)
+FIRST: tuple[First, ...] = get_args(First)
+SECOND: tuple[Second, ...] = get_args(Second)
 DISTANCES = ("euclidean", "squared_euclidean")  # larger is less alike; the others are similarities
 RANKED = ("spearman", "rho_a", "tau_a")
 WHITENED = ("whitened_cosine", "whitened_pearson")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.inputs.datasets.playing import find_place
 from repsim_nb.support.errors import explain_missing
 from repsim_nb.support.validation import check_integer
 
@@ -232,14 +233,14 @@ def load_grid(size: int) -> Grid:
     inner: Any = env.unwrapped
     inside, goal = range(1, size - 1), (size - 2, size - 2)
     states = tuple((x, y, d) for y in inside for x in inside for d in range(4) if (x, y) != goal)
-    number = {state: k for k, state in enumerate(states)}
-    start = number[where(inner)]
+    number: dict[tuple[int, ...], int] = {state: k for k, state in enumerate(states)}
+    start = number[tuple(find_place(inner).values())]
     pictures, moves = [], np.empty((len(states), len(ACTIONS)), int)
     for k, (x, y, direction) in enumerate(states):
         for action in range(len(ACTIONS)):
             inner.agent_pos, inner.agent_dir, inner.step_count = (x, y), direction, 0
             ended = env.step(action)[2]
-            moves[k, action] = -1 if ended else number[where(inner)]
+            moves[k, action] = -1 if ended else number[tuple(find_place(inner).values())]
         inner.agent_pos, inner.agent_dir = (x, y), direction
         pictures.append(to_picture(inner.gen_obs()))
     return Grid(size, states, np.stack(pictures), moves, start)
@@ -271,11 +272,6 @@ class TableEnv(gymnasium.Env):
             return self.grid.pictures[self.state], 1 - 0.9 * self.steps / self.grid.most_steps, True, late, {}
         self.state = after
         return self.grid.pictures[after], 0.0, False, late, {}
-
-
-def where(env: Any) -> tuple[int, int, int]:
-    """Return the cell and the direction of the agent."""
-    return int(env.agent_pos[0]), int(env.agent_pos[1]), int(env.agent_dir)
 
 
 def photograph(grid: Grid, state: int, cell: int = 32) -> np.ndarray:

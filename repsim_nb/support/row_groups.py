@@ -57,10 +57,11 @@ def groups_fingerprint(groups: np.ndarray | None) -> str:
     return digest.hexdigest()
 
 
-def _codes(groups: np.ndarray) -> np.ndarray:
-    """Return each label as its place in the order of first appearance."""
-    _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[codes]
+def number_in_order(values: np.ndarray) -> np.ndarray:
+    """Return each label, or each row of a matrix, as its place in the order of first appearance."""
+    axis = None if values.ndim == 1 else 0
+    _, first, codes = np.unique(values, axis=axis, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[codes.reshape(-1)]
 
 
 def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
@@ -73,7 +74,7 @@ def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
         return True
     if a.dtype.kind == b.dtype.kind or len(a) != len(b):
         return False
-    codes = _codes(a), _codes(b)
+    codes = number_in_order(a), number_in_order(b)
     counted = any(
         groups.dtype.kind == "i" and np.array_equal(groups, its) for groups, its in zip((a, b), codes, strict=True)
     )
@@ -85,7 +86,7 @@ def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
     if a.dtype.kind == b.dtype.kind:
         row = int(np.flatnonzero(a != b)[0])
     else:
-        different = np.flatnonzero(_codes(a) != _codes(b))
+        different = np.flatnonzero(number_in_order(a) != number_in_order(b))
         row = int(different[0]) if len(different) else 0
     return f"row {row} is of the group {a[row].item()!r} in one and {b[row].item()!r} in the other"
 

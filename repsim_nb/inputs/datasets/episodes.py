@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from repsim_nb.support.row_groups import number_in_order
 from repsim_nb.support.validation import check_integer
 
 from .dataset import Dataset
@@ -61,8 +62,7 @@ class VisitedStates(Dataset):
         columns = self.inputs[:] if not hasattr(self.inputs, "shape") else self.inputs
         columns = list(columns.values()) if isinstance(columns, Mapping) else [columns]
         rows = np.concatenate([np.asarray(column).reshape(len(self), -1) for column in columns], axis=1)
-        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[inverse.reshape(-1)]  # in the order in which they appear
+        return number_in_order(rows)
 
     def distinct(self, name: str | None = None) -> VisitedStates:
         """Select the first row of each distinct input.

@@ -132,7 +132,7 @@ class Player:
         visits: list[Visit] = []
         ends = False
         while not ends and (limit is None or len(visits) < limit):
-            place = _find_place(self.world)
+            place = find_place(self.world)
             batch = self._observe(observation)
             action = self._act(batch, rng)
             observation, reward, terminated, truncated, _ = self.world.step(action)
@@ -223,7 +223,7 @@ def _find_output(out: Any) -> Tensor:
     return out[0] if isinstance(out, (tuple, list)) else out
 
 
-def _find_place(world: Any) -> dict[str, int]:
+def find_place(world: Any) -> dict[str, int]:
     """Return where the agent of a grid of MiniGrid is, and its direction; {} for other environments."""
     inner = getattr(world, "unwrapped", world)
     if getattr(inner, "agent_pos", None) is None:
