@@ -59,6 +59,7 @@ WINGS = {
     ],
     "display": ["specs", "plots", "views", "reports", "explorers"],
     "studies": [],
+    "course": [],
 }
 APART = {
     ("inputs", "measures"),

@@ -72,7 +72,7 @@ def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]
         yield progress
     elif not progress:
         yield lambda done, total: None
-    elif _in_a_notebook():
+    elif in_a_notebook():
         with _line_in_a_cell(what, unit) as tick:
             yield tick
     else:
@@ -92,7 +92,7 @@ def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]
                 bar.close()
 
 
-def _in_a_notebook() -> bool:
+def in_a_notebook() -> bool:
     """Return whether cells show what is displayed; a plain terminal does not, even that of IPython."""
     return "IPython" in sys.modules and getattr(sys.modules["IPython"].get_ipython(), "kernel", None) is not None
 

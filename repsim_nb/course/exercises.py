@@ -1,0 +1,349 @@
+"""Exercises and their checks: an answer is called with random hidden inputs, as are the solution and known mistakes.
+
+A session declares its exercises by decorators:
+
+    session = Session("invariances", "Invariances, and CKA written by hand")
+
+    @session.exercise(minutes=5, inputs=two_representations)
+    def linear_cka(x, y):
+        return measures.get("cka")(x, y)
+
+    @linear_cka.mistake("not centred", "Subtract from each feature its mean over the samples first.")
+    def _(x, y):
+        ...  # the value that this mistake gives
+
+The function is the solution. An answer is right if it gives the same values for inputs that nobody has seen before.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.errors import UndefinedError, as_clause
+from repsim_nb.support.progress import in_a_notebook
+
+TRIALS = 3  # hidden inputs a check; each is drawn again at each check
+MIME = "application/vnd.repsim-nb.check+json"  # the result of a check in the outputs of a notebook, for grading
+
+
+class CourseError(AssertionError):
+    """An exercise is unsolved or wrong, and the checks are strict."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """The result of one check."""
+
+    exercise: str
+    status: str  # "ok", "todo" or "wrong"
+    mistake: str = ""  # name of the mistake, if it is a known one
+    text: str = ""  # what is wrong, for the student
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.exercise}" + (f". {self.text}" if self.text else "")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A usual wrong answer: what it gives, and what a teacher says to the student who has it."""
+
+    name: str
+    text: str
+    answer: Callable[..., Any]
+
+
+@dataclass
+class Exercise:
+    """A function to write: its solution, how to draw hidden inputs, and the usual mistakes."""
+
+    solution: Callable[..., Any]
+    minutes: int
+    inputs: Callable[[np.random.Generator], tuple[Any, ...]]
+    tolerance: float = 1e-6  # relative, of numbers
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.solution.__name__
+
+    def mistake(self, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a usual mistake: the function below gives what students with this mistake give."""
+
+        def declare(answer: Callable[..., Any]) -> Callable[..., Any]:
+            self.mistakes.append(Mistake(name, text, answer))
+            return answer
+
+        return declare
+
+    def check(self, answer: Any, rng: np.random.Generator) -> Feedback:
+        """Compare an answer with the solution on new hidden inputs."""
+        if answer is None or answer is Ellipsis:
+            return Feedback(self.name, "todo")
+        if not callable(answer):
+            return self._wrong(
+                "not a function",
+                f"Pass your function itself, as in check.{self.name}({self.name}), without calling it: "
+                "the check calls it with inputs of its own.",
+            )
+        trials = [self.inputs(rng) for _ in range(TRIALS)]
+        answers: list[Any] = []
+        for inputs in trials:
+            passed = copy.deepcopy(inputs)
+            try:
+                given = answer(*passed)
+            except NotImplementedError:
+                return Feedback(self.name, "todo")
+            except UndefinedError as error:
+                return self._wrong(
+                    "undefined", f"Your function gave up on an input that has a value: {as_clause(error)}."
+                )
+            except Exception as error:
+                return self._wrong("raises", self._describe_error(answer, error, inputs))
+            if given is None or given is Ellipsis:
+                if answers:
+                    return self._wrong("no value", "Your function returns nothing for some inputs.")
+                return Feedback(self.name, "todo")
+            if not _unchanged(inputs, passed):
+                return self._wrong(
+                    "changes its input", "Your function changes the arrays that it is given. Work on a copy of them."
+                )
+            answers.append(given)
+        return self._compare(answers, trials)
+
+    def _compare(self, answers: list[Any], trials: list[tuple[Any, ...]]) -> Feedback:
+        right = [self.solution(*copy.deepcopy(inputs)) for inputs in trials]
+        if all(same(given, value, self.tolerance) for given, value in zip(answers, right, strict=True)):
+            return Feedback(self.name, "ok")
+        for mistake in self.mistakes:
+            if self._is_mistake(mistake, answers, trials):
+                return self._wrong(mistake.name, mistake.text)
+        unlike = next((text for pair in zip(answers, right, strict=True) if (text := _unlike(*pair))), "")
+        if unlike:
+            return self._wrong("another kind of value", unlike)
+        if all(same(given, answers[0], 0) for given in answers) and not all(same(r, right[0], 1e-3) for r in right):
+            return self._wrong(
+                "constant", "Your function returns the same for all inputs. Compute the result from its arguments."
+            )
+        hits = sum(same(given, value, self.tolerance) for given, value in zip(answers, right, strict=True))
+        often = f" It is right for {hits} of {len(right)} inputs: look for a case that you left out." if hits else ""
+        return self._wrong(
+            "another value", f"Your result has the right form, but the value is not the one asked for.{often}"
+        )
+
+    def _is_mistake(self, mistake: Mistake, answers: list[Any], trials: list[tuple[Any, ...]]) -> bool:
+        for given, inputs in zip(answers, trials, strict=True):
+            try:
+                value = mistake.answer(*copy.deepcopy(inputs))
+            except Exception:
+                return False
+            if not same(given, value, self.tolerance):
+                return False
+        return True
+
+    def _describe_error(self, answer: Callable[..., Any], error: Exception, inputs: tuple[Any, ...]) -> str:
+        names = list(inspect.signature(self.solution).parameters)
+        try:
+            inspect.signature(answer).bind(*inputs)
+        except TypeError:
+            return f"Your function must take {len(names)} argument{'s' * (len(names) != 1)}: {', '.join(names)}."
+        except ValueError:
+            pass  # a built-in without a signature
+        called = ", ".join(f"{name} {_form(value)}" for name, value in zip(names, inputs, strict=False))
+        return f"Your function raised {type(error).__name__}: {as_clause(error)}. It was called with {called}."
+
+    def _wrong(self, mistake: str, text: str) -> Feedback:
+        return Feedback(self.name, "wrong", mistake, text)
+
+
+@dataclass
+class Session:
+    """The exercises of one session, in order."""
+
+    name: str
+    title: str
+    exercises: dict[str, Exercise] = field(default_factory=dict)
+
+    def exercise(
+        self, *, minutes: int, inputs: Callable[[np.random.Generator], tuple[Any, ...]], tolerance: float = 1e-6
+    ) -> Callable[[Callable[..., Any]], Exercise]:
+        """Declare an exercise: the function below is its solution."""
+
+        def declare(solution: Callable[..., Any]) -> Exercise:
+            exercise = Exercise(solution, minutes, inputs, tolerance)
+            self.exercises[exercise.name] = exercise
+            return exercise
+
+        return declare
+
+
+class Checks:
+    """The checks of a session: `check.<exercise>(answer)` prints ok, todo, or what is wrong.
+
+    Hidden inputs are drawn again at each call, so that a copied number does not pass.
+    """
+
+    def __init__(self, session: Session, *, strict: bool = False, seed: int | None = None) -> None:
+        self._session = session
+        self._strict = strict or "NBGRADER_EXECUTION" in os.environ
+        self._rng = np.random.default_rng(seed)
+        self._results: dict[str, Feedback] = {}
+
+    def __getattr__(self, name: str) -> Callable[[Any], None]:
+        exercises = self._session.exercises
+        if name.startswith("_") or name not in exercises:
+            near = difflib.get_close_matches(name, exercises, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(exercises)}"
+            raise AttributeError(f"session '{self._session.name}' has no exercise '{name}'{hint}")
+
+        def check(answer: Any) -> None:
+            self._check(exercises[name], answer)
+
+        return check
+
+    def __dir__(self) -> list[str]:
+        return [*self._session.exercises, "passed", "summary"]
+
+    def passed(self, *names: str) -> bool:
+        """Whether all these exercises are solved; if not, print which are left, so that a figure can wait for them."""
+        left = [name for name in names if self._status(name) != "ok"]
+        if left:
+            print(f"The figure waits for: {', '.join(left)}")
+        return not left
+
+    def summary(self) -> None:
+        """Print how many exercises are solved, and the state of the others."""
+        by_status = {name: self._status(name) for name in self._session.exercises}
+        done = sum(status == "ok" for status in by_status.values())
+        print(f"{self._session.title}: {done} of {len(by_status)} exercises are solved")
+        for name, status in by_status.items():
+            if status != "ok":
+                print(self._results.get(name, f"{status}: {name}"))
+
+    def _status(self, name: str) -> str:
+        getattr(self, name)  # a name that is not an exercise
+        return self._results[name].status if name in self._results else "todo"
+
+    def _check(self, exercise: Exercise, answer: Any) -> None:
+        feedback = exercise.check(answer, self._rng)
+        self._results[exercise.name] = feedback
+        _show(feedback)
+        if self._strict and feedback.status != "ok":
+            raise CourseError(str(feedback))
+
+
+def _show(feedback: Feedback) -> None:
+    """Print a result; in a notebook its parts go along, for grading."""
+    if not in_a_notebook():
+        print(feedback)
+        return
+    from IPython.display import display
+
+    parts = {"exercise": feedback.exercise, "status": feedback.status, "mistake": feedback.mistake}
+    display({"text/plain": str(feedback), MIME: parts}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def same(given: Any, value: Any, tolerance: float) -> bool:
+    """Whether two answers are equal: numbers up to a relative tolerance, everything else exactly."""
+    if isinstance(value, Mapping):
+        return (
+            isinstance(given, Mapping)
+            and set(given) == set(value)
+            and all(same(given[key], value[key], tolerance) for key in value)
+        )
+    if _is_list(value) and _is_list(given) and not _all_numbers(value):
+        return len(given) == len(value) and all(same(g, v, tolerance) for g, v in zip(given, value, strict=True))
+    if isinstance(value, str | bytes) or isinstance(given, str | bytes):
+        return isinstance(given, type(value)) and given == value
+    a, b = _array(given), _array(value)
+    if a is None or b is None:
+        return type(given) is type(value) and bool(given == value)
+    if a.shape != b.shape or (a.dtype == bool) != (b.dtype == bool):
+        return False
+    if a.dtype == bool or a.dtype.kind not in "iufc" or b.dtype.kind not in "iufc":
+        return bool(np.array_equal(a, b))
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * max(1e-6, float(np.abs(b).max(initial=0)))))
+
+
+def _unlike(given: Any, value: Any) -> str:
+    """Say how an answer differs from the expected one in kind or shape; "" if it does not."""
+    if isinstance(value, Mapping) and isinstance(given, Mapping):
+        missing = [key for key in value if key not in given]
+        return f"Your dict lacks the key{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}." if missing else ""
+    a, b = (None if isinstance(v, str | Mapping) else _array(v) for v in (given, value))
+    if a is None or b is None:
+        if isinstance(given, type(value)):
+            return ""
+        return f"Return {_kind(value)}, not {_kind(given)}."
+    if a.dtype.kind == "f" and np.isnan(a).any():
+        return "Your result has NaN (not a number): something was divided by 0, or a mean of nothing was taken."
+    if a.shape != b.shape:
+        return f"Return {_kind(value)}, not {_kind(given)}."
+    if (a.dtype == bool) != (b.dtype == bool):
+        return f"Return {'True or False' if b.dtype == bool else 'a number'}, not {given!r}."
+    return ""
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, Mapping):
+        return "a dict"
+    array = _array(value)
+    if array is None:
+        return f"an object of type {type(value).__name__}"
+    if array.ndim == 0:
+        return "True or False" if array.dtype == bool else "a number"
+    return f"an array of shape {array.shape}"
+
+
+def _form(value: Any) -> str:
+    array = _array(value)
+    if array is not None and array.ndim:
+        return f"of shape {array.shape}"
+    return f"= {value!r}" if isinstance(value, int | float | str) else f"({type(value).__name__})"
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """Return numbers as an array; None for what is not numbers, booleans or texts."""
+    if callable(getattr(value, "detach", None)):  # a tensor of torch
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return array if array.dtype.kind in "biufcU" else None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _all_numbers(value: Any) -> bool:
+    array = _array(value)
+    return array is not None and array.dtype.kind in "biufc"
+
+
+def _unchanged(before: Any, after: Any) -> bool:
+    """Whether the arrays within inputs have their old values."""
+    return all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        for a, b in zip(_arrays_within(before), _arrays_within(after), strict=True)
+    )
+
+
+def _arrays_within(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _arrays_within(item)
+    elif isinstance(value, np.ndarray):
+        yield value
