@@ -47,7 +47,7 @@ def test_progress_in_a_notebook_says_how_far_it_is(monkeypatch):
         def update(self, data, raw):
             lines.append(data["text/plain"])
 
-    monkeypatch.setattr("repsim_nb.support.progress._in_a_notebook", lambda: True)
+    monkeypatch.setattr("repsim_nb.support.progress.in_a_notebook", lambda: True)
     monkeypatch.setattr(
         "IPython.display.display", lambda data, raw, display_id: lines.append(data["text/plain"]) or Handle()
     )
