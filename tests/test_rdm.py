@@ -397,3 +397,14 @@ def test_a_matrix_of_one_half_is_told_to_be_passed_as_a_vector(rng, empty):
 def test_a_heatmap_of_an_rdm_names_what_draws_it():
     with pytest.raises(TypeError, match=r"plots\.draw\(rs\.spec\(rdm\)\)"):
         rs.plots.heatmap(RDM([1.0, 2.0, 3.0]))
+
+
+def test_rounding_of_one_minus_a_similarity_is_no_excuse_for_small_values():
+    near = np.float32(1) - np.array([[1, 1 - 6e-8, 1], [1, 1, 1], [1 - 1.2e-7, 1, 1 - 6e-8]], np.float32)
+    assert not rs.RDM(near).values.diagonal().any()  # all of it is rounding
+    wrong = np.array([[0, 1, 2], [3, 0, 4], [5, 6, 0]], np.float32) * np.float32(1.3e-8)
+    with pytest.raises(ValueError, match="an RDM is symmetric"):
+        rs.RDM(wrong)
+    similar = np.array([[1, 0.3, 0.2], [0.3, 1, 0.1], [0.2, 0.1, 1]], np.float32) * np.float32(1.3e-8)
+    with pytest.raises(ValueError, match="0 on its diagonal"):
+        rs.RDM(similar)
