@@ -357,7 +357,7 @@ def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> None:
             " rs.RDM(values, missing=np.isnan(values))"
         )
     size = float(np.abs(matrix[~absent]).max(initial=0.0))
-    # 1 - similarity may be rounding everywhere; what is left of 1 is then a multiple of eps / 2, as other values are not
+    # 1 - similarity may be rounding everywhere: then all values are multiples of eps / 2, which others are not
     eps = float(np.finfo(matrix.dtype).eps)
     steps = np.append(matrix[~absent], np.nan_to_num(diagonal)) / (eps / 2)
     rounding = max(SMALL * size, 8 * eps if np.array_equal(steps, np.rint(steps)) else 0.0)
