@@ -21,6 +21,7 @@ import copy
 import difflib
 import inspect
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import in_a_notebook
 
 TRIALS = 3  # hidden inputs a check; each is drawn again at each check
+CHOICES = 30  # the same where an answer is one of a few (a text, True, an integer), which a constant may hit by chance
 MIME = "application/vnd.repsim-nb.check+json"  # the result of a check in the outputs of a notebook, for grading
 
 
@@ -68,6 +70,7 @@ class Exercise:
     minutes: int
     inputs: Callable[[np.random.Generator], tuple[Any, ...]]
     tolerance: float = 1e-6  # relative, of numbers
+    trials: int | None = None  # hidden inputs a check; None: TRIALS or CHOICES
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
@@ -93,7 +96,9 @@ class Exercise:
                 f"Pass your function itself, as in check.{self.name}({self.name}), without calling it: "
                 "the check calls it with inputs of its own.",
             )
-        trials = [self.inputs(rng) for _ in range(TRIALS)]
+        trials = [self.inputs(rng)]
+        number = self.trials or (CHOICES if _is_choice(self.solution(*copy.deepcopy(trials[0]))) else TRIALS)
+        trials += [self.inputs(rng) for _ in range(number - 1)]
         answers: list[Any] = []
         for inputs in trials:
             passed = copy.deepcopy(inputs)
@@ -105,7 +110,7 @@ class Exercise:
                 return self._wrong(
                     "undefined", f"Your function gave up on an input that has a value: {as_clause(error)}."
                 )
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return self._wrong("raises", self._describe_error(answer, error, inputs))
             if given is None or given is Ellipsis:
                 if answers:
@@ -148,7 +153,7 @@ class Exercise:
                 return False
         return True
 
-    def _describe_error(self, answer: Callable[..., Any], error: Exception, inputs: tuple[Any, ...]) -> str:
+    def _describe_error(self, answer: Callable[..., Any], error: BaseException, inputs: tuple[Any, ...]) -> str:
         names = list(inspect.signature(self.solution).parameters)
         try:
             inspect.signature(answer).bind(*inputs)
@@ -157,7 +162,8 @@ class Exercise:
         except ValueError:
             pass  # a built-in without a signature
         called = ", ".join(f"{name} {_form(value)}" for name, value in zip(names, inputs, strict=False))
-        return f"Your function raised {type(error).__name__}: {as_clause(error)}. It was called with {called}."
+        reason = textwrap.shorten(as_clause(error), 300, placeholder=" ...")
+        return f"Your function raised {type(error).__name__}{': ' * bool(reason)}{reason}. It was called with {called}."
 
     def _wrong(self, mistake: str, text: str) -> Feedback:
         return Feedback(self.name, "wrong", mistake, text)
@@ -172,12 +178,17 @@ class Session:
     exercises: dict[str, Exercise] = field(default_factory=dict)
 
     def exercise(
-        self, *, minutes: int, inputs: Callable[[np.random.Generator], tuple[Any, ...]], tolerance: float = 1e-6
+        self,
+        *,
+        minutes: int,
+        inputs: Callable[[np.random.Generator], tuple[Any, ...]],
+        tolerance: float = 1e-6,
+        trials: int | None = None,
     ) -> Callable[[Callable[..., Any]], Exercise]:
         """Declare an exercise: the function below is its solution."""
 
         def declare(solution: Callable[..., Any]) -> Exercise:
-            exercise = Exercise(solution, minutes, inputs, tolerance)
+            exercise = Exercise(solution, minutes, inputs, tolerance, trials)
             self.exercises[exercise.name] = exercise
             return exercise
 
@@ -197,8 +208,10 @@ class Checks:
         self._results: dict[str, Feedback] = {}
 
     def __getattr__(self, name: str) -> Callable[[Any], None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
         exercises = self._session.exercises
-        if name.startswith("_") or name not in exercises:
+        if name not in exercises:
             near = difflib.get_close_matches(name, exercises, 1)
             hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(exercises)}"
             raise AttributeError(f"session '{self._session.name}' has no exercise '{name}'{hint}")
@@ -261,28 +274,37 @@ def same(given: Any, value: Any, tolerance: float) -> bool:
     if _is_list(value) and _is_list(given) and not _all_numbers(value):
         return len(given) == len(value) and all(same(g, v, tolerance) for g, v in zip(given, value, strict=True))
     if isinstance(value, str | bytes) or isinstance(given, str | bytes):
-        return isinstance(given, type(value)) and given == value
+        return isinstance(given, str | bytes) and isinstance(value, str | bytes) and given == value
     a, b = _array(given), _array(value)
     if a is None or b is None:
-        return type(given) is type(value) and bool(given == value)
+        return type(given) is type(value) and isinstance(value, set | frozenset) and given == value
     if a.shape != b.shape or (a.dtype == bool) != (b.dtype == bool):
         return False
     if a.dtype == bool or a.dtype.kind not in "iufc" or b.dtype.kind not in "iufc":
         return bool(np.array_equal(a, b))
-    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * max(1e-6, float(np.abs(b).max(initial=0)))))
+    largest = float(np.abs(b[np.isfinite(b)]).max(initial=1e-6))
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * largest, equal_nan=True))
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether an answer is one of a few: a text, True or False, an integer."""
+    array = _array(value)
+    return array is not None and array.ndim == 0 and array.dtype.kind in "biuU"
 
 
 def _unlike(given: Any, value: Any) -> str:
     """Say how an answer differs from the expected one in kind or shape; "" if it does not."""
     if isinstance(value, Mapping) and isinstance(given, Mapping):
-        missing = [key for key in value if key not in given]
-        return f"Your dict lacks the key{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}." if missing else ""
+        missing, more = (
+            [repr(key) for key in one if key not in other] for one, other in ((value, given), (given, value))
+        )
+        if missing:
+            return f"Your dict lacks the key{'s' * (len(missing) > 1)} {', '.join(missing)}."
+        return f"Your dict has more keys than asked for: {', '.join(more)}." if more else ""
     a, b = (None if isinstance(v, str | Mapping) else _array(v) for v in (given, value))
     if a is None or b is None:
-        if isinstance(given, type(value)):
-            return ""
-        return f"Return {_kind(value)}, not {_kind(given)}."
-    if a.dtype.kind == "f" and np.isnan(a).any():
+        return "" if _kind(given) == _kind(value) else f"Return {_kind(value)}, not {_kind(given)}."
+    if a.dtype.kind == "f" and np.isnan(a).any() and not (b.dtype.kind == "f" and np.isnan(b).any()):
         return "Your result has NaN (not a number): something was divided by 0, or a mean of nothing was taken."
     if a.shape != b.shape:
         return f"Return {_kind(value)}, not {_kind(given)}."
@@ -333,9 +355,9 @@ def _all_numbers(value: Any) -> bool:
 
 def _unchanged(before: Any, after: Any) -> bool:
     """Whether the arrays within inputs have their old values."""
-    return all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-        for a, b in zip(_arrays_within(before), _arrays_within(after), strict=True)
+    old, new = list(_arrays_within(before)), list(_arrays_within(after))
+    return len(old) == len(new) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(old, new, strict=True)
     )
 
 
