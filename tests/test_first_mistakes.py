@@ -168,17 +168,13 @@ def test_one_number_a_sample_becomes_a_feature_by_code_for_its_type(x, code):
     ("name", "code"),
     [
         ("x.csv", r"pandas.read_csv\('.*x.csv', index_col="),
-        ("x.safetensors", r"from_arrays\(safetensors.torch.load_file\("),
-        ("x.H5", r"h5py.File\('.*x.H5'\)\['name of the array'\]"),
-        ("x.mat", "scipy.io.loadmat"),
-        ("x.nc", "xarray.open_dataset"),
-        ("x.parquet", "pandas.read_parquet"),
+        ("x.xlsx", "pandas.read_excel"),
         ("x.pkl", "can run code. If you trust it, open it yourself"),
         ("x.dat", "with the library that wrote it"),
     ],
 )
 def test_a_file_of_another_kind_is_opened_by_named_code(tmp_path, name, code):
-    with pytest.raises(ValueError, match=rf"reads .npy, .npz and .pt files; got .*{code}"):
+    with pytest.raises(ValueError, match=rf"reads .npy, .npz, .* files; got .*{code}"):
         rs.from_arrays(tmp_path / name)
 
 

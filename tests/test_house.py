@@ -44,6 +44,7 @@ WINGS = {
         "datasets",
         "models",
         "pooling",
+        "formats",
         "store",
         "recording",
     ],

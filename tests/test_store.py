@@ -141,7 +141,7 @@ def test_arrays_from_elsewhere(tmp_path, rng):
         rs.from_arrays({"flat": np.zeros(3)})
     with pytest.raises(ValueError, match="A single array has no name"):
         rs.from_arrays(tmp_path / "x.npy")
-    with pytest.raises(ValueError, match=".npy, .npz and .pt"):
+    with pytest.raises(ValueError, match="reads .npy, .npz, .pt"):
         rs.from_arrays("x.csv")
     np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="evil.npy contains Python objects and not only arrays, and to read"):

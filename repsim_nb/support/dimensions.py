@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -106,22 +107,25 @@ def sample_dimension(x: Any) -> str:
     It is the one called "sample"; else the only one with another usual name of samples; else the only one without a
     usual name of features.
     """
-    names = {dimension: _singular(str(dimension)) for dimension in x.dims}
-    for fits in (lambda name: name == "sample", lambda name: name in SAMPLES):
-        found = [dimension for dimension, name in names.items() if fits(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            break
-    others = [dimension for dimension, name in names.items() if name not in FEATURES]
-    if not found and len(others) == 1:
-        return others[0]
+    if (found := choose_dimension(x.dims)) is not None:
+        return found
     shown = ", ".join(map(repr, x.dims))
     raise ValueError(
         f"the samples of an xarray DataArray are read by the name of a dimension, and of ({shown}) it is not clear"
         f" which are the samples. Name that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
         f" plain array, samples first: x.transpose({shown}).values."
     )
+
+
+def choose_dimension(dimensions: Sequence[Any]) -> Any:
+    """Return the sample dimension among these names, by the rule of `sample_dimension`; None if it is not clear."""
+    names = {dimension: _singular(str(dimension)) for dimension in dimensions}
+    for fits in (lambda name: name == "sample", lambda name: name in SAMPLES):
+        found = [dimension for dimension, name in names.items() if fits(name)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    others = [dimension for dimension, name in names.items() if name not in FEATURES]
+    return others[0] if len(others) == 1 else None
 
 
 def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:

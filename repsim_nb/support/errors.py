@@ -57,6 +57,7 @@ class Stopped(Exception):
 
 EXTRAS = {
     "agents": ("gymnasium", "minigrid", "stable_baselines3"),
+    "files": ("h5netcdf", "h5py", "pyarrow", "xarray", "zarr"),
     "torch": ("torch", "safetensors"),
     "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from repsim_nb.inputs.formats import OnDisk
 from repsim_nb.support.errors import MissingRecording, join_names
 from repsim_nb.support.ids import check_ids, ids_of
 from repsim_nb.support.labels import Key, resolve, select
@@ -88,7 +89,7 @@ class Activations(Mapping[Key, Any]):
         no_logits: Mapping[Key, str] | None = None,
         groups: Mapping[Key, Any] | None = None,
     ) -> None:
-        self._arrays = dict(arrays)  # an array, or an ArrayFile that is opened when it is first read
+        self._arrays = dict(arrays)  # an array, or a file that is opened when it is first read
         self.facts = {model: dict(known) for model, known in (facts or {}).items()}
         of_samples = {key: its for key, its in (ids or {}).items() if not Key(*key).by_token}
         self._ids = check_each(self._arrays, of_samples, check_ids)
@@ -113,7 +114,7 @@ class Activations(Mapping[Key, Any]):
         return checked
 
     def _entries(self) -> dict[Key, Any]:
-        """{key: array, or ArrayFile that is not opened yet}."""
+        """{key: array, or file that is not opened yet}."""
         return self._arrays
 
     def __iter__(self) -> Iterator[Key]:
@@ -141,7 +142,7 @@ class Activations(Mapping[Key, Any]):
 
     def _labeled(self, key: Key, entry: Any) -> Any:
         """Return the array of a recording with the ids and groups of its rows."""
-        array = entry.open() if isinstance(entry, ArrayFile) else entry
+        array = entry.open() if isinstance(entry, OnDisk) else entry
         return attach_labels(array, self._ids_of(key, entry), self._groups_of(key, entry))
 
     __eq__ = object.__eq__  # the comparison of mappings would compare arrays
@@ -169,7 +170,7 @@ class Activations(Mapping[Key, Any]):
         """Return the ids of one recording, or None."""
         if key in self._ids:
             return self._ids[key]
-        return entry.ids() if isinstance(entry, ArrayFile) else None if Key(*key).by_token else ids_of(entry)
+        return entry.ids() if isinstance(entry, OnDisk) else None if Key(*key).by_token else ids_of(entry)
 
     @property
     def groups(self) -> dict[Key, np.ndarray]:
@@ -192,7 +193,7 @@ class Activations(Mapping[Key, Any]):
         """Return the groups of one recording, or None."""
         if key in self._groups:
             return self._groups[key]
-        return entry.groups() if isinstance(entry, ArrayFile) else groups_of(entry)
+        return entry.groups() if isinstance(entry, OnDisk) else groups_of(entry)
 
     @property
     def no_logits(self) -> dict[Key, str]:
@@ -394,5 +395,5 @@ def _name_arrays(arrays: Mapping[Any, Any]) -> Activations:
     """Arrays under keys or names as Activations."""
     if not arrays:
         return Activations({})
-    found, ids, groups = read_named_arrays(arrays)
-    return Activations(found, ids=ids, groups=groups)
+    found = read_named_arrays(arrays)
+    return Activations(found.arrays, found.facts, found.ids, groups=found.groups)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.inputs.formats import OnDisk
 from repsim_nb.support.errors import DamagedFile, as_clause, warn_user
 from repsim_nb.support.labels import Key, check_step
 
@@ -58,7 +59,7 @@ def compute_sums(path: Path, blocks: Iterable[int], size: int, block: int) -> It
 
 
 @dataclass(frozen=True)
-class ArrayFile:
+class ArrayFile(OnDisk):
     """A finished recording: its array file and its record."""
 
     path: Path

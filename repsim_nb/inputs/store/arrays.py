@@ -17,6 +17,7 @@ def from_arrays(
     *,
     ids: Any = None,
     groups: Any = None,
+    samples: Any = None,
     **facts: Mapping[str, Any],
 ) -> Activations:
     """Make Activations from arrays that were recorded elsewhere.
@@ -24,24 +25,31 @@ def from_arrays(
     Parameters
     ----------
     arrays : {"model/layer": array or path}, list of arrays, or path
-        Arrays (n, ...): of NumPy, torch, pandas, polars, SciPy sparse, xarray, HDF5 or Zarr. A path to an .npz or .pt
-        file contains arrays with such names; paths to .npy files are memory-mapped; .pt files are read with
-        weights_only. A name without "/", or a number, is a layer of the model "model". A list or tuple of arrays
-        contains the layers "0", "1", and so on. A tuple as a name has the fields of a `Key`.
-    ids : array of str or int (n,), or {name of an array: its ids}, optional
+        Arrays (n, ...): of NumPy, torch, pandas, polars, SciPy sparse, xarray, HDF5 or Zarr. A path leads to a file
+        with such arrays: .npz, .pt, .safetensors, HDF5 (.h5, .hdf5) or MATLAB (.mat, all versions); or, under a name,
+        to an .npy file, or to a file whose arrays become the layers of this model. A name without "/", or a number, is
+        a layer of the model "model". A list or tuple of arrays contains the layers "0", "1", and so on. A tuple as a
+        name has the fields of a `Key`.
+    ids : array of str or int (n,), str, or {name of an array: its ids}, optional
         The unique names of the samples. `rs.compare` refuses arrays whose ids differ, and `rs.align` matches samples by
-        them. The index of a DataFrame and the coordinate of a DataArray are ids already.
+        them. The index of a DataFrame and the coordinate of a DataArray are ids already, and so are labels in a file
+        whose name shows it, such as "ids", "stimulus_id" or "file_names". Text chooses one of the labels in the file.
     groups : array (n,), or {name of an array: its labels}, optional
         A label for each row: rows with the same label depend on each other (tokens of a text, frames of a film,
         repeats of a stimulus). The functions of `rs.inference` use them. Labels that are neither text nor integers
         (dates, fractions, several types) become text.
+    samples : int, str, or {name of an array: int or str}, optional
+        The axis that has the samples, by number or name. By default the first one, or the one whose name shows it, such
+        as "presentation" or "stimulus". In MATLAB files rows are samples, as MATLAB shows them.
     **facts : {field: value}
         What else is known about a model, under its name.
 
     Returns
     -------
     Activations
-        The arrays by their keys. NumPy arrays and tensors are not copied.
+        The arrays by their keys. NumPy arrays and tensors are not copied. Arrays in HDF5, MATLAB 7.3 and .safetensors
+        files are read when they are first used; those of 64 MiB or more that are stored in one piece are
+        memory-mapped, and never read as a whole.
 
     Raises
     ------
@@ -49,9 +57,12 @@ def from_arrays(
         If facts are not under the name of a model.
     ValueError
         If facts are of a model that has no array, an array has no sample axis, two names mean the same layer, ids are
-        not unique, or there is not one id, or one group, for each sample.
+        not unique, or there is not one id, or one group, for each sample; if a file has no array with two axes, or does
+        not show which axis has the samples, or which labels are the ids.
     DamagedFile
-        A ValueError: if a file cannot be read.
+        A ValueError: if a file cannot be read. Nothing in a file is unpickled.
+    ModuleNotFoundError
+        If the library that reads such files is not installed.
 
     Examples
     --------
@@ -69,8 +80,8 @@ def from_arrays(
     >>> x.table()["accuracy"].tolist()
     [0.9, 0.8]
     """
-    found, known, grouped = read_named_arrays(arrays, ids, groups)
-    models = list(dict.fromkeys(key.model for key in found))
+    found = read_named_arrays(arrays, ids, groups, samples)
+    models = list(dict.fromkeys(key.model for key in found.arrays))
     for name, given in facts.items():
         if not isinstance(given, Mapping):
             known_fact = f"{{{name!r}: {given!r}}}"
@@ -82,4 +93,5 @@ def from_arrays(
             )
         if name not in models:
             raise unknown_name("model with facts", name, models, "The name is the part before the slash.")
-    return Activations(found, facts, known, groups=grouped)
+    known = {model: {**found.facts.get(model, {}), **facts.get(model, {})} for model in {**found.facts, **facts}}
+    return Activations(found.arrays, known, found.ids, groups=found.groups)

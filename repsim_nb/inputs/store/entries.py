@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.inputs.formats import OnDisk
 from repsim_nb.support.ids import how_ids_differ, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
@@ -112,7 +113,7 @@ def is_same(a: Any, b: Any) -> bool:
         return True
     if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):
         return False
-    a, b = (array.open() if isinstance(array, ArrayFile) else array for array in (a, b))
+    a, b = (array.open() if isinstance(array, OnDisk) else array for array in (a, b))
     some = max(1, 2**22 // max(1, math.prod(a.shape[1:])))
     return all(
         np.array_equal(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from repsim_nb.inputs.formats import LazyArray, NamedArrays, orient, read_file
 from repsim_nb.support.containers import one_feature, to_array, type_name
-from repsim_nb.support.errors import DamagedFile, as_clause, unknown_name
+from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.row_groups import groups_of
@@ -19,32 +18,27 @@ from repsim_nb.support.validation import is_integer
 
 
 def read_named_arrays(
-    arrays: Mapping[Any, Any] | Sequence[Any] | str | Path, ids: Any = None, groups: Any = None
-) -> tuple[dict[Key, Any], dict[Key, Any], dict[Key, Any]]:
-    """Return the arrays by their keys, the ids of their samples, and the groups of their rows.
+    arrays: Mapping[Any, Any] | Sequence[Any] | str | Path, ids: Any = None, groups: Any = None, samples: Any = None
+) -> NamedArrays:
+    """Return the arrays by their keys, with the ids of their samples, the groups of their rows, and facts in files.
 
     The parameters are those of `from_arrays`. Ids and groups are not checked, and are None if there are none.
     """
     if isinstance(arrays, (str, Path)):
-        arrays = _read_file(Path(arrays))
-        if not isinstance(arrays, (Mapping, list, tuple)):
+        read = read_file(Path(arrays), samples, ids)
+        if not isinstance(read, NamedArrays):
             raise ValueError("A single array has no name. Pass {'model/layer': path} in place of the path.")
-    if not isinstance(arrays, (Mapping, list, tuple)):
-        raise ValueError(
-            "A single array has no name. Pass {'model/layer': x}, or a list of layers, [x0, x1]; got a"
-            f" {type_name(arrays)}."
-        )
-    arrays = dict(arrays.items() if isinstance(arrays, Mapping) else enumerate(arrays))
-    if not arrays:
-        raise ValueError(
-            "from_arrays needs at least one array, {'model/layer': array, ...}; there are no arrays in it."
-        )
+    else:
+        read = _read_files(arrays, ids, samples)
+    arrays = read.arrays
+    ids = None if isinstance(ids, str) else ids
     for what, given, hint in (
         ("ids", ids, "ids has one id per sample, for all arrays, or is {name of an array: its ids}."),
         ("groups", groups, "groups has one label per row, for all arrays, or is {name of an array: its labels}."),
     ):
-        if isinstance(given, Mapping) and (strange := [name for name in given if name not in arrays]):
-            raise unknown_name(f"array that has {what}", strange[0], arrays, hint)
+        names_here = [*arrays, *(str(name) for name in arrays if isinstance(name, Key))]
+        if isinstance(given, Mapping) and (strange := [name for name in given if name not in names_here]):
+            raise unknown_name(f"array that has {what}", strange[0], names_here, hint)
     found: dict[Key, Any] = {}
     names: dict[Key, Any] = {}
     known, grouped = {}, {}
@@ -56,10 +50,9 @@ def read_named_arrays(
                 f" {_show_name(names[key])} and {_show_name(name)}. Give one of them another name."
             )
         names[key] = name
-        value = _read_file(Path(value)) if isinstance(value, (str, Path)) else value
-        own = ids.get(name) if isinstance(ids, Mapping) else ids
+        own = _labels_of(name, ids, read.ids)
         try:
-            array, index = to_array(value), names_of(value)
+            array, index = (value, None) if isinstance(value, LazyArray) else (to_array(value), names_of(value))
         except (ValueError, MemoryError) as error:
             raise type(error)(f"'{key}': {error}") from error
         if array.ndim < 2:
@@ -69,13 +62,52 @@ def read_named_arrays(
             )
         found[key] = array
         known[key] = _choose_ids(key, own, index, array.shape[0])
-        labels = groups.get(name) if isinstance(groups, Mapping) else groups
+        labels = _labels_of(name, groups, read.groups)
         try:
             check_order(value, labels)
         except ValueError as error:
             raise ValueError(f"groups of '{key}': {error}") from error
         grouped[key] = groups_of(array) if labels is None else labels
-    return found, known, grouped
+    return NamedArrays(found, known, grouped, read.facts)
+
+
+def _labels_of(name: Any, given: Any, read: Mapping[Any, Any]) -> Any:
+    """Return the ids or groups that the user gave for an array, else those in its file."""
+    own = given.get(name, given.get(str(name))) if isinstance(given, Mapping) else given
+    return read.get(name) if own is None else own
+
+
+def _read_files(arrays: Any, ids: Any, samples: Any) -> NamedArrays:
+    """Return arrays under their names, those in files as well; a file with several arrays is a model."""
+    if not isinstance(arrays, (Mapping, list, tuple)):
+        raise ValueError(
+            "A single array has no name. Pass {'model/layer': x}, or a list of layers, [x0, x1]; got a"
+            f" {type_name(arrays)}."
+        )
+    given = dict(arrays.items() if isinstance(arrays, Mapping) else enumerate(arrays))
+    if not given:
+        raise ValueError(
+            "from_arrays needs at least one array, {'model/layer': array, ...}; there are no arrays in it."
+        )
+    whole = NamedArrays({}, {}, {}, {})
+    for name, value in given.items():
+        axis = samples.get(name) if isinstance(samples, Mapping) else samples
+        if not isinstance(value, (str, Path)):
+            whole.arrays[name] = orient(value, axis, repr(name))
+            continue
+        read = read_file(Path(value), axis, None if isinstance(ids, Mapping) and name not in ids else ids)
+        if not isinstance(read, NamedArrays):
+            whole.arrays[name] = read
+            continue
+        if not isinstance(name, str):
+            raise ValueError(f"A file with several arrays is a model, {{'name of the model': path}}; got {name!r}.")
+        one = len(read.arrays) == 1 and "/" in name
+        for inside in read.arrays:
+            layer = inside.layer if isinstance(inside, Key) else inside
+            place = name if one else f"{name}/{layer}"
+            whole.arrays[place] = read.arrays[inside]
+            whole.ids[place], whole.groups[place] = read.ids.get(inside), read.groups.get(inside)
+    return whole
 
 
 def _show_name(name: Any) -> str:
@@ -126,86 +158,3 @@ def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
                 " ids= out, and bring arrays with ids into one order by rs.align; x.to_numpy() of a frame has none."
             )
     return given
-
-
-# how to open files of other kinds, as code
-_OPENED_BY = {
-    ".safetensors": "safetensors.torch.load_file({path})",
-    ".h5": "h5py.File({path})['name of the array']",
-    ".mat": "scipy.io.loadmat({path})['name of the array']",
-    ".zarr": "zarr.open({path})['name of the array']",
-    ".nc": "xarray.open_dataset({path})['name of the array']",
-    ".csv": "pandas.read_csv({path}, index_col='column of ids')",
-    ".tsv": "pandas.read_csv({path}, sep='\\t', index_col='column of ids')",
-    ".txt": "numpy.loadtxt({path})",
-    ".parquet": "pandas.read_parquet({path})",
-    ".feather": "pandas.read_feather({path})",
-    ".xlsx": "pandas.read_excel({path}, index_col='column of ids')",
-}
-_OPENED_BY |= {".hdf5": _OPENED_BY[".h5"], ".hdf": _OPENED_BY[".h5"]}
-
-
-def _read_file(path: Path) -> Any:
-    """Return the array in an .npy file, or the arrays in an .npz or .pt file."""
-    kind = path.suffix.lower()
-    if kind not in (".npy", ".npz", ".pt", ".pth"):
-        raise ValueError(f"from_arrays reads .npy, .npz and .pt files; got {path}. {_how_to_open(path)}")
-    try:
-        if kind == ".npy":
-            return np.lib.format.open_memmap(path, mode="r")
-        if kind == ".npz":
-            zipfile.ZipFile(path).close()  # np.load would leave a damaged file open
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        import torch
-
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        if objects := _objects_of(str(error)):
-            raise ValueError(
-                f"The file {path} contains {objects} and not only arrays, and to read that could run code, so it was"
-                f" not read. {_how_to_save(kind)}"
-            ) from error
-        raise DamagedFile(
-            f"The file {path} is damaged, or contains something other than arrays, and was not read ({_reason(error)})."
-        ) from error
-
-
-def _objects_of(message: str) -> str:
-    """Return what a file contains that NumPy or torch refused to unpickle; "" if it was refused for another reason."""
-    if found := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)|global ([\w.]+) was not", message):
-        return f"objects of {next(filter(None, found.groups()))}"
-    return "Python objects" if re.search("allow_pickle|Object arrays|Python objects", message) else ""
-
-
-def _reason(error: Exception) -> str:
-    """Return why a file was not read, without the advice of torch to read what may run code."""
-    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    return found[1] if found else as_clause(str(error).splitlines()[0])
-
-
-def _how_to_save(kind: str) -> str:
-    """Say how to save the arrays of such a file, where it was written."""
-    if kind in (".npy", ".npz"):
-        return "If you trust it, open it yourself, and save the numbers alone, np.savez(path, **{'model/layer': x})."
-    return (
-        "If you trust it, open it yourself, and save the arrays alone, torch.save({'model/layer': x}, path). If it is a"
-        " model, save its weights, torch.save(module.state_dict(), path), and use rs.load_model and rs.record."
-    )
-
-
-def _how_to_open(path: Path) -> str:
-    """Say how to open a file of another kind."""
-    if path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
-        return (
-            "To read a pickle can run code. If you trust it, open it yourself, and pass the array:"
-            " from_arrays({'model/layer': x})."
-        )
-    code = _OPENED_BY.get(path.suffix.lower(), "").format(path=repr(str(path)))
-    if not code:
-        return "Open it with the library that wrote it, and pass the arrays: from_arrays({'model/layer': x})."
-    if path.suffix.lower() == ".safetensors":
-        return f"Open it and pass its arrays: from_arrays({code})."
-    return f"Open it and pass the array: from_arrays({{'model/layer': {code}}})."

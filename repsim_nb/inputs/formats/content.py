@@ -1,0 +1,258 @@
+"""What a file contains: arrays with the names of their axes, and labels that may name the samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.dimensions import choose_dimension
+from repsim_nb.support.errors import check_name, join_names, unknown_name
+from repsim_nb.support.labels import Key
+from repsim_nb.support.rdms import RDM
+from repsim_nb.support.validation import is_integer
+
+from .lazy import LazyArray
+
+# names of labels that name samples, as are all that end in _id or _ids
+_NAMES = re.compile(
+    r"(?:.*_)?ids?|(?:sample|stimulus|image|condition|item)_?names?|file_?names?|names?|samples?|stimuli|stimulus|"
+    r"images?|conds?|conditions?",
+    re.IGNORECASE,
+)
+_NUMBERS = "biuf"
+
+
+@dataclass
+class Entry:
+    """One array of a file.
+
+    Attributes
+    ----------
+    array : LazyArray, array, tensor or RDM
+        With the axes in the order of the file's own library.
+    dims : tuple of str
+        The names of the axes; empty if they have none.
+    labels : {name: array}
+        One-dimensional arrays of `to_labels` that may name the samples.
+    along : {name: name of an axis}
+        The axis to which each of the labels belongs, if axes have names.
+    rows : bool
+        Whether the format itself says that the first axis has the samples.
+    names : bool
+        Whether the format itself says that the labels describe samples, so that each may name them.
+    key, ids, groups
+        As an export of this package wrote them.
+    """
+
+    array: Any
+    dims: tuple[str, ...] = ()
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    along: Mapping[str, str] = field(default_factory=dict)
+    rows: bool = False
+    names: bool = False
+    key: Key | None = None
+    ids: Any = None
+    groups: Any = None
+
+
+@dataclass
+class Content:
+    """The arrays of a file by their names, what was left out, and what is known about the models."""
+
+    path: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # "name of shape (n,)", for the error if nothing is left
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def leave_out(self, name: str, shape: Any, dtype: Any) -> None:
+        """Note an array that cannot be a representation."""
+        self.others.append(f"{name} {tuple(shape)} {dtype}")
+
+
+@dataclass(frozen=True)
+class NamedArrays:
+    """Arrays with their samples first, under the names that `from_arrays` takes."""
+
+    arrays: dict[Any, Any]
+    ids: dict[Any, Any]
+    groups: dict[Any, Any]
+    facts: dict[str, dict[str, Any]]
+
+
+def is_numeric(dtype: Any, name: str, path: Path) -> bool:
+    """Return whether an array of this type has numbers; ValueError for bfloat16 that lost its type."""
+    kind = getattr(dtype, "kind", "")
+    if kind == "V" and dtype.itemsize == 2 and not dtype.names:
+        raise ValueError(
+            f"'{name}' in {path} has values of two bytes without a type, as NumPy, HDF5 and MATLAB files keep bfloat16."
+            " Save it as float32, x.float(), or in a .safetensors or .pt file."
+        )
+    return kind in _NUMBERS and bool(kind)
+
+
+def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArrays:
+    """Put the samples of each array first, and find their ids.
+
+    Parameters
+    ----------
+    content : Content
+        What a reader found.
+    samples : int, str or {name: int or str}, optional
+        The axis of the samples, by number or name.
+    ids : str, array or {name: array}, optional
+        The name of the labels that are the ids. Where the user gave ids, those of the file do not count.
+    """
+    if not content.entries:
+        rest = f" It has {join_names(content.others, 6)}." if content.others else ""
+        raise ValueError(
+            f"{content.path} has no array of numbers with two axes or more, (samples, features).{rest} To use a vector"
+            " as one feature, read it yourself, and pass {'model/layer': x[:, None]}."
+        )
+    if isinstance(samples, Mapping):
+        for name in samples:
+            check_name("array in samples=", name, content.entries)
+    axes = {name: _axis_of(content.path, name, entry, _of(samples, name)) for name, entry in content.entries.items()}
+    _check_axes(content, axes, samples)
+    arrays: dict[Any, Any] = {}
+    found: dict[Any, Any] = {}
+    groups: dict[Any, Any] = {}
+    wanted = ids if isinstance(ids, str) else None
+    for name, entry in content.entries.items():
+        label = entry.key or name
+        arrays[label] = put_first(entry.array, axes[name])
+        if ids is None or wanted or (isinstance(ids, Mapping) and name not in ids):
+            own = entry.ids is not None and wanted is None
+            found[label] = entry.ids if own else _ids_of(content, name, entry, axes[name], wanted)
+        groups[label] = entry.groups
+    return NamedArrays(arrays, found, groups, content.facts)
+
+
+def _of(samples: Any, name: str) -> Any:
+    return samples.get(name) if isinstance(samples, Mapping) else samples
+
+
+def put_first(array: Any, axis: int) -> Any:
+    """Return an array whose given axis stands first; nothing is copied."""
+    if axis == 0 or isinstance(array, RDM):
+        return array
+    if isinstance(array, LazyArray):
+        return array.with_first(axis)
+    return array.movedim(axis, 0) if hasattr(array, "movedim") else np.moveaxis(array, axis, 0)
+
+
+def check_axis(given: Any, shape: tuple[int, ...], dims: tuple[Any, ...], what: str) -> int:
+    """Return the number of the axis that the user named or numbered."""
+    if is_integer(given):
+        if not -len(shape) <= given < len(shape):
+            raise ValueError(f"samples={given} is no axis of {what}, whose shape is {shape}.")
+        return int(given) % len(shape)
+    if not dims:
+        raise ValueError(
+            f"samples={given!r} names an axis, and the axes of {what} have no names. Pass its number: samples=0 to"
+            f" {len(shape) - 1}, of shape {shape}."
+        )
+    if given not in dims:
+        raise unknown_name(f"axis of {what}", given, dims)
+    return dims.index(given)
+
+
+def orient(value: Any, samples: Any, what: str) -> Any:
+    """Return an array of the user with its sample axis first, if it is named or numbered."""
+    if samples is None or isinstance(value, RDM):
+        return value
+    dims = tuple(getattr(value, "dims", ()))
+    shape = tuple(getattr(value, "shape", ()))
+    axis = check_axis(samples, shape, dims, what)
+    return value.transpose(dims[axis], ...) if dims else put_first(value, axis)
+
+
+def _axis_of(path: Path, name: str, entry: Entry, given: Any) -> int:
+    shape = tuple(entry.array.shape)
+    if given is not None and not isinstance(entry.array, RDM):
+        return check_axis(given, shape, entry.dims, f"'{name}' in {path}")
+    if entry.rows or not entry.dims:
+        return 0
+    found = choose_dimension(entry.dims)
+    if found is None:
+        raise ValueError(
+            f"'{name}' in {path} has the axes {entry.dims}, and their names do not show which one has the samples. Name"
+            f" it: samples={entry.dims[0]!r}, or {{name of an array: axis}} if arrays differ."
+        )
+    return entry.dims.index(found)
+
+
+def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None:
+    """Raise ValueError if ids, or the other arrays, suggest that another axis than the first has the samples."""
+    free = {
+        name: tuple(entry.array.shape)
+        for name, entry in content.entries.items()
+        if not (entry.rows or entry.dims) and _of(samples, name) is None
+    }
+    for name, shape in free.items():
+        counts = {
+            label: len(values) for label, values in content.entries[name].labels.items() if _NAMES.fullmatch(label)
+        }
+        for label, count in counts.items():
+            if count != shape[0] and count in shape[1:] and shape[0] not in counts.values():
+                axis = shape.index(count)
+                raise ValueError(
+                    f"'{name}' in {content.path} has the shape {shape}, and '{label}' names {count} samples, so it is"
+                    f" not clear which axis has them. State it: samples={axis}, or samples=0 for {shape[0]} samples"
+                    " whose names are others."
+                )
+    if len(free) > 1 and len({shape[0] for shape in free.values()}) > 1:
+        for axis in (1, -1):
+            lengths = {shape[axis] for shape in free.values()}
+            if len(lengths) == 1 and axes:
+                first, other = (
+                    list(free.items())[:1][0],
+                    next((name, shape) for name, shape in free.items() if shape[0] != next(iter(free.values()))[0]),
+                )
+                raise ValueError(
+                    f"'{first[0]}' and '{other[0]}' in {content.path} have the shapes {first[1]} and {other[1]}: the"
+                    f" first axes differ, and axis {axis} has {lengths.pop()} in all arrays, so it is not clear which"
+                    f" one has the samples. State it: samples={axis}, or samples=0 if the arrays have different samples"
+                    " and the same features."
+                )
+
+
+def _ids_of(content: Content, name: str, entry: Entry, axis: int, wanted: str | None) -> Any:
+    """Return the labels that name the samples of an array, or None."""
+    n, dim = entry.array.shape[axis], entry.dims[axis] if entry.dims else None
+    mine = {
+        label: values
+        for label, values in entry.labels.items()
+        if len(values) == n and entry.along.get(label, dim) == dim
+    }
+    if wanted is not None:
+        return mine[check_name(f"labels of the samples of '{name}' in {content.path}", wanted, mine)]
+    if dim in mine and is_unique(mine[dim]):
+        return mine[dim]
+    good = [label for label in mine if (entry.names or _NAMES.fullmatch(label)) and is_unique(mine[label])]
+    if any(not np.array_equal(mine[good[0]], mine[label]) for label in good):
+        raise ValueError(
+            f"the samples of '{name}' in {content.path} have several names, {join_names(good)}. Choose those that"
+            f" other representations have too: ids={good[0]!r}."
+        )
+    return mine[good[0]] if good else None
+
+
+def is_unique(labels: np.ndarray) -> bool:
+    """Return whether labels can name samples: text or integers, each once."""
+    return labels.dtype.kind in "Uiu" and len(np.unique(labels)) == len(labels)
+
+
+def to_labels(values: Any) -> np.ndarray:
+    """Return labels of a file as an array of text or numbers; bytes are decoded."""
+    array = np.asarray(values)
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8")
+    if array.dtype.kind in "OT":
+        items = [item.decode() if isinstance(item, bytes) else item for item in array.tolist()]
+        return np.array(items, dtype=str) if all(isinstance(item, str) for item in items) else np.array(items, object)
+    return array

@@ -1,0 +1,110 @@
+"""HDF5: arrays of h5py and of MATLAB 7.3, and what this package exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.labels import Key
+
+from .content import Content, Entry, is_numeric, to_labels
+from .lazy import LazyArray
+from .missing import import_for
+
+OURS = "repsim_nb"  # the attribute of a file that this package wrote
+HIDDEN = "repsim_nb_samples"  # the group with its ids and groups
+
+
+def read_hdf5(path: Path) -> Content:
+    """Return the arrays of an HDF5 file, by their paths in it."""
+    h5py = import_for("h5py", path)
+    with h5py.File(path, "r") as file:
+        if "MATLAB_class" in {name for item in file.values() for name in item.attrs} or _says_matlab(path):
+            from .matlab_files import read_matlab_73
+
+            return read_matlab_73(path, file, h5py)
+        if "dissimilarities" in file or "measurements" in file:
+            from .rsatoolbox_files import read_rsatoolbox
+
+            if (found := read_rsatoolbox(path, file)) is not None:
+                return found
+        content = Content(path)
+        if OURS in file.attrs:
+            content.facts = json.loads(file.attrs[OURS]).get("facts", {})
+        _read_group(content, file, h5py, {})
+        return content
+
+
+def _says_matlab(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(10) == b"MATLAB 7.3"
+
+
+def _read_group(content: Content, group: Any, h5py: Any, above: Mapping[str, np.ndarray]) -> None:
+    """Add the arrays of a group, and of the groups in it; labels of a group are those of the groups in it too."""
+    labels = dict(above)
+    for name, item in group.items():
+        if isinstance(item, h5py.Dataset) and item.ndim == 1 and (values := read_vector(item, h5py)) is not None:
+            labels[name] = values
+    for name, item in group.items():
+        if isinstance(item, h5py.Group):
+            if name != HIDDEN:
+                _read_group(content, item, h5py, labels)
+        elif isinstance(item, h5py.Dataset):
+            _add(content, item, h5py, labels)
+
+
+def _add(content: Content, item: Any, h5py: Any, labels: Mapping[str, np.ndarray]) -> None:
+    name, shape = item.name.strip("/"), item.shape
+    if shape is None or len(shape) < 2 or not is_numeric(item.dtype, name, content.path):
+        content.leave_out(name, shape or (), item.dtype)
+        return
+    dims, along = _dimensions(item, h5py)
+    scales = {dim: to_labels(scale[()]) for dim, scale in along.items() if scale.ndim == 1}
+    entry = Entry(lazy(content.path, item), dims, {**labels, **scales}, {dim: dim for dim in scales})
+    if "repsim_nb_key" in item.attrs:
+        file = item.file
+        entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
+        entry.ids, entry.groups = (
+            to_labels(file[HIDDEN][item.attrs[what]][()]) if what in item.attrs else None for what in ("ids", "groups")
+        )
+    content.entries[name] = entry
+
+
+def _dimensions(item: Any, h5py: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of the axes, if all have one, and the scales that belong to them."""
+    names, scales = [], {}
+    for dim in item.dims:
+        scale = dim[0] if len(dim) else None
+        name = dim.label or (scale.name.rpartition("/")[2] if scale is not None else "")
+        if not name or name.startswith("phony_dim"):
+            return (), {}
+        names.append(name)
+        if scale is not None and not scale.attrs.get("NAME", b"").startswith(b"This is a netCDF dimension but"):
+            scales[name] = scale
+    return (tuple(names), scales) if len(set(names)) == len(names) else ((), {})
+
+
+def lazy(path: Path, item: Any, *, reverse: bool = False) -> LazyArray:
+    """Return a dataset of h5py as an array that is read when it is used. reverse: its axes are those of MATLAB."""
+    inside = item.name
+
+    def read(index: tuple[slice, ...]) -> Any:
+        h5py = import_for("h5py", path)
+        with h5py.File(path, "r") as file:
+            return file[inside][index]
+
+    offset = item.id.get_offset() if item.chunks is None and not item.external and not item.is_virtual else None
+    order = tuple(reversed(range(item.ndim))) if reverse else None
+    return LazyArray(path, inside.strip("/"), item.shape, item.dtype, read, offset, order)
+
+
+def read_vector(item: Any, h5py: Any) -> np.ndarray | None:
+    """Return a one-dimensional dataset as labels; None if it has neither text nor integers."""
+    if item.shape is None or not (h5py.check_string_dtype(item.dtype) or item.dtype.kind in "iuS"):
+        return None
+    return to_labels(item[()])

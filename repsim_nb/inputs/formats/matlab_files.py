@@ -1,0 +1,134 @@
+"""MATLAB: files up to version 7.2 by SciPy, 7.3 by h5py, both with the axes as MATLAB shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .content import Content, Entry, is_numeric, to_labels
+from .hdf5_files import lazy, read_hdf5
+
+_NOT_ARRAYS = ("MatlabOpaque", "MatlabFunction")
+
+
+def read_matlab(path: Path) -> Content:
+    """Return the matrices of a MATLAB file: rows are samples, vectors and cells of text are labels."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+    if head == b"MATLAB 7.3" or _is_hdf5(path):
+        return read_hdf5(path)
+    import scipy.io
+
+    content = Content(path)
+    labels: dict[str, np.ndarray] = {}
+    for name, value in scipy.io.loadmat(path).items():
+        if not name.startswith("__"):
+            _add(content, labels, name, value)
+    for entry in content.entries.values():
+        entry.labels = labels
+    return content
+
+
+def _is_hdf5(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def _add(content: Content, labels: dict[str, np.ndarray], name: str, value: Any) -> None:
+    """Add one variable, the fields of a struct, or the cells of a cell array."""
+    if type(value).__name__ in _NOT_ARRAYS:
+        content.leave_out(name, (), type(value).__name__)
+    elif hasattr(value, "toarray"):
+        content.entries[name] = Entry(np.asarray(value.toarray()))
+    elif value.dtype.names:
+        for field in value.dtype.names:
+            if value.size == 1:  # an array of structs has no names for its items
+                _add(content, labels, f"{name}/{field}", value.flat[0][field])
+    elif value.dtype.kind == "O":
+        items = [item for item in value.ravel(order="F")]
+        if all(getattr(item, "dtype", np.dtype("O")).kind == "U" for item in items):
+            add_labels(content, labels, name, np.array(["".join(item.ravel().tolist()) for item in items]))
+        else:
+            for i, item in enumerate(items):
+                _add(content, labels, f"{name}/{i}", np.asarray(item))
+    else:
+        add_matrix(content, labels, name, value)
+
+
+def add_matrix(content: Content, labels: dict[str, np.ndarray], name: str, value: Any) -> None:
+    """Add a matrix as an entry, a vector as labels; value: an array of NumPy or a lazy one."""
+    if value.ndim == 2 and min(value.shape) == 1:
+        values = value.open() if hasattr(value, "open") else value
+        add_labels(content, labels, name, values.ravel())
+    elif value.ndim < 2 or not is_numeric(value.dtype, name, content.path):
+        if value.dtype.kind == "U":  # the rows of a matrix of characters
+            add_labels(content, labels, name, np.char.rstrip(np.atleast_1d(value)))
+        content.leave_out(name, value.shape, value.dtype)
+    else:
+        content.entries[name] = Entry(value if hasattr(value, "open") else np.ascontiguousarray(value))
+
+
+def add_labels(content: Content, labels: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
+    """Note labels by the last part of their name; numbers of MATLAB are float64 also if they count."""
+    if values.dtype.kind == "f" and values.size and np.all(values == np.round(values)) and abs(values).max() < 2**53:
+        values = values.astype(np.int64)
+    labels[name.rpartition("/")[2]] = to_labels(values)
+    content.leave_out(name, values.shape, values.dtype)
+
+
+def read_matlab_73(path: Path, file: Any, h5py: Any) -> Content:
+    """Return the matrices of a file of MATLAB 7.3, whose axes HDF5 has in reverse."""
+    content = Content(path)
+    labels: dict[str, np.ndarray] = {}
+    for name, item in file.items():
+        if name not in ("#refs#", "#subsystem#"):
+            _add_73(content, labels, name, item, h5py)
+    for entry in content.entries.values():
+        entry.labels = labels
+    return content
+
+
+def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: Any, h5py: Any) -> None:
+    kind = item.attrs.get("MATLAB_class", b"")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if isinstance(item, h5py.Group):
+        if "MATLAB_sparse" in item.attrs:
+            content.entries[name] = Entry(_fill_sparse(item))
+        else:
+            for field, value in item.items():
+                _add_73(content, labels, f"{name}/{field}", value, h5py)
+    elif item.attrs.get("MATLAB_empty", 0) or item.shape is None or item.ndim < 2:
+        content.leave_out(name, item.shape or (), kind)
+    elif kind == "char":
+        lines = _read_text(item)
+        add_labels(content, labels, name, np.array(lines))
+    elif h5py.check_ref_dtype(item.dtype):
+        cells = [item.file[reference] for reference in item[()].ravel()]  # MATLAB's order is that of HDF5 in memory
+        kinds = {bytes(cell.attrs.get("MATLAB_class", b"")) for cell in cells}
+        if kinds == {b"char"}:
+            add_labels(content, labels, name, np.array(["".join(_read_text(cell)) for cell in cells]))
+        else:
+            for i, cell in enumerate(cells):
+                _add_73(content, labels, f"{name}/{i}", cell, h5py)
+    else:
+        add_matrix(content, labels, name, lazy(content.path, item, reverse=True))
+
+
+def _read_text(item: Any) -> list[str]:
+    """Return the rows of a matrix of characters, which HDF5 has as UTF-16 code units, transposed."""
+    if item.attrs.get("MATLAB_empty", 0):
+        return [""]
+    return [row.astype("<u2").tobytes().decode("utf-16-le").rstrip(" ") for row in item[()].T]
+
+
+def _fill_sparse(group: Any) -> np.ndarray:
+    """Return a sparse matrix, columns compressed, as a full one."""
+    import scipy.sparse
+
+    starts = group["jc"][()].astype(np.int64)
+    data = group["data"][()] if "data" in group else np.zeros(0)
+    rows = group["ir"][()].astype(np.int64) if "ir" in group else np.zeros(0, np.int64)
+    shape = int(group.attrs["MATLAB_sparse"]), len(starts) - 1
+    return np.ascontiguousarray(scipy.sparse.csc_array((data, rows, starts), shape=shape).toarray())
