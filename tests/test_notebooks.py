@@ -13,7 +13,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 ROOT = Path(__file__).parents[1]
 TRACKED = subprocess.run(
-    ["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True
+    ["git", "ls-files", ":(glob)notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True
 ).stdout.split()
 # Notebooks that a reader added are not tested.
 NOTEBOOKS = [ROOT / name for name in TRACKED] or sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,0 +1,397 @@
+"""Session 6: when CKA misleads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repsim_nb.course.exercises import Session
+
+session = Session("misleading", "When CKA misleads")
+
+
+def _eigenvalues(x: np.ndarray) -> np.ndarray:
+    """Return the eigenvalues of the covariance of representation x, up to a factor, largest first."""
+    return np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2
+
+
+def _ratio(eigenvalues: np.ndarray) -> float:
+    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
+def _cka(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = x - x.mean(0), y - y.mean(0)
+    return float(np.sum((x.T @ y) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+
+
+def one_representation(rng: np.random.Generator) -> tuple[np.ndarray]:
+    n, p = rng.permutation(np.arange(6, 12))[:2]
+    return (rng.normal(size=(n, p)) * np.geomspace(1, 3, p) + rng.normal(size=p),)
+
+
+@session.exercise(minutes=3, inputs=one_representation)
+def participation_ratio(x: np.ndarray) -> float:
+    """Effective number of directions of a representation."""
+    return _ratio(_eigenvalues(x))
+
+
+@participation_ratio.mistake(
+    "not centred", "Without centring, the mean counts as one more direction. Subtract the mean of each feature first."
+)
+def _(x: np.ndarray) -> float:
+    return _ratio(np.linalg.svd(x, compute_uv=False) ** 2)
+
+
+@participation_ratio.mistake(
+    "singular values",
+    "You take singular values of the centred matrix for its variances. "
+    "How is the variance along a direction related to the singular value?",
+)
+def _(x: np.ndarray) -> float:
+    return _ratio(_eigenvalues(x) ** 0.5)
+
+
+@participation_ratio.mistake(
+    "upside down", "Your value lies between 0 and 1. A number of directions is at least 1: which sum is on top?"
+)
+def _(x: np.ndarray) -> float:
+    return 1 / _ratio(_eigenvalues(x))
+
+
+@participation_ratio.mistake(
+    "rows and columns exchanged", "You centre each sample over its features. Rows are samples: take means over axis 0."
+)
+def _(x: np.ndarray) -> float:
+    return _ratio(np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False) ** 2)
+
+
+def two_representations(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    n, p, q = rng.permutation(np.arange(7, 14))[:3]
+    x = rng.normal(size=(n, p)) * np.geomspace(1, 3, p)
+    y = x @ rng.normal(size=(p, q)) / 2 + rng.normal(size=(n, q))
+    return x + rng.normal(size=p), y + rng.normal(size=q)
+
+
+@session.exercise(minutes=4, inputs=two_representations)
+def chance_level(x: np.ndarray, y: np.ndarray) -> float:
+    """Mean CKA of x and y over all orders of the samples of y."""
+    return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y))) / (len(x) - 1))
+
+
+@chance_level.mistake(
+    "n in place of n - 1", "You divide by the number of samples. Centring uses up one of them: how many are left?"
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y))) / len(x))
+
+
+@chance_level.mistake(
+    "no root", "Your value is the product of the two ratios. Their geometric mean is asked for: a step is missing."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)
+
+
+@chance_level.mistake(
+    "arithmetic mean", "You take the arithmetic mean of the two ratios. Read the formula again: it is another mean."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return (_ratio(_eigenvalues(x)) + _ratio(_eigenvalues(y))) / 2 / (len(x) - 1)
+
+
+@chance_level.mistake(
+    "number of features",
+    "You count features. Directions with little variance hardly count here: use the effective number of directions.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(x.shape[1] * y.shape[1]) / (len(x) - 1))
+
+
+def _hsic(k: np.ndarray, l: np.ndarray, *, diagonal: bool = False) -> float:  # noqa: E741
+    """Return n (n - 3) times the unbiased HSIC of two Gram matrices [Song and others 2012, equation 5]."""
+    n = len(k)
+    if not diagonal:
+        k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
+    middle = k.sum() * l.sum() / ((n - 1) * (n - 2))
+    return float((k * l).sum() + middle - 2 / (n - 2) * (k.sum(0) @ l.sum(0)))
+
+
+def _debiased(x: np.ndarray, y: np.ndarray, *, diagonal: bool = False) -> float:
+    k, l = x @ x.T, y @ y.T  # noqa: E741
+    kl, kk, ll = (_hsic(a, b, diagonal=diagonal) for a, b in ((k, l), (k, k), (l, l)))
+    return float(kl / np.sqrt(abs(kk * ll)))
+
+
+@session.exercise(minutes=9, inputs=two_representations)
+def debiased_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Debiased linear CKA."""
+    return _debiased(x, y)
+
+
+@debiased_cka.mistake(
+    "biased", "This is the usual, biased CKA. The diagonals of the two Gram matrices are where the bias comes from."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _cka(x, y)
+
+
+@debiased_cka.mistake(
+    "diagonal counted",
+    "The products of samples with themselves are still in your Gram matrices. Set them to 0 before you sum anything.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _debiased(x, y, diagonal=True)
+
+
+@debiased_cka.mistake(
+    "biased denominator",
+    "Your numerator is debiased and your denominator is not. Use the same function for all three terms.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    n = len(x)
+    k, l = (a @ a.T for a in (x - x.mean(0), y - y.mean(0)))  # noqa: E741
+    return float(_hsic(k, l) / (n * (n - 3)) / (np.linalg.norm(k) * np.linalg.norm(l) / (n - 1) ** 2))
+
+
+@debiased_cka.mistake(
+    "no root", "You divide by the product of the two self terms. Then twice the features give another value."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    k, l = x @ x.T, y @ y.T  # noqa: E741
+    n = len(x)
+    return _hsic(k, l) / (_hsic(k, k) * _hsic(l, l)) * n * (n - 3)
+
+
+def with_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    n, p = rng.permutation(np.arange(9, 15))[:2]
+    rows = np.zeros(n, bool)
+    rows[rng.permutation(n)[: rng.integers(2, 4)]] = True
+    return rng.normal(size=(n, p)) * np.geomspace(1, 3, p) + rng.normal(size=p), rows
+
+
+def _limit(x: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
+    """Return the three factors of the limit: of the fraction, of the length of the mean, the participation ratio."""
+    fraction = rows.mean()
+    length = (x[rows].mean(0) ** 2).sum() / (x**2).sum(1).mean()
+    return float(fraction / (1 - fraction)), float(length), _ratio(_eigenvalues(x))
+
+
+@session.exercise(minutes=7, inputs=with_rows)
+def translation_limit(x: np.ndarray, rows: np.ndarray) -> float:
+    """CKA of x and a copy in which some rows have moved far away, all by the same vector."""
+    odds, length, ratio = _limit(x - x.mean(0), rows)
+    return odds * length * ratio**0.5
+
+
+@translation_limit.mistake(
+    "not centred", "All lengths are measured from the mean of all samples. Centre the representation first."
+)
+def _(x: np.ndarray, rows: np.ndarray) -> float:
+    odds, length, ratio = _limit(x, rows)
+    return odds * length * ratio**0.5
+
+
+@translation_limit.mistake(
+    "fraction upside down",
+    "Few rows give a small limit, and yours is large: compare your first factor for 1 row and for 5 rows.",
+)
+def _(x: np.ndarray, rows: np.ndarray) -> float:
+    odds, length, ratio = _limit(x - x.mean(0), rows)
+    return length * ratio**0.5 / odds
+
+
+@translation_limit.mistake(
+    "no root", "The effective number of directions enters in another power. Read the last factor."
+)
+def _(x: np.ndarray, rows: np.ndarray) -> float:
+    odds, length, ratio = _limit(x - x.mean(0), rows)
+    return odds * length * ratio
+
+
+@translation_limit.mistake(
+    "mean of lengths",
+    "You average the squared lengths of the rows that move. The formula wants the squared length of their average.",
+)
+def _(x: np.ndarray, rows: np.ndarray) -> float:
+    centred = x - x.mean(0)
+    odds, _, ratio = _limit(centred, rows)
+    squares = (centred**2).sum(1)
+    return float(odds * squares[rows].mean() / squares.mean() * ratio**0.5)
+
+
+@translation_limit.mistake(
+    "lengths not squared", "You compare lengths. The formula compares squared lengths, above and below."
+)
+def _(x: np.ndarray, rows: np.ndarray) -> float:
+    odds, length, ratio = _limit(x - x.mean(0), rows)
+    return odds * length**0.5 * ratio**0.5
+
+
+def with_number(rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    n, p = rng.permutation(np.arange(7, 13))[:2]
+    return rng.normal(size=(n, p)) * np.geomspace(1, 4, p) + rng.normal(size=p), int(rng.integers(2, 4))
+
+
+@session.exercise(minutes=5, inputs=with_number)
+def cka_after_deletion(x: np.ndarray, k: int) -> float:
+    """CKA of x and a copy that keeps only its k largest principal components."""
+    squares = _eigenvalues(x) ** 2
+    return float(np.sqrt(squares[:k].sum() / squares.sum()))
+
+
+@cka_after_deletion.mistake(
+    "fraction of variance",
+    "This is the fraction of variance that is left. CKA does not count variance, but a power of it.",
+)
+def _(x: np.ndarray, k: int) -> float:
+    values = _eigenvalues(x)
+    return float(values[:k].sum() / values.sum())
+
+
+@cka_after_deletion.mistake(
+    "singular values",
+    "You square singular values of the centred matrix, which gives variances. Those have to be squared once more.",
+)
+def _(x: np.ndarray, k: int) -> float:
+    values = _eigenvalues(x)
+    return float(np.sqrt(values[:k].sum() / values.sum()))
+
+
+@cka_after_deletion.mistake("no root", "You have the right two sums. CKA divides by two lengths: one step is missing.")
+def _(x: np.ndarray, k: int) -> float:
+    squares = _eigenvalues(x) ** 2
+    return float(squares[:k].sum() / squares.sum())
+
+
+@cka_after_deletion.mistake(
+    "the smallest are kept", "You keep the smallest components. `numpy.linalg.eigvalsh` returns the smallest first."
+)
+def _(x: np.ndarray, k: int) -> float:
+    squares = np.linalg.eigvalsh(np.cov(x.T))[:k] ** 2
+    return float(np.sqrt(squares.sum() / (_eigenvalues(x) ** 2).sum() * (len(x) - 1) ** 2))
+
+
+def with_direction(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    n, p = rng.permutation(np.arange(6, 12))[:2]
+    direction = rng.normal(size=p)
+    return rng.normal(size=(n, p)), direction / np.linalg.norm(direction) * rng.uniform(2, 3), float(rng.uniform(3, 6))
+
+
+def _along(x: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    return np.outer(x @ direction, direction) / (direction @ direction)
+
+
+@session.exercise(minutes=4, inputs=with_direction)
+def stretch(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply the part of each sample that lies along a direction by a factor."""
+    return np.asarray(x + (factor - 1) * _along(x, direction))
+
+
+@stretch.mistake(
+    "direction not of length 1",
+    "Your result depends on the length of the direction, which should not matter. What does a projection divide by?",
+)
+def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
+    return np.asarray(x + (factor - 1) * np.outer(x @ direction, direction))
+
+
+@stretch.mistake(
+    "one too much",
+    "With factor 1 nothing may change, and your result does: the part along the direction is counted twice.",
+)
+def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
+    return np.asarray(x + factor * _along(x, direction))
+
+
+@stretch.mistake(
+    "translated", "You add the same vector to every sample. Each sample moves by its own part along the direction."
+)
+def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
+    return np.asarray(x + factor * direction / np.linalg.norm(direction))
+
+
+def with_groups(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sizes = rng.permutation([4, 5, 6, 8])[:3]
+    groups = rng.permutation(np.repeat(np.arange(3), sizes))
+    p, q = rng.permutation(np.arange(7, 12))[:2]
+    centres = rng.normal(size=(3, 2)) * 2
+    x, y = (rng.normal(size=(len(groups), d)) + (centres @ rng.normal(size=(2, d)))[groups] for d in (p, q))
+    return x, y, groups
+
+
+def _means(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return, for each sample, the mean of its group."""
+    return np.array([x[groups == group].mean(0) for group in groups])
+
+
+@session.exercise(minutes=5, inputs=with_groups)
+def within_group_cka(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    """CKA of what is left when the mean of its group has been subtracted from each sample."""
+    return _cka(x - _means(x, groups), y - _means(y, groups))
+
+
+@within_group_cka.mistake(
+    "groups ignored", "This is CKA of all samples. The differences between the groups are still in it."
+)
+def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    return _cka(x, y)
+
+
+@within_group_cka.mistake(
+    "between groups", "You compare the means of the groups. The task asks for what is left without them."
+)
+def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    return _cka(_means(x, groups), _means(y, groups))
+
+
+@within_group_cka.mistake(
+    "mean of values",
+    "You average one CKA for each group. Small groups have a large bias: compute one CKA for all samples together.",
+)
+def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    return float(np.mean([_cka(x[groups == group], y[groups == group]) for group in np.unique(groups)]))
+
+
+def with_values(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    threshold = float(np.round(rng.uniform(0.3, 0.7), 2))
+    high, low = (rng.uniform(threshold, 1, (12, 3)), rng.uniform(0, threshold, (12, 3)))
+    kinds = rng.permutation([[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1]] * 2)
+    values = np.where(kinds == 1, high, low)
+    values[np.flatnonzero(kinds.all(1))[0]] = threshold
+    return *values.T, threshold
+
+
+def _reading(biased: bool, debiased: bool, within: bool) -> str:
+    if not biased:
+        return "different"
+    if not debiased:
+        return "bias"
+    return "alike" if within else "groups"
+
+
+@session.exercise(minutes=4, inputs=with_values)
+def reading(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
+    """Name what carries each value of CKA: "different", "bias", "groups" or "alike"."""
+    return [_reading(*row) for row in zip(biased >= threshold, debiased >= threshold, within >= threshold, strict=True)]
+
+
+@reading.mistake(
+    "only the biased value", "You call a pair alike as soon as its biased value is high. That value alone shows little."
+)
+def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
+    return ["alike" if value >= threshold else "different" for value in biased]
+
+
+@reading.mistake(
+    "groups before bias",
+    "You ask for the groups before the bias. A value that vanishes without the bias needs no other explanation.",
+)
+def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
+    rows = zip(biased >= threshold, debiased >= threshold, within >= threshold, strict=True)
+    return ["different" if not b else "groups" if not w else "bias" if not d else "alike" for b, d, w in rows]
+
+
+@reading.mistake(
+    "above, not at least", "A value equal to the threshold counts as high. Look at how you compare with the threshold."
+)
+def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
+    return [_reading(*row) for row in zip(biased > threshold, debiased > threshold, within > threshold, strict=True)]
