@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from repsim_nb import measures
 from repsim_nb.course.exercises import Session
 
 session = Session("invariances", "Invariances, and CKA written by hand")
 
+TwoArrays = tuple[np.ndarray, np.ndarray]
+Function = Callable[[np.ndarray, np.ndarray], float]
+Changes = list[Callable[[np.ndarray], np.ndarray]]
+
 
 def one_representation(rng: np.random.Generator) -> tuple[np.ndarray]:
-    n, p = rng.integers(6, 12, size=2)
+    n, p = rng.permutation(np.arange(6, 12))[:2]
     return (rng.normal(size=(n, p)) + rng.normal(size=p),)
 
 
-def two_representations(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def two_representations(rng: np.random.Generator) -> TwoArrays:
     n, p, q = rng.permutation(np.arange(7, 13))[:3]
     x = rng.normal(size=(n, p))
     y = x @ rng.normal(size=(p, q)) / 2 + rng.normal(size=(n, q))
     return x + rng.normal(size=p), y + rng.normal(size=q)
+
+
+def one_gram(rng: np.random.Generator) -> tuple[np.ndarray]:
+    (x,) = one_representation(rng)
+    return (x @ x.T,)
+
+
+def two_grams(rng: np.random.Generator) -> TwoArrays:
+    x, y = two_representations(rng)
+    return x @ x.T, y @ y.T
 
 
 @session.exercise(minutes=3, inputs=one_representation)
@@ -30,7 +45,7 @@ def centre(x: np.ndarray) -> np.ndarray:
 
 @centre.mistake(
     "rows and columns exchanged",
-    "You subtract from each sample its mean over the features. Rows are samples: take the mean over axis 0.",
+    "You subtract from each sample its mean over the features. Rows are samples: along which axis do they lie?",
 )
 def _(x: np.ndarray) -> np.ndarray:
     return x - x.mean(1, keepdims=True)
@@ -49,12 +64,291 @@ def _(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / x.std(0)
 
 
-@session.exercise(minutes=8, inputs=two_representations)
+@session.exercise(minutes=4, inputs=one_representation)
+def gram(x: np.ndarray) -> np.ndarray:
+    """Inner products of all pairs of samples, after centring the features."""
+    return centre.solution(x) @ centre.solution(x).T
+
+
+@gram.mistake(
+    "rows and columns exchanged",
+    "Your matrix compares features with features. The question is how samples lie: compare rows with rows.",
+)
+def _(x: np.ndarray) -> np.ndarray:
+    return centre.solution(x).T @ centre.solution(x)
+
+
+@gram.mistake(
+    "not centred", "These are inner products of the raw activations. What should happen to each feature first?"
+)
+def _(x: np.ndarray) -> np.ndarray:
+    return x @ x.T
+
+
+@gram.mistake("cosines", "You divide by the lengths of the samples, so a short and a long sample look the same.")
+def _(x: np.ndarray) -> np.ndarray:
+    centred = centre.solution(x)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+@gram.mistake(
+    "divided by the number of samples", "A Gram matrix has plain inner products: there is no number to divide by."
+)
+def _(x: np.ndarray) -> np.ndarray:
+    return centre.solution(x) @ centre.solution(x).T / len(x)
+
+
+@session.exercise(minutes=5, inputs=one_gram)
+def centre_gram(k: np.ndarray) -> np.ndarray:
+    """Centre a Gram matrix without its features."""
+    return k - k.mean(0) - k.mean(1, keepdims=True) + k.mean()
+
+
+@centre_gram.mistake(
+    "one side only", "Now the columns have mean 0, but the rows do not. Both samples of a pair lose the mean."
+)
+def _(k: np.ndarray) -> np.ndarray:
+    return k - k.mean(0)
+
+
+@centre_gram.mistake(
+    "grand mean left out",
+    "Each entry lost the mean of its row and of its column. Some part was in both and went twice: give it back once.",
+)
+def _(k: np.ndarray) -> np.ndarray:
+    return k - k.mean(0) - k.mean(1, keepdims=True)
+
+
+@centre_gram.mistake("grand mean only", "You subtract one number from all entries. Rows still have different means.")
+def _(k: np.ndarray) -> np.ndarray:
+    return k - k.mean()
+
+
+@centre_gram.mistake(
+    "grand mean subtracted again",
+    "The mean of all entries has the wrong sign. Add up one row of your result: it should give 0.",
+)
+def _(k: np.ndarray) -> np.ndarray:
+    return k - k.mean(0) - k.mean(1, keepdims=True) - k.mean()
+
+
+@session.exercise(minutes=5, inputs=two_grams)
+def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    """HSIC, the biased estimate, of two Gram matrices that are not centred yet."""
+    return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / (len(k) - 1) ** 2)
+
+
+@hsic.mistake("not centred", "Both Gram matrices come as they are. Centre them before you multiply.")
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return float(np.sum(k * l) / (len(k) - 1) ** 2)
+
+
+@hsic.mistake("n in place of n - 1", "You divide by the square of n. Centring has used up one degree of freedom.")
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / len(k) ** 2)
+
+
+@hsic.mistake("not squared", "You divide once. The sum runs over pairs, so the factor in the denominator comes twice.")
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / (len(k) - 1))
+
+
+@hsic.mistake(
+    "matrix product",
+    "The sum of all entries of the matrix product of two centred matrices is always 0. Multiply entry by entry.",
+)
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return float(np.sum(centre_gram.solution(k) @ centre_gram.solution(l)) / (len(k) - 1) ** 2)
+
+
+@session.exercise(minutes=5, inputs=two_representations)
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
     """Linear CKA of two representations."""
-    return float(measures.get("cka")(x, y))
+    return _cka(centre.solution(x), centre.solution(y))
+
+
+def _cka(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sum((x.T @ y) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
 
 
 @linear_cka.mistake("not centred", "Subtract from each feature its mean over the samples before you multiply.")
 def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sum((x.T @ y) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+    return _cka(x, y)
+
+
+@linear_cka.mistake(
+    "rows and columns exchanged", "You subtract from each sample its mean over the features. Rows are samples."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _cka(x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True))
+
+
+@linear_cka.mistake(
+    "no square root",
+    "Multiply x by 10: your result changes, and it should not. Is the denominator of the same order as the numerator?",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    k, l = gram.solution(x), gram.solution(y)  # noqa: E741
+    return hsic.solution(k, l) / (hsic.solution(k, k) * hsic.solution(l, l))
+
+
+@linear_cka.mistake(
+    "not normalised", "This is HSIC, which has no upper limit. A representation and itself should give 1."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return hsic.solution(gram.solution(x), gram.solution(y))
+
+
+@linear_cka.mistake(
+    "root of everything", "This is the square root of CKA. The root belongs to one part of the fraction."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(linear_cka.solution(x, y)))
+
+
+@session.exercise(minutes=7, inputs=two_grams)
+def hsic_debiased(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    """HSIC of two Gram matrices without the bias: equation 5 of Song and others 2012."""
+    return _without_diagonal(_no_diagonal(k), _no_diagonal(l))
+
+
+def _no_diagonal(k: np.ndarray) -> np.ndarray:
+    return k - np.diag(np.diag(k))
+
+
+def _without_diagonal(k: np.ndarray, l: np.ndarray, factor: float = 2, pairs: int = 3) -> float:  # noqa: E741
+    n = len(k)
+    total = np.sum(k * l) + k.sum() * l.sum() / ((n - 1) * (n - 2)) - factor / (n - 2) * (k.sum(0) @ l.sum(0))
+    return float(total / (n * (n - pairs)))
+
+
+@hsic_debiased.mistake(
+    "the diagonal counted",
+    "The diagonal compares each sample with itself, which is where the bias comes from. It must not count.",
+)
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return _without_diagonal(k, l)
+
+
+@hsic_debiased.mistake("biased in place of debiased", "This is the biased estimate of the exercise before.")
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return hsic.solution(k, l)
+
+
+@hsic_debiased.mistake(
+    "a factor is missing", "Compare the term with the row sums with the formula: something stands before it."
+)
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return _without_diagonal(_no_diagonal(k), _no_diagonal(l), factor=1)
+
+
+@hsic_debiased.mistake(
+    "another number of pairs", "Your three terms are right. Look again at what their sum is divided by."
+)
+def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+    return _without_diagonal(_no_diagonal(k), _no_diagonal(l), pairs=1)
+
+
+@session.exercise(minutes=6, inputs=two_representations)
+def procrustes(x: np.ndarray, y: np.ndarray) -> float:
+    """Squared Procrustes distance of two representations, each of size 1."""
+    return 2 - 2 * _overlap(centre.solution(x), centre.solution(y))
+
+
+def _overlap(x: np.ndarray, y: np.ndarray, kind: str = "nuc") -> float:
+    return float(np.linalg.norm((x / np.linalg.norm(x)).T @ (y / np.linalg.norm(y)), kind))  # type: ignore[call-overload]
+
+
+@procrustes.mistake("not centred", "Centre both representations first: a shift should not change the distance.")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return 2 - 2 * _overlap(x, y)
+
+
+@procrustes.mistake(
+    "a similarity where a dissimilarity is wanted",
+    "A representation and itself give 1 with your function. A distance should give 0.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _overlap(centre.solution(x), centre.solution(y))
+
+
+@procrustes.mistake(
+    "another norm", "You take the root of the sum of squared singular values. Add up the singular values themselves."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return 2 - 2 * _overlap(centre.solution(x), centre.solution(y), "fro")
+
+
+@procrustes.mistake(
+    "root of the distance", "This is the distance. Its square is asked for: leave out the last square root."
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(procrustes.solution(x, y)))
+
+
+@procrustes.mistake(
+    "features of length 1",
+    "You scale each feature by its own length. Divide the whole matrix by one number, so that its shape stays.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = (centre.solution(side) / np.linalg.norm(centre.solution(side), axis=0) for side in (x, y))
+    return 2 - 2 * _overlap(x, y)
+
+
+def size_of_both(x: np.ndarray, y: np.ndarray) -> float:
+    """Grow with the size of either array."""
+    return float(np.sqrt(np.mean(x**2)) * (1 + np.sqrt(np.mean(y**2))))
+
+
+def scaled_by(factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: factor * x
+
+
+def a_measure_and_changes(rng: np.random.Generator) -> tuple[Function, np.ndarray, np.ndarray, Changes]:
+    """Draw two arrays and three changes; the one in the middle shrinks, and changes the value most."""
+    factors = rng.uniform(1.3, 1.6), rng.uniform(0.1, 0.3), rng.uniform(1.05, 1.2)
+    return size_of_both, *two_representations(rng), [scaled_by(factor) for factor in factors]
+
+
+@session.exercise(minutes=5, inputs=a_measure_and_changes)
+def largest_change(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    """Largest absolute change of the measure if x is changed and y is not."""
+    return max(abs(measure(change(x), y) - measure(x, y)) for change in changes)
+
+
+@largest_change.mistake(
+    "a decrease is not seen", "Some changes make the value smaller. A measure that decreases is not invariant either."
+)
+def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    return max(measure(change(x), y) - measure(x, y) for change in changes)
+
+
+@largest_change.mistake(
+    "both sides changed",
+    "You change x and y in the same way. A measure may pass this test and still notice a change of one side.",
+)
+def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    return max(abs(measure(change(x), change(y)) - measure(x, y)) for change in changes)
+
+
+@largest_change.mistake(
+    "mean in place of the largest", "You average over the changes. One that matters must not hide behind others."
+)
+def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    return float(np.mean([abs(measure(change(x), y) - measure(x, y)) for change in changes]))
+
+
+@largest_change.mistake(
+    "the last change only", "Only the last of the changes counts in your result. Keep the largest so far."
+)
+def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    return abs(measure(changes[-1](x), y) - measure(x, y))
+
+
+@largest_change.mistake(
+    "value in place of change",
+    "You return the largest value of the measure. How far is it from the value without a change?",
+)
+def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
+    return max(measure(change(x), y) for change in changes)

@@ -1,0 +1,22 @@
+"""Solutions of the course that are written by hand give the values of the package."""
+
+import numpy as np
+import pytest
+
+from repsim_nb import course, measures
+
+
+def exercises(session):
+    return {name: exercise.solution for name, exercise in course.load_session(session).exercises.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_invariances(seed):
+    solutions = exercises("invariances")
+    rng = np.random.default_rng(seed)
+    x, y = course.load_session("invariances").exercises["linear_cka"].inputs(rng)
+    k, l, h = x @ x.T, y @ y.T, solutions["hsic_debiased"]  # noqa: E741
+    assert solutions["linear_cka"](x, y) == pytest.approx(measures.get("cka")(x, y), rel=1e-12)
+    assert h(k, l) / np.sqrt(h(k, k) * h(l, l)) == pytest.approx(measures.get("cka_debiased")(x, y), rel=1e-9)
+    assert solutions["procrustes"](x, y) == pytest.approx(measures.get("procrustes")(x, y), rel=1e-12)
+    np.testing.assert_allclose(solutions["centre_gram"](k), solutions["gram"](x), atol=1e-9)
