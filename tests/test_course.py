@@ -1,6 +1,7 @@
 """What a check says: ok, todo, or what is wrong with an answer, and never the solution."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -206,6 +207,19 @@ def test_strict_checks_raise(capsys, monkeypatch):
     with pytest.raises(CourseError, match="wrong: scale. Use the second argument"):
         Checks(SESSION).scale(lambda x, a: x.sum(0))
     assert capsys.readouterr().out.count("scale") == 3, "what is wrong is printed before"
+
+
+def test_nbgrader_sees_no_warning(capsys, monkeypatch):
+    def scale(x, a):
+        print("RuntimeWarning", file=sys.stderr)
+        return a * x.sum(0)
+
+    Checks(SESSION).scale(scale)
+    assert "RuntimeWarning" in capsys.readouterr().err
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    Checks(SESSION).scale(scale)
+    shown = capsys.readouterr()
+    assert shown.err == "" and shown.out == "ok: scale\n"
 
 
 def test_an_unknown_exercise_or_session_names_the_nearest():

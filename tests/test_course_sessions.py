@@ -4,14 +4,18 @@ import ast
 import inspect
 import json
 import re
+import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import papermill
 import pytest
+from sizes import FULL
 from test_notebooks import emptied, kernel  # noqa: F401 - a fixture
 
 from repsim_nb import course
+from repsim_nb.course import command
 from repsim_nb.course.exercises import MIME
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +26,8 @@ THERE = [name for name in course.SESSIONS if PATHS[name].exists()]
 EXERCISES = [(session, name) for session in THERE for name in course.load_session(session).exercises]
 TAGS = {"handout", "parameters", "solution", "check", "figure", "instructor", "summary"}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-TIMES = 20
+CHROMIUM = shutil.which("chromium")
+TIMES = 20 if FULL else 5
 
 
 def named(case):
@@ -212,6 +217,109 @@ def test_links_lead_somewhere(session):
         assert link.startswith("https://") or (FOLDER / link).exists(), link
 
 
+# versions
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The course as `python -m repsim_nb course build` writes it."""
+    out = tmp_path_factory.mktemp("course")
+    assert command.main(["build", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("session", THERE)
+def test_no_solution_is_left_for_students(session, folder):
+    text = (folder / "students" / PATHS[session].name).read_text()
+    notebook = json.loads(text)
+    assert "SOLUTION" not in text and "instructor" not in text
+    for line in body_lines(session):
+        assert json.dumps(line, ensure_ascii=False)[1:-1] not in text, line
+    for cell in notebook["cells"]:
+        if "solution" in cell["metadata"].get("tags", []):
+            source = "".join(cell["source"])
+            assert source.endswith('"""\n    ...  # your answer') and source.count("\n") == 2
+    nbformat.validate(nbformat.reads(text, as_version=4))
+
+
+@pytest.mark.parametrize("session", THERE)
+def test_nbgrader_finds_what_it_needs(session, folder):
+    students, marked = (
+        json.loads((folder / part / PATHS[session].name).read_text())["cells"]
+        for part in ("students", f"nbgrader/source/{PATHS[session].stem}")
+    )
+    graded = {cell["id"]: cell["metadata"]["nbgrader"] for cell in students if "nbgrader" in cell["metadata"]}
+    exercises = course.load_session(session).exercises
+    assert sum(one.get("points", 0) for one in graded.values()) == len(exercises)
+    for name in exercises:
+        check, solution = (graded[f"{kind}-{name.replace('_', '-')}"] for kind in ("check", "solve"))
+        assert check["grade"] and check["locked"] and not check["solution"] and check["schema_version"] == 3
+        assert solution["solution"] and not solution["grade"] and not solution["locked"] and not solution["task"]
+    assert all(one["grade_id"] == cell for cell, one in graded.items())
+    assert [cell["metadata"] for cell in marked] == [cell["metadata"] for cell in students]
+    assert "".join(map(str, marked)).count("### BEGIN SOLUTION") == len(exercises)
+
+
+@pytest.mark.parametrize("session", THERE)
+def test_the_solved_version_and_the_notes_have_no_marks(session, folder):
+    stem = PATHS[session].stem
+    solved, notes = folder / "solved" / f"{stem}.ipynb", (folder / "instructors" / f"{stem}.md").read_text()
+    assert "SOLUTION" not in solved.read_text() + notes and body_lines(session)[0] in solved.read_text()
+    for exercise in course.load_session(session).exercises.values():
+        assert f"`{exercise.name}`" in notes and all(mistake.text in notes for mistake in exercise.mistakes)
+    for cell in cells_of(session, "instructor"):
+        assert cell["source"].splitlines()[-1] in notes
+
+
+@pytest.mark.parametrize("session", THERE)
+def test_a_handout_names_what_is_to_be_written(session, folder):
+    text = (folder / "handouts" / f"{PATHS[session].stem}.md").read_text()
+    assert text.startswith(f"# Session {NUMBERS[session]}: ") and all(
+        f"`{name}(" in text for name in course.load_session(session).exercises
+    )
+    assert len(text) < 4500, "more does not fit on one page"
+    page = (folder / "handouts" / f"{PATHS[session].stem}.html").read_text()
+    assert "<script" not in page and "http" not in re.sub(r'href="[^"]*"', "", page) and "$" not in page
+
+
+def test_links_of_the_folder_lead_somewhere(folder):
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".md", ".ipynb", ".html") and path.parent.name != "lessons"
+    ]
+    for path in files:
+        text = path.read_text()
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'href="([^"#]+)', text):
+            if not link.startswith(("http", "../lessons/")) and "nbgrader" not in path.parts:
+                assert (path.parent / link).exists(), (path, link)
+            elif link.startswith("../lessons"):
+                assert (folder / link.removeprefix("../")).exists(), (path, link)
+    assert len(files) == 7 * len(THERE) + 2
+    rows = (folder / "README.md").read_text()
+    assert rows.count("](students/") == len(THERE)
+
+
+def test_the_course_is_not_written_over_its_sources(capsys):
+    assert command.main(["build", str(FOLDER)]) == 1
+    assert "must not be within the notebooks" in capsys.readouterr().err
+
+
+@pytest.mark.full
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here (apt-get install chromium)")
+def test_a_handout_prints_on_one_page(folder, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        for path in sorted((folder / "handouts").glob("*.html")):
+            page.goto(path.as_uri())
+            for paper in ("A4", "Letter"):
+                assert page.pdf(format=paper).count(b"/Type /Page\n") == 1, (path.name, paper)
+        browser.close()
+
+
 # runs
 
 
@@ -239,3 +347,11 @@ def test_the_solved_version_passes_all_checks(session, kernel, tmp_path):  # noq
     assert found == dict.fromkeys(course.load_session(session).exercises, "ok")
     assert [o for o in outputs if "image/png" in o.get("data", {})], "a figure"
     assert not [o for o in outputs if o.output_type == "stream" and "waits" in o.text]
+
+
+@pytest.mark.parametrize("session", THERE)
+def test_the_version_of_students_says_todo_everywhere(session, folder, kernel, tmp_path):  # noqa: F811
+    path = folder / "students" / PATHS[session].name
+    found, outputs = run(path, tmp_path / "out.ipynb", kernel, tmp_path)
+    assert found == dict.fromkeys(course.load_session(session).exercises, "todo")
+    assert not [o for o in outputs if "image/png" in o.get("data", {})], "figures wait for the functions"

@@ -73,7 +73,7 @@ HEAVY = {
     "ipywidgets": {"display.explorers"},
     "anywidget": {"display.views"},
     "papermill": {"display.reports"},
-    "nbconvert": {"display.reports"},
+    "nbconvert": {"display.reports", "course"},
     "sklearn": {"inputs.datasets", "results.embedding", "results.probes", "results.reliability"},
     "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch"},
 }

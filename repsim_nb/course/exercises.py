@@ -17,9 +17,11 @@ The function is the solution. An answer is right if it gives the same values for
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import inspect
+import io
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,7 +205,8 @@ class Checks:
 
     def __init__(self, session: Session, *, strict: bool = False, seed: int | None = None) -> None:
         self._session = session
-        self._strict = strict or "NBGRADER_EXECUTION" in os.environ
+        self._by_nbgrader = "NBGRADER_EXECUTION" in os.environ
+        self._strict = strict or self._by_nbgrader
         self._rng = np.random.default_rng(seed)
         self._results: dict[str, Feedback] = {}
 
@@ -245,7 +248,9 @@ class Checks:
         return self._results[name].status if name in self._results else "todo"
 
     def _check(self, exercise: Exercise, answer: Any) -> None:
-        feedback = exercise.check(answer, self._rng)
+        # nbgrader gives no points to a cell that writes to stderr, so a warning would cost as much as an error
+        with contextlib.redirect_stderr(io.StringIO()) if self._by_nbgrader else contextlib.nullcontext():
+            feedback = exercise.check(answer, self._rng)
         self._results[exercise.name] = feedback
         _show(feedback)
         if self._strict and feedback.status != "ok":
