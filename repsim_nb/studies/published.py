@@ -2,16 +2,13 @@
 
 M. S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York
 University, called the thesis here; the pairs of F. Ding, J.-S. Denain, J. Steinhardt 2021, *Grounding Representation
-Similarity with Statistical Testing*; and the distances between ImageNet models of E. Boix-Adserà, H. Lawrence,
-G. Stepaniants, P. Rigollet 2022, *GULP: a prediction-based metric between representations*.
+Similarity with Statistical Testing*. Published dissimilarities of brains and of ImageNet models are in `rs.datasets`.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import check_name
 from repsim_nb.support.files import shipped_folder
 
 TABLE_3_1 = pd.DataFrame(
@@ -135,83 +132,3 @@ def layer_experiment() -> pd.DataFrame:
     Ding et al. 2021; computed by Boix-Adserà et al. 2022, MIT licence.
     """
     return pd.read_csv(shipped_folder("data") / "published_scores" / "layer_exp_full_df.csv.gz")
-
-
-IMAGENET_SETS = {"imagenet": "train", "mnist": "mnist", "faces": "utk_face"}
-IMAGENET_MEASURES = {
-    "CKA": "lin_cka_dist",
-    "Procrustes": "procrustes",
-    "PWCCA": "pwcca_dist_e2e",
-    "mean CCA": "mean_cca_e2e",
-    "mean squared CCA": "mean_sq_cca_e2e",
-    "GULP, ridge 0": "predictor_dist_0.0",
-    "GULP, ridge .01": "predictor_dist_0.01",
-    "GULP, ridge 1": "predictor_dist_1.0",
-    "GULP, ridge 100": "predictor_dist_100.0",
-}
-_FAMILIES = {
-    "convnext": "convnext",
-    "efficientnet": "efficientnet",
-    "regnet": "regnet",
-    "mobilenet": "mobilenet",
-    "mnasnet": "mobilenet",
-    "resnet": "residual",
-    "resnext": "residual",
-    "wide": "residual",
-    "googlenet": "inception",
-    "inception": "inception",
-    "alexnet": "plain",
-    "vgg": "plain",
-}
-
-
-def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.DataFrame:
-    """Return published distances between 37 torchvision models that were trained on ImageNet.
-
-    Parameters
-    ----------
-    images : {"imagenet", "mnist", "faces"}
-        The images that the models saw; "faces" are those of UTKFace.
-    measure : str
-        A name in `IMAGENET_MEASURES`, such as "CKA" (1 - CKA), "Procrustes" (squared) or "GULP, ridge .01".
-
-    Returns
-    -------
-    DataFrame (37, 37)
-        Symmetric, with zeros on the diagonal; rows and columns are called "model".
-
-    Raises
-    ------
-    ValueError
-        For an unknown set of images or measure.
-
-    References
-    ----------
-    E. Boix-Adserà, H. Lawrence, G. Stepaniants, P. Rigollet 2022; their distances, MIT licence.
-
-    Examples
-    --------
-    >>> from repsim_nb.studies.published import imagenet_distances
-    >>> float(imagenet_distances("mnist", "CKA").loc["resnet18", "vgg16"].round(2))
-    0.25
-    """
-    check_name("set of images", images, IMAGENET_SETS)
-    check_name("measure of these distances", measure, IMAGENET_MEASURES)
-    with np.load(shipped_folder("data") / "published_scores" / "imagenet_37_networks.npz") as found:
-        names = pd.Index([str(name) for name in found["names"]], name="model")
-        table = np.zeros((len(names), len(names)))
-        table[np.triu_indices(len(names), 1)] = found[f"{IMAGENET_SETS[images]}/{IMAGENET_MEASURES[measure]}"]
-    return pd.DataFrame(table + table.T, index=names, columns=names)
-
-
-def imagenet_families() -> pd.Series:
-    """List the architecture family of each of the 37 models of `imagenet_distances`.
-
-    A family is convnext, efficientnet, regnet, mobilenet, residual, inception or plain (AlexNet, VGG).
-    """
-    names = imagenet_distances().index
-    return pd.Series(
-        [next(family for start, family in _FAMILIES.items() if name.startswith(start)) for name in names],
-        index=names,
-        name="family",
-    )
