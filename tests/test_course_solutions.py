@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import repsim_nb as rs
 from repsim_nb import course, measures
 
 
@@ -20,3 +21,14 @@ def test_invariances(seed):
     assert h(k, l) / np.sqrt(h(k, k) * h(l, l)) == pytest.approx(measures.get("cka_debiased")(x, y), rel=1e-9)
     assert solutions["procrustes"](x, y) == pytest.approx(measures.get("procrustes")(x, y), rel=1e-12)
     np.testing.assert_allclose(solutions["centre_gram"](k), solutions["gram"](x), atol=1e-9)
+
+
+def test_a_layer_recorded_by_hand_is_the_one_that_record_gives():
+    solutions = exercises("representations")
+    model = rs.load_model("zoo:mnist-cnn-0")
+    images = np.random.default_rng(0).integers(0, 256, size=(9, 28, 28)).astype(np.uint8)
+    flat = solutions["capture"](model.module, "conv3", list(model.preprocess(images).split(4)))
+    pooled = solutions["pool_positions"](flat.reshape(9, 48, 3, 3))
+    for pool, by_hand in (("flatten", flat), ("mean", pooled)):
+        recorded = rs.record(model, images, "conv3", pool=pool, progress=False)["conv3"]
+        np.testing.assert_allclose(by_hand, recorded, rtol=1e-4, atol=1e-6)

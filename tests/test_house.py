@@ -75,7 +75,7 @@ HEAVY = {
     "papermill": {"display.reports"},
     "nbconvert": {"display.reports", "course"},
     "sklearn": {"inputs.datasets", "results.embedding", "results.probes", "results.reliability"},
-    "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch"},
+    "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch", "course"},
 }
 TORCH_AT_THE_TOP = {"inputs", "studies"}  # wings whose files import torch as they are imported; others wait
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,350 @@
+"""Session 1: representations and how to record them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.course.exercises import Session
+
+session = Session("representations", "Representations and how to record them")
+
+Recording = Callable[[np.ndarray], np.ndarray]
+
+
+def feature_maps(rng: np.random.Generator) -> tuple[np.ndarray]:
+    n, c, h, w = rng.permutation([3, 4, 5, 6])
+    return (rng.normal(size=(n, c, h, w)),)
+
+
+@session.exercise(minutes=4, inputs=feature_maps)
+def flatten(maps: np.ndarray) -> np.ndarray:
+    """Turn feature maps into one row for each sample."""
+    return maps.reshape(len(maps), -1)
+
+
+@flatten.mistake("rows and columns exchanged", "Your columns are the samples. Each sample should be one row.")
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(len(maps), -1).T
+
+
+@flatten.mistake(
+    "positions as samples",
+    "You have a row for each position of each image. That is another question; here, one image is one row.",
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return np.moveaxis(maps, 1, -1).reshape(-1, maps.shape[1])
+
+
+@flatten.mistake(
+    "samples mixed", "Your columns mix values of several samples. Which axis must stay as it is when you reshape?"
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(-1, len(maps))
+
+
+@flatten.mistake(
+    "channels last",
+    "All values are there, but not in the order asked for: the positions of one channel should stand together.",
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return np.moveaxis(maps, 1, -1).reshape(len(maps), -1)
+
+
+@session.exercise(minutes=4, inputs=feature_maps)
+def pool_positions(maps: np.ndarray) -> np.ndarray:
+    """Average each channel over the positions."""
+    return maps.mean((2, 3))
+
+
+@pool_positions.mistake(
+    "averaged over channels", "You average over the channels and keep the positions. The task is the other way round."
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.mean(1).reshape(len(maps), -1)
+
+
+@pool_positions.mistake("maximum in place of mean", "You take the largest value of each channel. Take the mean.")
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.max((2, 3))
+
+
+@pool_positions.mistake("sum in place of mean", "Your values grow with the size of the image. Which step is missing?")
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.sum((2, 3))
+
+
+@pool_positions.mistake(
+    "one number a sample", "Only one number is left of each image. Each channel should keep its own."
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.mean((1, 2, 3))
+
+
+@pool_positions.mistake(
+    "averaged over samples", "You average over the images. Each image should keep a row of its own."
+)
+def _(maps: np.ndarray) -> np.ndarray:
+    return maps.mean(0).reshape(maps.shape[1], -1)
+
+
+def padded_texts(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw tokens (n, t, p) and a mask (n, t): each text has at least two tokens and some padding."""
+    n, t, p = rng.permutation([5, 6, 7])
+    lengths = rng.integers(2, t, size=n)
+    return rng.normal(size=(n, t, p)) + 1, np.arange(t) < lengths[:, None]
+
+
+@session.exercise(minutes=6, inputs=padded_texts)
+def pool_tokens(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Average the tokens of each text, without padding."""
+    return _masked_sum(tokens, mask) / mask.sum(1, keepdims=True)
+
+
+def _masked_sum(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    total: np.ndarray = (tokens * mask[:, :, None]).sum(1)
+    return total
+
+
+@pool_tokens.mistake(
+    "padding counted", "You average over all positions. Padding is no text: a longer batch must not change a row."
+)
+def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return tokens.mean(1)
+
+
+@pool_tokens.mistake(
+    "divided by all positions", "Your sums leave out the padding, but you divide by the number of all positions."
+)
+def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return _masked_sum(tokens, mask) / mask.shape[1]
+
+
+@pool_tokens.mistake("mask the wrong way round", "You average the padding. The mask is True for real tokens.")
+def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return _masked_sum(tokens, ~mask) / (~mask).sum(1, keepdims=True)
+
+
+@pool_tokens.mistake("first token only", "You keep the first token of each text. All its tokens should count.")
+def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return tokens[:, 0]
+
+
+@pool_tokens.mistake("not divided", "You add the tokens up. A long text then has larger features than a short one.")
+def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return _masked_sum(tokens, mask)
+
+
+def a_recording_that_mixes(rng: np.random.Generator) -> tuple[Recording, np.ndarray]:
+    """Draw a recording whose rows depend on the batch, the first row least, and samples."""
+    n, p, q = rng.permutation([5, 6, 7])
+    weights = rng.normal(size=(p, q))
+    x = rng.normal(size=(n, p))
+    x[:, 0] = np.r_[0.1, rng.uniform(1, 2, size=n - 1)]
+
+    def record(samples: np.ndarray) -> np.ndarray:
+        values = samples @ weights
+        return np.asarray(values - values.std(0) * samples[:, :1])
+
+    return record, x
+
+
+@session.exercise(minutes=5, inputs=a_recording_that_mixes)
+def batch_effect(record: Recording, x: np.ndarray) -> float:
+    """Largest difference between rows recorded together and rows recorded alone."""
+    return float(np.abs(record(x) - _alone(record, x)).max())
+
+
+def _alone(record: Recording, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([record(x[i : i + 1]) for i in range(len(x))])
+
+
+@batch_effect.mistake(
+    "mean in place of the largest", "You average the differences. One bad row would hide among good ones."
+)
+def _(record: Recording, x: np.ndarray) -> float:
+    return float(np.abs(record(x) - _alone(record, x)).mean())
+
+
+@batch_effect.mistake("first sample only", "You look at the first sample only. Any sample may depend on its batch.")
+def _(record: Recording, x: np.ndarray) -> float:
+    return float(np.abs(record(x)[0] - record(x[:1])[0]).max())
+
+
+@batch_effect.mistake(
+    "a decrease is not seen", "You take the largest difference with its sign. A difference below 0 counts as well."
+)
+def _(record: Recording, x: np.ndarray) -> float:
+    return float((record(x) - _alone(record, x)).max())
+
+
+@batch_effect.mistake(
+    "the same batch twice", "Both of your recordings used the same batch, so they agree. Record each sample by itself."
+)
+def _(record: Recording, x: np.ndarray) -> float:
+    return 0.0
+
+
+def a_module_and_batches(rng: np.random.Generator) -> tuple[Any, str, list[Any]]:
+    """Draw a module with batch normalisation, in training mode, the name of a layer, and batches of images."""
+    import torch
+    from torch import nn
+
+    layer, c = str(rng.choice(["norm", "middle", "scaling"])), int(rng.integers(2, 5))
+    module = nn.Sequential()
+    for name, part in (
+        ("first", nn.Conv2d(1, c, 3)),
+        (layer, nn.BatchNorm2d(c)),
+        ("rectify", nn.ReLU(inplace=True)),
+        ("flat", nn.Flatten()),
+        ("head", nn.Linear(c * 12, 7)),
+    ):
+        module.add_module(name, part)
+    with torch.no_grad():
+        for values in [*module.parameters(), *module[1].buffers()]:
+            if values.is_floating_point():
+                values.copy_(torch.from_numpy(rng.uniform(0.2, 1, size=values.shape)))
+        module[0].weight -= 0.6  # values of both signs, so that what the ReLU takes away is seen
+    sizes = rng.permutation([2, 3, 4])
+    return module, layer, [torch.from_numpy(rng.normal(size=(n, 1, 6, 5)).astype("float32")) for n in sizes]
+
+
+@session.exercise(minutes=9, inputs=a_module_and_batches, tolerance=1e-4)
+def capture(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    """Record the output of a layer in evaluation mode, one row for each sample."""
+    return np.concatenate(_outputs(module.eval(), layer, batches))
+
+
+def _outputs(module: Any, layer: str, batches: list[Any], *, of_input: bool = False, copied: bool = True) -> list[Any]:
+    """Return what a hook keeps of each batch, flattened."""
+    import torch
+
+    found: list[Any] = []
+
+    def keep(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        found.append(inputs[0].clone() if of_input else output.clone() if copied else output)
+
+    hook = module.get_submodule(layer).register_forward_hook(keep)
+    with torch.no_grad():
+        for batch in batches:
+            module(batch)
+    hook.remove()
+    return [values.numpy().reshape(len(values), -1) for values in found]
+
+
+@capture.mistake(
+    "training mode", "The module computes in training mode, so each row depends on its batch. Which call changes that?"
+)
+def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    return np.concatenate(_outputs(module.train(), layer, batches))
+
+
+@capture.mistake(
+    "overwritten later",
+    "No value of yours is negative: the next layer works in place and changed what you kept. Keep a copy.",
+)
+def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    return np.concatenate(_outputs(module.eval(), layer, batches, copied=False))
+
+
+@capture.mistake("last batch only", "Only the last batch is in your result. Collect the output of every batch.")
+def _(module: Any, layer: str, batches: list[Any]) -> Any:
+    return _outputs(module.eval(), layer, batches)[-1]
+
+
+@capture.mistake("input of the layer", "This is what goes into the layer. A forward hook is given the output as well.")
+def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    return np.concatenate(_outputs(module.eval(), layer, batches, of_input=True))
+
+
+@capture.mistake("output of the model", "This is the output of the whole model. Keep what the hook is given instead.")
+def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    return np.concatenate(_outputs(module.eval(), "head", batches))
+
+
+def with_constant_features(rng: np.random.Generator) -> tuple[np.ndarray]:
+    """Draw activations after a ReLU: some features are 0 for all samples, and one is another constant."""
+    n, p = rng.permutation([8, 9, 10, 11])[:2]
+    x = rng.normal(size=(n, p)).clip(0) + np.eye(n, p)
+    constant = rng.permutation(p)[: rng.integers(3, 6)]
+    x[:, constant] = 0
+    x[:, constant[0]] = rng.integers(1, 4)
+    return (x,)
+
+
+@session.exercise(minutes=4, inputs=with_constant_features)
+def constant_features(x: np.ndarray) -> float:
+    """Fraction of features that are the same for all samples."""
+    return float(np.mean(np.ptp(x, axis=0) == 0))
+
+
+@constant_features.mistake(
+    "a number in place of a fraction", "You count the features. Which part of all features is it?"
+)
+def _(x: np.ndarray) -> float:
+    return float(np.sum(np.ptp(x, axis=0) == 0))
+
+
+@constant_features.mistake(
+    "zeros only", "You count features that are 0 for all samples. A feature may also be constant at another value."
+)
+def _(x: np.ndarray) -> float:
+    return float(np.mean((x == 0).all(0)))
+
+
+@constant_features.mistake(
+    "zeros of single samples",
+    "You count zeros. A feature that is 0 for some samples and not for others is not constant.",
+)
+def _(x: np.ndarray) -> float:
+    return float(np.mean(x == 0))
+
+
+@constant_features.mistake(
+    "rows and columns exchanged", "You look for samples whose features are all the same. Features are columns."
+)
+def _(x: np.ndarray) -> float:
+    return float(np.mean(np.ptp(x, axis=1) == 0))
+
+
+def rows_and_ids(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw rows, their ids, and some of these ids in another order."""
+    n, p = rng.permutation([7, 8, 9, 10])[:2]
+    ids = np.array([f"image-{number}" for number in rng.choice(90, size=n, replace=False) + 10])
+    return rng.normal(size=(n, p)), ids, rng.permutation(ids[rng.permutation(n)[: n - 2]])
+
+
+@session.exercise(minutes=6, inputs=rows_and_ids)
+def match_rows(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Choose the rows of y that have these ids, in the order of these ids."""
+    rows: np.ndarray = y[[list(ids_y).index(name) for name in ids]]
+    return rows
+
+
+@match_rows.mistake(
+    "order of the other side",
+    "You have the right rows, in the order in which y has them. Row 0 should belong to ids[0].",
+)
+def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return y[np.isin(ids_y, ids)]
+
+
+@match_rows.mistake("sorted", "You have the right rows, in the order of the alphabet. Row 0 should belong to ids[0].")
+def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    order = np.argsort(ids_y)
+    return y[order][np.isin(ids_y[order], ids)]
+
+
+@match_rows.mistake(
+    "positions of the other side",
+    "You looked up where the ids of y stand in ids. You need to know where each of ids stands in the ids of y.",
+)
+def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return y[[list(ids).index(name) for name in ids_y if name in ids]]
+
+
+@match_rows.mistake("not matched", "You take the first rows, whatever their ids are.")
+def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return y[: len(ids)]
