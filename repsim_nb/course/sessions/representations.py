@@ -193,20 +193,20 @@ def a_module_and_batches(rng: np.random.Generator) -> tuple[Any, str, list[Any]]
     from torch import nn
 
     layer, c = str(rng.choice(["norm", "middle", "scaling"])), int(rng.integers(2, 5))
-    module = nn.Sequential()
+    module, first, norm = nn.Sequential(), nn.Conv2d(1, c, 3), nn.BatchNorm2d(c)
     for name, part in (
-        ("first", nn.Conv2d(1, c, 3)),
-        (layer, nn.BatchNorm2d(c)),
+        ("first", first),
+        (layer, norm),
         ("rectify", nn.ReLU(inplace=True)),
         ("flat", nn.Flatten()),
         ("head", nn.Linear(c * 12, 7)),
     ):
         module.add_module(name, part)
     with torch.no_grad():
-        for values in [*module.parameters(), *module[1].buffers()]:
+        for values in [*module.parameters(), *norm.buffers()]:
             if values.is_floating_point():
                 values.copy_(torch.from_numpy(rng.uniform(0.2, 1, size=values.shape)))
-        module[0].weight -= 0.6  # values of both signs, so that what the ReLU takes away is seen
+        first.weight -= 0.6  # values of both signs, so that what the ReLU takes away is seen
     sizes = rng.permutation([2, 3, 4])
     return module, layer, [torch.from_numpy(rng.normal(size=(n, 1, 6, 5)).astype("float32")) for n in sizes]
 
