@@ -1,4 +1,4 @@
-"""`python -m repsim_nb report ...`, `course ...` and `doctor`."""
+"""`python -m repsim_nb report ...`, `drift ...`, `course ...` and `doctor`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from repsim_nb.support.files import shipped_folder
 USAGE = """usage: python -m repsim_nb COMMAND
   report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
   course build OUT                       write the course for students, teachers and nbgrader into a folder
+  drift OLD NEW DATA [options]           compare two releases of a model: a table, a page, an exit code (drift --help)
   doctor                                 print the versions that matter when something does not show"""
 SHOWN = (
     *("repsim_nb", "numpy", "scipy", "scikit-learn", "pandas", "torch", "matplotlib"),
@@ -42,6 +43,10 @@ def main() -> int:
         from repsim_nb.course import command as course
 
         return course.main(rest)
+    if command == "drift":
+        from repsim_nb.display.reports import drift_command
+
+        return drift_command.main(rest)
     if command == "doctor":
         return doctor()
     if command not in ("", "-h", "--help"):

@@ -55,6 +55,7 @@ WINGS = {
         "inference",
         "reliability",
         "trajectories",
+        "releases",
         "probes",
         "grounding",
     ],

@@ -295,6 +295,10 @@ def faces(names):
             n_bootstrap=20,
         ),
         "RDM": rs.RDM([1.0, 2.0, 3.0], ids=names),
+        "drift": rs.drift(
+            x.where(model=names[0]),
+            rs.from_arrays({f"{names[1]}/l": g.normal(size=(40, 2)), f"{names[1]}/{names[2]}": g.normal(size=(40, 2))}),
+        ),
         "null table": rs.inference.null_table("cka", x),
         "probe": probe,
         "benchmark": benchmark,

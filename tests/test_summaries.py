@@ -38,6 +38,7 @@ def shown(tmp_path_factory):
         "Activations": x,
         "RDM": rs.RDM(rng.random(780)),
         "Store": store,
+        "Drift": rs.drift({"fc": near}, {"fc": noisy["a"]}),
         "measures.CKA": rs.measures.get("cka_debiased"),
         "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),
         "measures.UnitRanking": rs.measures.rank_units(rng.normal(size=(40, 5)), rng.normal(size=(40, 4))),

@@ -18,6 +18,7 @@ DOCUMENTATION = "REPSIM_NB_DOCS"  # environment variable: the address of the doc
 # classes with a function of the same name but for case: on some disks the files of both pages would be one
 _FUNCTION_TWINS = frozenset(
     {
+        "Drift",
         "measures.Deconfounded",
         "inference.Interval",
         "grounding.Benchmark",

@@ -26,8 +26,18 @@ def write_comparison(
     path: Path, values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
 ) -> Path:
     """Write a comparison to one file, in one step."""
+    content = comparison_to_json(values, measure, n, undefined)
+    with replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content))
+    return path
+
+
+def comparison_to_json(
+    values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
+) -> dict[str, Any]:
+    """Return a comparison as data for JSON."""
     name = code_of(measure).removesuffix("()")
-    content = {
+    return {
         "format": FORMAT,
         "n": n,
         "measure": {"class": type(measure).__name__, "name": name, "options": _options_to_json(measure)},
@@ -38,9 +48,6 @@ def write_comparison(
             [int(values.index.get_loc(r)), int(values.columns.get_loc(c)), why] for (r, c), why in undefined.items()
         ],
     }
-    with replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(content))
-    return path
 
 
 def read_comparison(
@@ -49,15 +56,25 @@ def read_comparison(
     """Return values, measure, n and undefined, as `write_comparison` wrote them."""
     try:
         content = json.loads(path.read_text())
+    except UnicodeDecodeError:  # its text has all bytes of the file
+        arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
+        raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
+    except ValueError as error:
+        raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
+    return parse_comparison(content, path, measure)
+
+
+def parse_comparison(
+    content: Any, path: Path, measure: Measure | None
+) -> tuple[pd.DataFrame, Measure, int, dict[tuple[Any, Any], str]]:
+    """Return what `comparison_to_json` made data for JSON of; path: the file of the data, for errors."""
+    try:
         if content["format"] != FORMAT:
             raise KeyError("format")
         index, columns = _axis_from_json(content["rows"]), _axis_from_json(content["columns"])
         values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
         undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
         name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
-    except UnicodeDecodeError:  # its text has all bytes of the file
-        arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
-        raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
     written = content["measure"].get("name", name)
