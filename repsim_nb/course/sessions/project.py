@@ -1,0 +1,397 @@
+"""Session 8: a project of your own, which ends as a report."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from repsim_nb.course.exercises import Session
+
+session = Session("project", "A project of your own")
+
+# the measure
+
+CHANGES = ("permutation", "orthogonal", "scaling", "translation", "linear")
+Invariances = dict[str, set[str]]
+
+
+def with_invariances(rng: np.random.Generator) -> tuple[Invariances, list[str], list[str]]:
+    changes = [CHANGES[k] for k in rng.permutation(5)]
+    ignored, noticed, other = changes[:2], changes[2:4], changes[4]
+    sets = [
+        {*ignored, other},
+        set(ignored),
+        {*ignored, noticed[0]},
+        {*ignored, *noticed},
+        {ignored[0], other},
+        set(),
+        {ignored[1], noticed[1]},
+    ]
+    names = [f"measure {'ABCDEFG'[k]}" for k in rng.permutation(7)]
+    return dict(zip(names, sets, strict=True)), ignored, noticed
+
+
+@session.exercise(minutes=4, inputs=with_invariances)
+def choose_measures(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    """Name the measures that ignore all of the first changes and notice all of the others, in alphabetical order."""
+    return sorted(name for name, found in invariances.items() if found >= set(ignored) and not found & set(noticed))
+
+
+@choose_measures.mistake(
+    "any in place of all", "You accept measures that ignore one of the changes. All that are listed have to be ignored."
+)
+def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    return sorted(name for name, found in invariances.items() if found & set(ignored) and not found & set(noticed))
+
+
+@choose_measures.mistake(
+    "nothing noticed", "Some of your measures ignore a change that has to be noticed. The third argument counts, too."
+)
+def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    return sorted(name for name, found in invariances.items() if found >= set(ignored))
+
+
+@choose_measures.mistake(
+    "one change noticed",
+    "You drop a measure only if it ignores all changes that have to be noticed. One of them is enough to drop it.",
+)
+def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    return sorted(name for name, found in invariances.items() if found >= set(ignored) and not found >= set(noticed))
+
+
+@choose_measures.mistake(
+    "exactly these", "You ask for measures that ignore the listed changes and no other. Further ones do no harm."
+)
+def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    return sorted(name for name, found in invariances.items() if found == set(ignored))
+
+
+# the plan
+
+
+def significance_level(rng: np.random.Generator) -> tuple[float]:
+    m = int(rng.integers(3, 9))
+    return (float(rng.uniform(1.1, 1.9) / math.comb(2 * m, m)),)
+
+
+@session.exercise(minutes=5, inputs=significance_level)
+def units_needed(alpha: float) -> int:
+    """Return the smallest number of units in each of two equal groups whose smallest p-value is at most alpha."""
+    return next(m for m in range(1, 30) if 2 / math.comb(2 * m, m) <= alpha)
+
+
+@units_needed.mistake(
+    "the exchanged split",
+    "You count one split. If two equal groups exchange names, the difference stays the same: two splits reach it.",
+)
+def _(alpha: float) -> int:
+    return next(m for m in range(1, 30) if 1 / math.comb(2 * m, m) <= alpha)
+
+
+@units_needed.mistake(
+    "both groups", "You return the units of both groups together. The task asks for those of one group."
+)
+def _(alpha: float) -> int:
+    return 2 * next(m for m in range(1, 30) if 2 / math.comb(2 * m, m) <= alpha)
+
+
+@units_needed.mistake(
+    "orders in place of splits",
+    "You count orders of the units. The order within a group changes nothing: count ways to choose one group.",
+)
+def _(alpha: float) -> int:
+    return next(m for m in range(1, 30) if 2 / math.factorial(2 * m) <= alpha)
+
+
+# the unit
+
+
+def models_of_units(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    unit = rng.permutation(np.repeat(np.arange(3), rng.permutation([2, 3, 4])))
+    return _similarities(rng, len(unit)), unit
+
+
+def _similarities(rng: np.random.Generator, m: int) -> np.ndarray:
+    points = rng.normal(size=(m, 3))
+    return np.asarray(np.exp(-((points[:, None] - points) ** 2).sum(-1) / 4))
+
+
+def _blocks(similarity: np.ndarray, unit: np.ndarray, self_pairs: bool = False) -> list[list[np.ndarray]]:
+    """Return the similarities of the models of each two units."""
+    counted, units = ~np.eye(len(unit), dtype=bool) | self_pairs, np.unique(unit)
+    return [[similarity[np.outer(unit == a, unit == b) & counted] for b in units] for a in units]
+
+
+@session.exercise(minutes=6, inputs=models_of_units)
+def mean_over_units(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return the mean similarity of different models for each two units."""
+    return np.array([[block.mean() for block in row] for row in _blocks(similarity, unit)])
+
+
+@mean_over_units.mistake(
+    "a model with itself",
+    "Within a unit, you count the similarity of each model with itself. It is always 1: leave these pairs out.",
+)
+def _(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    return np.array([[block.mean() for block in row] for row in _blocks(similarity, unit, self_pairs=True)])
+
+
+@mean_over_units.mistake(
+    "sums", "You sum over pairs of models. Units with more models then have larger values: average."
+)
+def _(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    return np.array([[block.sum() for block in row] for row in _blocks(similarity, unit)])
+
+
+@mean_over_units.mistake(
+    "one model for each unit",
+    "You take the first model of each unit. The others are repeats, which make the mean more precise.",
+)
+def _(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    first = np.unique(unit, return_index=True)[1]
+    return np.asarray(similarity[np.ix_(first, first)])
+
+
+# the estimate, and its error
+
+
+def two_groups(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    group = rng.permutation(np.repeat([False, True], rng.permutation([3, 5])))
+    return _similarities(rng, 8), group
+
+
+def _sides(similarity: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarities within and between groups."""
+    i, j = np.triu_indices(len(group), 1)
+    within = group[i] == group[j]
+    return similarity[i, j][within], similarity[i, j][~within]
+
+
+def _difference(similarity: np.ndarray, group: np.ndarray) -> float:
+    within, between = _sides(similarity, group)
+    return float(within.mean() - between.mean())
+
+
+@session.exercise(minutes=4, inputs=two_groups)
+def group_difference(similarity: np.ndarray, group: np.ndarray) -> float:
+    """Return the mean similarity of pairs within a group, minus that of pairs of different groups."""
+    return _difference(similarity, group)
+
+
+@group_difference.mistake(
+    "diagonal counted",
+    "The similarity of each unit with itself is in your mean within groups. It raises the difference.",
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    same = group[:, None] == group
+    return float(similarity[same].mean() - similarity[~same].mean())
+
+
+@group_difference.mistake(
+    "sign", "Your difference has the wrong sign. It is positive if pairs within a group are more alike."
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    return -_difference(similarity, group)
+
+
+@group_difference.mistake(
+    "mean of two means",
+    "You average each group first: a pair of the smaller group counts more. All pairs within groups count equally.",
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    first, second = (similarity[np.ix_(g, g)][np.triu_indices(g.sum(), 1)].mean() for g in (group, ~group))
+    return float((first + second) / 2 - _sides(similarity, group)[1].mean())
+
+
+def _left_out(similarity: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the difference without each unit."""
+    rest = [np.delete(np.arange(len(group)), k) for k in range(len(group))]
+    return np.array([_difference(similarity[np.ix_(r, r)], group[r]) for r in rest])
+
+
+@session.exercise(minutes=6, inputs=two_groups)
+def jackknife_error(similarity: np.ndarray, group: np.ndarray) -> float:
+    """Return the standard error of the difference of groups, from leaving out each unit."""
+    return float(np.sqrt(len(group) - 1) * _left_out(similarity, group).std())
+
+
+@jackknife_error.mistake(
+    "spread of the values",
+    "This is the standard deviation of your values. They share nearly all units, so it is far too small.",
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    return float(_left_out(similarity, group).std())
+
+
+@jackknife_error.mistake(
+    "error of a mean",
+    "You divide as if your values were independent. They share nearly all units: look at the factor again.",
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    return float(_left_out(similarity, group).std(ddof=1) / np.sqrt(len(group)))
+
+
+@jackknife_error.mistake("squared", "This is the variance. An error has the unit of the difference.")
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    return float((len(group) - 1) * _left_out(similarity, group).var())
+
+
+@jackknife_error.mistake(
+    "pairs as units",
+    "You treat pairs as independent. All pairs of one unit depend on it: leave out units, with all their pairs.",
+)
+def _(similarity: np.ndarray, group: np.ndarray) -> float:
+    return float(np.sqrt(sum(side.var(ddof=1) / len(side) for side in _sides(similarity, group))))
+
+
+# several tests
+
+
+def p_values(rng: np.random.Generator) -> tuple[np.ndarray]:
+    first = rng.uniform(0.002, 0.008)
+    further = rng.uniform(0.02, 0.09, int(rng.integers(1, 3)))
+    return (rng.permutation(np.r_[first, 1.05 * first, further, rng.uniform(0.55, 0.65), rng.uniform(0.7, 0.9)]),)
+
+
+def _holm(p: np.ndarray, *, running: bool = True, cap: float = 1) -> np.ndarray:
+    order = np.argsort(p)
+    values = p[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values) if running else values, cap)
+    return adjusted
+
+
+@session.exercise(minutes=6, inputs=p_values)
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjust p-values for their number by the method of Holm."""
+    return _holm(p)
+
+
+@holm.mistake(
+    "Bonferroni",
+    "You multiply all by the same number. This is right, too, but finds less: the factor falls with the rank.",
+)
+def _(p: np.ndarray) -> np.ndarray:
+    return np.minimum(p * len(p), 1)
+
+
+@holm.mistake(
+    "order changed",
+    "Your values are sorted. Return each adjusted value at the place of the p-value that it belongs to.",
+)
+def _(p: np.ndarray) -> np.ndarray:
+    return np.sort(_holm(p))
+
+
+@holm.mistake(
+    "smaller after a larger one",
+    "One of your adjusted values is smaller than that of a smaller p-value. Carry the largest value so far along.",
+)
+def _(p: np.ndarray) -> np.ndarray:
+    return _holm(p, running=False)
+
+
+@holm.mistake("above 1", "One of your values is above 1. A p-value is a probability.")
+def _(p: np.ndarray) -> np.ndarray:
+    return _holm(p, cap=np.inf)
+
+
+# what is written
+
+
+def results(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    alpha, margin = float(rng.choice([0.01, 0.05])), float(np.round(rng.uniform(0.05, 0.1), 3))
+    p = np.r_[rng.uniform(0, alpha / 2, 2), alpha, rng.uniform(2 * alpha, 1, 5)]
+    low = np.r_[0.01, 0.02, 0.01, -0.8, -0.9, -2, 0.1, -0.7] * margin
+    high = np.r_[3, 0.5, 2, 0.9, 0.7, 0.5, 1.5, 3] * margin
+    order = rng.permutation(len(p))
+    return p[order], low[order], high[order], alpha, margin
+
+
+def _verdict(found: bool, small: bool) -> str:
+    return "different" if found else "no relevant difference" if small else "undecided"
+
+
+@session.exercise(minutes=4, inputs=results)
+def verdicts(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
+    """Name for each result: "different", "no relevant difference" or "undecided"."""
+    return [_verdict(*row) for row in zip(p <= alpha, (low > -margin) & (high < margin), strict=True)]
+
+
+@verdicts.mistake(
+    "absence of evidence",
+    "You read a large p-value as no difference. It may come from few units: does the interval exclude relevant values?",
+)
+def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
+    return [_verdict(found, True) for found in p <= alpha]
+
+
+@verdicts.mistake(
+    "one end only",
+    "You look at one end of the interval. A relevant difference may have either sign: look at both ends.",
+)
+def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
+    return [_verdict(*row) for row in zip(p <= alpha, high < margin, strict=True)]
+
+
+@verdicts.mistake("below, not at most", "Look at a p-value that equals alpha: it is small enough.")
+def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
+    return [_verdict(*row) for row in zip(p < alpha, (low > -margin) & (high < margin), strict=True)]
+
+
+@verdicts.mistake(
+    "the middle", "You compare the middle of the interval with the margin. The whole interval has to be within it."
+)
+def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
+    return [_verdict(*row) for row in zip(p <= alpha, np.abs(low + high) / 2 < margin, strict=True)]
+
+
+def one_result(rng: np.random.Generator) -> tuple[str, float, float, float, float, int, str]:
+    estimate, half = rng.uniform(-0.2, 0.3), rng.uniform(0.02, 0.2)
+    p = float(rng.choice([rng.uniform(0.00001, 0.0004), rng.uniform(0.01, 0.9)]))
+    measure, verdict = rng.choice(["cka_debiased", "rsa", "mutual_knn"]), rng.choice(["different", "undecided"])
+    return str(measure), estimate, estimate - half, estimate + half, p, int(rng.integers(5, 30)), str(verdict)
+
+
+def _sentence(measure: str, values: str, p: str, n: int, verdict: str) -> str:
+    return f"{measure}: difference {values}, {p}, n = {n}: {verdict}"
+
+
+def _interval(difference: float, low: float, high: float, digits: int = 2) -> str:
+    return f"{difference:.{digits}f} (95 % interval {low:.{digits}f} to {high:.{digits}f})"
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+@session.exercise(minutes=5, inputs=one_result)
+def conclusion(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
+    """Write one result as a sentence, with its interval, p-value and number of units."""
+    return _sentence(measure, _interval(difference, low, high), _chance(p), n, verdict)
+
+
+@conclusion.mistake(
+    "a p-value of 0", "Your sentence has p = 0.000. A p-value is never 0: small ones have a form of their own."
+)
+def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
+    return _sentence(measure, _interval(difference, low, high), f"p = {p:.3f}", n, verdict)
+
+
+@conclusion.mistake(
+    "too many digits",
+    "Three digits after the point suggest a precision that the interval does not have. Use two for these.",
+)
+def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
+    return _sentence(measure, _interval(difference, low, high, 3), _chance(p), n, verdict)
+
+
+@conclusion.mistake("no interval", "The interval is missing. Without it, nobody can see what the data leave open.")
+def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
+    return _sentence(measure, f"{difference:.2f}", _chance(p), n, verdict)
+
+
+@conclusion.mistake("no n", "The number of units is missing. It is the first thing that a careful reader looks for.")
+def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
+    return f"{measure}: difference {_interval(difference, low, high)}, {_chance(p)}: {verdict}"
