@@ -149,6 +149,24 @@ def test_a_choice_is_checked_so_often_that_a_constant_does_not_pass():
     assert check(VERDICT, lambda low, high: "a").mistake == "constant"
 
 
+def test_what_does_not_matter_is_not_compared():
+    one = Session("points", "Points")
+
+    @one.exercise(minutes=1, inputs=lambda rng: (rng.normal(size=(4, 2)),), up_to=np.abs)
+    def points(x):
+        return x
+
+    @points.mistake("twice as large", "Too large.")
+    def _(x):
+        return 2 * x
+
+    assert check(points, lambda x: -x).status == "ok"
+    assert check(points, lambda x: -2 * x).mistake == "twice as large"
+    assert check(points, lambda x: x.T).text == "Return an array of shape (4, 2), not an array of shape (2, 4)."
+    for answer in (lambda x: "a", lambda x: {}, lambda x: [[1], [2, 3]], lambda x: x + 1, lambda x: x * np.nan):
+        assert check(points, answer).status == "wrong"
+
+
 def test_dicts_and_lists_are_compared_part_by_part():
     right = PARTS.solution
     assert check(PARTS, right).status == "ok"

@@ -1,7 +1,9 @@
 """Solutions of the course that are written by hand give the values of the package."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 
 import repsim_nb as rs
 from repsim_nb import course, measures
@@ -32,3 +34,18 @@ def test_a_layer_recorded_by_hand_is_the_one_that_record_gives():
     for pool, by_hand in (("flatten", flat), ("mean", pooled)):
         recorded = rs.record(model, images, "conv3", pool=pool, progress=False)["conv3"]
         np.testing.assert_allclose(by_hand, recorded, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_maps(seed):
+    found, solutions = course.load_session("maps").exercises, exercises("maps")
+    rng = np.random.default_rng(seed)
+    x, y = found["rsa"].inputs(rng)
+    assert solutions["rsa"](x, y) == pytest.approx(rs.measures.get("rsa")(x, y), rel=1e-9)
+    (v,) = found["ranks"].inputs(rng)
+    np.testing.assert_array_equal(solutions["ranks"](v), scipy.stats.rankdata(v))
+    d, k = found["mds"].inputs(rng)
+    theirs = rs.embedding.mds(pd.DataFrame(d), n_components=k, kind="classical")
+    points = solutions["mds"](d, k)
+    np.testing.assert_allclose(found["mds"].up_to(points), found["mds"].up_to(theirs.points), rtol=1e-6)
+    assert solutions["stress"](d, points) == pytest.approx(theirs.stress, rel=1e-6)

@@ -73,6 +73,7 @@ class Exercise:
     inputs: Callable[[np.random.Generator], tuple[Any, ...]]
     tolerance: float = 1e-6  # relative, of numbers
     trials: int | None = None  # hidden inputs a check; None: TRIALS or CHOICES
+    up_to: Callable[[Any], Any] | None = None  # what is compared of a value; None: all of it
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
@@ -127,7 +128,7 @@ class Exercise:
 
     def _compare(self, answers: list[Any], trials: list[tuple[Any, ...]]) -> Feedback:
         right = [self.solution(*copy.deepcopy(inputs)) for inputs in trials]
-        if all(same(given, value, self.tolerance) for given, value in zip(answers, right, strict=True)):
+        if all(self._same(given, value) for given, value in zip(answers, right, strict=True)):
             return Feedback(self.name, "ok")
         for mistake in self.mistakes:
             if self._is_mistake(mistake, answers, trials):
@@ -139,11 +140,19 @@ class Exercise:
             return self._wrong(
                 "constant", "Your function returns the same for all inputs. Compute the result from its arguments."
             )
-        hits = sum(same(given, value, self.tolerance) for given, value in zip(answers, right, strict=True))
+        hits = sum(self._same(given, value) for given, value in zip(answers, right, strict=True))
         often = f" It is right for {hits} of {len(right)} inputs: look for a case that you left out." if hits else ""
         return self._wrong(
             "another value", f"Your result has the right form, but the value is not the one asked for.{often}"
         )
+
+    def _same(self, given: Any, value: Any) -> bool:
+        if self.up_to is None:
+            return same(given, value, self.tolerance)
+        try:
+            return np.shape(given) == np.shape(value) and same(self.up_to(given), self.up_to(value), self.tolerance)
+        except (TypeError, ValueError):  # a value of another kind
+            return False
 
     def _is_mistake(self, mistake: Mistake, answers: list[Any], trials: list[tuple[Any, ...]]) -> bool:
         for given, inputs in zip(answers, trials, strict=True):
@@ -151,7 +160,7 @@ class Exercise:
                 value = mistake.answer(*copy.deepcopy(inputs))
             except Exception:
                 return False
-            if not same(given, value, self.tolerance):
+            if not self._same(given, value):
                 return False
         return True
 
@@ -186,11 +195,12 @@ class Session:
         inputs: Callable[[np.random.Generator], tuple[Any, ...]],
         tolerance: float = 1e-6,
         trials: int | None = None,
+        up_to: Callable[[Any], Any] | None = None,
     ) -> Callable[[Callable[..., Any]], Exercise]:
         """Declare an exercise: the function below is its solution."""
 
         def declare(solution: Callable[..., Any]) -> Exercise:
-            exercise = Exercise(solution, minutes, inputs, tolerance, trials)
+            exercise = Exercise(solution, minutes, inputs, tolerance, trials, up_to)
             self.exercises[exercise.name] = exercise
             return exercise
 

@@ -1,0 +1,375 @@
+"""Session 3: representational similarity analysis, and maps of models."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repsim_nb.course.exercises import Session
+
+session = Session("maps", "RSA and maps of models")
+
+
+def one_representation(rng: np.random.Generator) -> tuple[np.ndarray]:
+    n, p = rng.permutation([6, 7, 8, 9])[:2]
+    return (rng.normal(size=(n, p)) + rng.normal(size=(n, 1)) + 0.5,)
+
+
+def two_representations(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    n, p, q = rng.permutation([7, 8, 9, 10])[:3]
+    x = rng.normal(size=(n, p))
+    return x + 0.5, np.exp(x @ rng.normal(size=(p, q)) / 3 + rng.normal(size=(n, q)) / 2)
+
+
+@session.exercise(minutes=4, inputs=one_representation)
+def rdm(x: np.ndarray) -> np.ndarray:
+    """1 minus the correlation of every two samples."""
+    dissimilarities: np.ndarray = 1 - np.corrcoef(x)
+    return dissimilarities
+
+
+@rdm.mistake(
+    "a similarity where a dissimilarity is wanted", "Your diagonal is 1. A sample has no dissimilarity from itself."
+)
+def _(x: np.ndarray) -> np.ndarray:
+    correlations: np.ndarray = np.corrcoef(x)
+    return correlations
+
+
+@rdm.mistake("rows and columns exchanged", "Your matrix compares features with features. Samples are rows.")
+def _(x: np.ndarray) -> np.ndarray:
+    return rdm.solution(x.T)
+
+
+@rdm.mistake(
+    "cosine in place of correlation",
+    "You divide by the lengths of the samples, but one step is missing before: what is the mean of a sample?",
+)
+def _(x: np.ndarray) -> np.ndarray:
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return 1 - unit @ unit.T
+
+
+@rdm.mistake(
+    "features centred",
+    "You subtract from each feature its mean, as for CKA. A correlation of two samples needs another mean.",
+)
+def _(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return 1 - unit @ unit.T
+
+
+def an_rdm(rng: np.random.Generator) -> tuple[np.ndarray]:
+    return (rdm.solution(rng.normal(size=(int(rng.integers(5, 9)), 4))),)
+
+
+@session.exercise(minutes=3, inputs=an_rdm)
+def upper(d: np.ndarray) -> np.ndarray:
+    """Entries above the diagonal, row by row."""
+    return d[np.triu_indices(len(d), 1)]
+
+
+@upper.mistake(
+    "the diagonal counted", "The diagonal is in your result. It is 0 in every RDM, so all RDMs would agree there."
+)
+def _(d: np.ndarray) -> np.ndarray:
+    return d[np.triu_indices(len(d))]
+
+
+@upper.mistake("each pair twice", "Each pair of samples is in your result twice. How many pairs do n samples have?")
+def _(d: np.ndarray) -> np.ndarray:
+    return d[~np.eye(len(d), dtype=bool)]
+
+
+@upper.mistake(
+    "below the diagonal", "These are the entries below the diagonal. The pairs are the same, but their order is not."
+)
+def _(d: np.ndarray) -> np.ndarray:
+    return d[np.tril_indices(len(d), -1)]
+
+
+@upper.mistake("the whole matrix", "This is the whole matrix. Which of its entries carry information, and how often?")
+def _(d: np.ndarray) -> np.ndarray:
+    return d.ravel()
+
+
+def numbers_with_ties(rng: np.random.Generator) -> tuple[np.ndarray]:
+    tied = np.repeat(rng.normal(size=3), rng.permutation([2, 3, 4]))
+    return (rng.permutation(np.concatenate([tied, rng.normal(size=int(rng.integers(3, 6)))])),)
+
+
+@session.exercise(minutes=6, inputs=numbers_with_ties)
+def ranks(v: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal numbers share the mean of their ranks."""
+    _, inverse, counts = np.unique(v, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+
+
+def _in_order(v: np.ndarray) -> np.ndarray:
+    places: np.ndarray = np.argsort(np.argsort(v, kind="stable"))
+    return places + 1
+
+
+@ranks.mistake(
+    "ties broken by position",
+    "Equal numbers have different ranks, and the first one has the lowest. Nothing in the data puts it first.",
+)
+def _(v: np.ndarray) -> np.ndarray:
+    return _in_order(v)
+
+
+@ranks.mistake("lowest rank of ties", "Equal numbers share a rank, but it is the lowest of their places.")
+def _(v: np.ndarray) -> np.ndarray:
+    return np.array([1 + np.sum(v < value) for value in v])
+
+
+@ranks.mistake(
+    "ranks without gaps", "After a tie you go on with the next rank. Three equal numbers take up three places."
+)
+def _(v: np.ndarray) -> np.ndarray:
+    inverse: np.ndarray = np.unique(v, return_inverse=True)[1]
+    return inverse + 1
+
+
+@ranks.mistake(
+    "positions in place of ranks",
+    "You return which number comes first, second, and so on. Return the place of each number.",
+)
+def _(v: np.ndarray) -> np.ndarray:
+    order: np.ndarray = np.argsort(v, kind="stable")
+    return order
+
+
+@ranks.mistake("counted from 0", "Your ranks begin with 0. The smallest number has rank 1 if it has no equal.")
+def _(v: np.ndarray) -> np.ndarray:
+    return ranks.solution(v) - 1
+
+
+@ranks.mistake("largest first", "Your largest number has rank 1. Count from the smallest.")
+def _(v: np.ndarray) -> np.ndarray:
+    return ranks.solution(-v)
+
+
+@session.exercise(minutes=5, inputs=two_representations)
+def rsa(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman correlation of two RDMs, over pairs of samples."""
+    return _spearman(upper.solution(rdm.solution(x)), upper.solution(rdm.solution(y)))
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(ranks.solution(a), ranks.solution(b))[0, 1])
+
+
+@rsa.mistake("Pearson in place of Spearman", "You correlate the dissimilarities themselves. Which step comes before?")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.corrcoef(upper.solution(rdm.solution(x)), upper.solution(rdm.solution(y)))[0, 1])
+
+
+@rsa.mistake("the diagonal counted", "The diagonals are in your vectors. They agree for any two representations.")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    places = np.triu_indices(len(x))
+    return _spearman(rdm.solution(x)[places], rdm.solution(y)[places])
+
+
+@rsa.mistake(
+    "mean of correlations",
+    "You correlate row by row and average. Then pairs without a common sample are never compared.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    n = len(x)
+    others = [np.arange(n) != i for i in range(n)]
+    return float(np.mean([_spearman(rdm.solution(x)[i][o], rdm.solution(y)[i][o]) for i, o in enumerate(others)]))
+
+
+@rsa.mistake(
+    "a similarity where a dissimilarity is wanted",
+    "The sign is wrong: one of your matrices has similarities, and the other has dissimilarities.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return -rsa.solution(x, y)
+
+
+def some_representations(rng: np.random.Generator) -> tuple[list[np.ndarray]]:
+    widths = rng.permutation([4, 5, 6, 7, 8])[: rng.integers(4, 6)]
+    return ([rng.normal(size=(6, int(p))) for p in widths],)
+
+
+@session.exercise(minutes=4, inputs=some_representations)
+def model_distances(representations: list[np.ndarray]) -> np.ndarray:
+    """1 minus RSA for every two models."""
+    return 1 - _similarities(representations)
+
+
+def _similarities(representations: list[np.ndarray]) -> np.ndarray:
+    return np.array([[rsa.solution(x, y) for y in representations] for x in representations])
+
+
+@model_distances.mistake(
+    "a similarity where a dissimilarity is wanted", "Equal models get 1. On a map they should have a distance of 0."
+)
+def _(representations: list[np.ndarray]) -> np.ndarray:
+    return _similarities(representations)
+
+
+@model_distances.mistake(
+    "the sign is lost",
+    "A model that orders all pairs the other way round is as far away as can be, but you put it near.",
+)
+def _(representations: list[np.ndarray]) -> np.ndarray:
+    return 1 - np.abs(_similarities(representations))
+
+
+@model_distances.mistake("half of the matrix", "The entries on one side of the diagonal are missing. Fill both sides.")
+def _(representations: list[np.ndarray]) -> np.ndarray:
+    return np.triu(1 - _similarities(representations))
+
+
+@model_distances.mistake("the diagonal is not 0", "A model has no distance from itself: look at your diagonal.")
+def _(representations: list[np.ndarray]) -> np.ndarray:
+    return 1 - _similarities(representations) + np.eye(len(representations))
+
+
+def distances_of(points: np.ndarray) -> np.ndarray:
+    """Return the distances between points, which a rotated or reflected map has as well."""
+    points = np.asarray(points, dtype=float)
+    return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=-1))
+
+
+def distances_and_dimensions(rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    return distances_of(rng.normal(size=(int(rng.integers(7, 10)), 6))), int(rng.integers(2, 4))
+
+
+@session.exercise(minutes=8, inputs=distances_and_dimensions, up_to=distances_of)
+def mds(d: np.ndarray, k: int) -> np.ndarray:
+    """Points of classical multidimensional scaling, from the k largest eigenvalues."""
+    values, vectors = np.linalg.eigh(_inner(d))
+    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
+
+
+def _inner(d: np.ndarray, power: int = 2, factor: float = 0.5) -> np.ndarray:
+    square = d**power
+    return np.asarray(-factor * (square - square.mean(0) - square.mean(1, keepdims=True) + square.mean()))
+
+
+@mds.mistake("not squared", "You double-centre the distances. Inner products belong to squared distances.")
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(_inner(d, power=1))
+    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
+
+
+@mds.mistake("the factor 1/2 is missing", "All distances on your map are too long by the same factor, the root of 2.")
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(_inner(d, factor=1))
+    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
+
+
+@mds.mistake("smallest eigenvalues", "You take the eigenvectors with the smallest eigenvalues: look at their order.")
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(_inner(d))
+    return np.asarray(vectors[:, :k] * np.sqrt(values[:k].clip(min=0)))
+
+
+@mds.mistake(
+    "axes of equal length", "Your axes are eigenvectors of length 1. An axis with a large eigenvalue should be longer."
+)
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    return np.asarray(np.linalg.eigh(_inner(d))[1][:, -k:])
+
+
+@mds.mistake(
+    "scaled by the eigenvalues",
+    "You multiply by the eigenvalues. They have the unit of a squared distance: what is missing?",
+)
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(_inner(d))
+    return np.asarray(vectors[:, -k:] * values[-k:])
+
+
+def distances_and_a_map(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    points = rng.normal(size=(int(rng.integers(7, 10)), 5))
+    return distances_of(points), points[:, :2] * 1.2
+
+
+@session.exercise(minutes=4, inputs=distances_and_a_map)
+def stress(d: np.ndarray, points: np.ndarray) -> float:
+    """Measure how far the distances on a map are from those in the table; 0 is a perfect map."""
+    return _lost(d, distances_of(points)) ** 0.5
+
+
+def _lost(d: np.ndarray, on_map: np.ndarray) -> float:
+    return float(np.sum((on_map - d) ** 2) / np.sum(d**2))
+
+
+@stress.mistake("no square root", "This is the square of the stress.")
+def _(d: np.ndarray, points: np.ndarray) -> float:
+    return _lost(d, distances_of(points))
+
+
+@stress.mistake(
+    "divided by the map", "You divide by the distances on the map. A map with larger distances would then look better."
+)
+def _(d: np.ndarray, points: np.ndarray) -> float:
+    on_map = distances_of(points)
+    return _lost(on_map, d) ** 0.5
+
+
+@stress.mistake(
+    "not divided", "Your value grows with the number of models and with the unit of d. Divide as in the formula."
+)
+def _(d: np.ndarray, points: np.ndarray) -> float:
+    return float(np.linalg.norm(upper.solution(distances_of(points) - d)))
+
+
+@stress.mistake(
+    "squared distances",
+    "You compare squared distances with d. The distance of two points on the map has a square root.",
+)
+def _(d: np.ndarray, points: np.ndarray) -> float:
+    return _lost(d, distances_of(points) ** 2) ** 0.5
+
+
+def a_noisy_map(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    points = rng.normal(size=(int(rng.integers(11, 14)), 3))
+    return distances_of(points), points[:, :2], int(rng.integers(3, 5))
+
+
+@session.exercise(minutes=6, inputs=a_noisy_map)
+def kept_neighbours(d: np.ndarray, points: np.ndarray, k: int) -> float:
+    """Mean fraction of the k nearest items that are among the k nearest on the map."""
+    return float(np.mean(_common(d, points, k)) / k)
+
+
+def _common(d: np.ndarray, points: np.ndarray, k: int, first: int = 1) -> list[int]:
+    """Return for each item how many neighbours the table and the map have in common; first: 0 counts the item."""
+    pairs = zip(np.argsort(d, axis=1), np.argsort(distances_of(points), axis=1), strict=True)
+    return [len(set(a[first : first + k]) & set(b[first : first + k])) for a, b in pairs]
+
+
+@kept_neighbours.mistake(
+    "itself counted", "Each item is its own nearest neighbour in your lists, on every map. Leave it out."
+)
+def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
+    return float(np.mean(_common(d, points, k, first=0)) / k)
+
+
+@kept_neighbours.mistake(
+    "a number in place of a fraction", "You return how many neighbours are kept. Which part of k is it?"
+)
+def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
+    return float(np.mean(_common(d, points, k)))
+
+
+@kept_neighbours.mistake(
+    "farthest in place of nearest", "You take the items with the largest distances. Neighbours have small ones."
+)
+def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
+    far, far_on_map = (np.argsort(-distances, axis=1)[:, :k] for distances in (d, distances_of(points)))
+    return float(np.mean([len(set(a) & set(b)) for a, b in zip(far, far_on_map, strict=True)]) / k)
+
+
+@kept_neighbours.mistake(
+    "divided by the union",
+    "You divide by all items in either list. The question is about the k neighbours in the table.",
+)
+def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
+    return float(np.mean([common / (2 * k - common) for common in _common(d, points, k)]))
