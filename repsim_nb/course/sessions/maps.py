@@ -201,7 +201,8 @@ def model_distances(representations: list[np.ndarray]) -> np.ndarray:
 
 
 def _similarities(representations: list[np.ndarray]) -> np.ndarray:
-    return np.array([[rsa.solution(x, y) for y in representations] for x in representations])
+    similarities: np.ndarray = np.corrcoef([ranks.solution(upper.solution(rdm.solution(x))) for x in representations])
+    return similarities
 
 
 @model_distances.mistake(
