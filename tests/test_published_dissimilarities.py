@@ -56,7 +56,7 @@ def test_four_people_give_no_interval_over_people(brains):
     models = {name: brains.models[name] for name in ("animacy", "V1")}
     over_both = rs.inference.compare_models("rsa", models, brains.people, n_bootstrap=20).values
     assert np.isinf(over_both[["low", "high"]]).all(axis=None)
-    found = rs.inference.compare_models("rsa", models, brains.people, resample="samples", n_bootstrap=100)
+    found = rs.inference.compare_models("rsa", models, brains.people, resample="samples", n_bootstrap=40)
     assert (
         0.2 < found.values.loc["animacy", "low"] < found.values.loc["animacy", "mean"] == pytest.approx(0.386, abs=1e-3)
     )
