@@ -1,6 +1,7 @@
 """What a check says: ok, todo, or what is wrong with an answer, and never the solution."""
 
 import copy
+import re
 import sys
 
 import numpy as np
@@ -260,3 +261,23 @@ def test_in_a_notebook_the_parts_of_a_result_go_along(monkeypatch):
     Checks(SESSION).scale(lambda x, a: x.sum(0))
     assert shown[0]["text/plain"] == "wrong: scale. Use the second argument."
     assert shown[0][MIME] == {"exercise": "scale", "status": "wrong", "mistake": "not scaled"}
+
+
+def test_a_text_that_is_not_asked_for_is_quoted():
+    one = Session("texts", "Texts")
+
+    @one.exercise(minutes=2, inputs=lambda rng: (rng.normal(size=5),))
+    def words(x):
+        return ["high" if value > 0 else "low" for value in x]
+
+    @one.exercise(minutes=2, inputs=lambda rng: (float(rng.normal()),))
+    def sentence(x):
+        return f"The value is {x:.2f}, which is {'high' if x > 0 else 'low'}."
+
+    found = check(words, lambda x: ["High" if value > 0 else "low" for value in x])
+    assert str(found) == "wrong: words. Your text 'High' is none of those asked for. Check how the task writes them."
+    assert check(words, lambda x: "low").text == "Return a list of 5 texts, not a text."
+    assert check(words, lambda x: ["low" if value > 0 else "high" for value in x]).mistake == "another value"
+    found = check(sentence, lambda x: f"The value is {x:.3f}, which is high.")
+    assert found.mistake == "another text"
+    assert re.fullmatch(r"Your text is as asked for up to '.{5,25}\.\d{1,2}', and differs after it\.", found.text)

@@ -140,6 +140,8 @@ class Exercise:
             return self._wrong(
                 "constant", "Your function returns the same for all inputs. Compute the result from its arguments."
             )
+        if text := _misspelt(answers, right):
+            return self._wrong("another text", text)
         hits = sum(self._same(given, value) for given, value in zip(answers, right, strict=True))
         often = f" It is right for {hits} of {len(right)} inputs: look for a case that you left out." if hits else ""
         return self._wrong(
@@ -330,6 +332,18 @@ def _unlike(given: Any, value: Any) -> str:
     return ""
 
 
+def _misspelt(answers: list[Any], right: list[Any]) -> str:
+    """Say which text is none of the few that are asked for, or up to where a sentence is right; "" for no texts."""
+    arrays = ([_array(value) for value in values] for values in (answers, right))
+    given, asked = ([t for a in one if a is not None and a.dtype.kind == "U" for t in a.ravel()] for one in arrays)
+    if len(set(asked)) <= 6:  # words; sentences differ from input to input
+        how = "is none of those asked for. Check how the task writes them."
+        return next((f"Your text '{text}' {how}" for text in given if text not in asked), "")
+    first, value = next((pair for pair in zip(given, asked, strict=False) if pair[0] != pair[1]), ("", ""))
+    equal = next((k for k, (a, b) in enumerate(zip(first, value, strict=False)) if a != b), len(first))
+    return f"Your text is as asked for up to '{first[max(equal - 25, 0) : equal]}', and differs after it."
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
@@ -340,7 +354,7 @@ def _kind(value: Any) -> str:
         return f"an object of type {type(value).__name__}"
     if array.ndim == 0:
         return "True or False" if array.dtype == bool else "a number"
-    return f"an array of shape {array.shape}"
+    return f"a list of {len(array)} texts" if array.dtype.kind == "U" else f"an array of shape {array.shape}"
 
 
 def _form(value: Any) -> str:

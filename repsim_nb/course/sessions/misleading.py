@@ -91,11 +91,9 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     return _ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)
 
 
-@chance_level.mistake(
-    "arithmetic mean", "You take the arithmetic mean of the two ratios. Read the formula again: it is another mean."
-)
+@chance_level.mistake("root of everything", "Your root covers the number of samples, too. It covers the ratios only.")
 def _(x: np.ndarray, y: np.ndarray) -> float:
-    return (_ratio(_eigenvalues(x)) + _ratio(_eigenvalues(y))) / 2 / (len(x) - 1)
+    return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)))
 
 
 @chance_level.mistake(
@@ -121,7 +119,12 @@ def _debiased(x: np.ndarray, y: np.ndarray, *, diagonal: bool = False) -> float:
     return float(kl / np.sqrt(abs(kk * ll)))
 
 
-@session.exercise(minutes=9, inputs=two_representations)
+def two_or_unrelated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    x, y = two_representations(rng)
+    return x, rng.normal(size=y.shape) if rng.random() < 0.7 else y  # some of the values are negative
+
+
+@session.exercise(minutes=9, inputs=two_or_unrelated, trials=20)
 def debiased_cka(x: np.ndarray, y: np.ndarray) -> float:
     """Debiased linear CKA."""
     return _debiased(x, y)
@@ -156,9 +159,16 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     "no root", "You divide by the product of the two self terms. Then twice the features give another value."
 )
 def _(x: np.ndarray, y: np.ndarray) -> float:
-    k, l = x @ x.T, y @ y.T  # noqa: E741
-    n = len(x)
+    n, k, l = len(x), x @ x.T, y @ y.T  # noqa: E741
     return _hsic(k, l) / (_hsic(k, k) * _hsic(l, l)) * n * (n - 3)
+
+
+@debiased_cka.mistake(
+    "no negative values",
+    "You replace negative values by 0. They are what makes the mean of unrelated data 0: keep them.",
+)
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return max(0.0, _debiased(x, y))
 
 
 def with_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -216,14 +226,6 @@ def _(x: np.ndarray, rows: np.ndarray) -> float:
     odds, _, ratio = _limit(centred, rows)
     squares = (centred**2).sum(1)
     return float(odds * squares[rows].mean() / squares.mean() * ratio**0.5)
-
-
-@translation_limit.mistake(
-    "lengths not squared", "You compare lengths. The formula compares squared lengths, above and below."
-)
-def _(x: np.ndarray, rows: np.ndarray) -> float:
-    odds, length, ratio = _limit(x - x.mean(0), rows)
-    return odds * length**0.5 * ratio**0.5
 
 
 def with_number(rng: np.random.Generator) -> tuple[np.ndarray, int]:

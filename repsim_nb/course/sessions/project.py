@@ -29,7 +29,9 @@ def with_invariances(rng: np.random.Generator) -> tuple[Invariances, list[str], 
         {ignored[1], noticed[1]},
     ]
     names = [f"measure {'ABCDEFG'[k]}" for k in rng.permutation(7)]
-    return dict(zip(names, sets, strict=True)), ignored, noticed
+    names[0], names[1] = sorted(names[:2], reverse=True)
+    order = sorted(rng.permutation(7).tolist(), key=lambda k: k == 1)  # the two that fit are not in order
+    return {names[k]: sets[k] for k in order}, ignored, noticed
 
 
 @session.exercise(minutes=4, inputs=with_invariances)
@@ -65,6 +67,11 @@ def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[
 )
 def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
     return sorted(name for name, found in invariances.items() if found == set(ignored))
+
+
+@choose_measures.mistake("not in order", "These are the right names. Put them into alphabetical order.")
+def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
+    return [name for name, found in invariances.items() if found >= set(ignored) and not found & set(noticed)]
 
 
 # the plan
@@ -230,11 +237,6 @@ def _(similarity: np.ndarray, group: np.ndarray) -> float:
 )
 def _(similarity: np.ndarray, group: np.ndarray) -> float:
     return float(_left_out(similarity, group).std(ddof=1) / np.sqrt(len(group)))
-
-
-@jackknife_error.mistake("squared", "This is the variance. An error has the unit of the difference.")
-def _(similarity: np.ndarray, group: np.ndarray) -> float:
-    return float((len(group) - 1) * _left_out(similarity, group).var())
 
 
 @jackknife_error.mistake(
