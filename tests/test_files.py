@@ -188,8 +188,16 @@ def test_files_without_arrays_and_damaged_files_are_named(tmp_path):
         file["x"] = np.zeros((3, 2), "V2")
     with pytest.raises(ValueError, match="keep bfloat16. Save it as float32"):
         rs.from_arrays(tmp_path / "half.h5")
-    with pytest.raises(FileNotFoundError):
-        rs.from_arrays(tmp_path / "missing.h5")
+    torch.save({"fc.weight": torch.tensor(X), "fc.bias": torch.tensor(X[0])}, tmp_path / "w.pt")
+    save_file({"fc.weight": torch.tensor(X), "fc.bias": torch.tensor(X[0])}, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        with pytest.raises(ValueError, match=r"has weights of a model, such as 'fc.weight', .*rs.load_model\("):
+            rs.from_arrays(tmp_path / name)
+    for name in ("missing.h5", "missing.zarr", "missing.nc", "missing.mat"):
+        with pytest.raises(FileNotFoundError):
+            rs.from_arrays(tmp_path / name)
+    with pytest.raises(ValueError, match="ids must be one per sample, .*; got 'conditions'"):
+        rs.from_arrays({"net/fc": X}, ids="conditions")
 
 
 def test_a_missing_library_is_named_with_how_to_install_it(tmp_path, monkeypatch):

@@ -80,8 +80,10 @@ def sample_index(x: Any) -> pd.Index | None:
         return x.index
     if is_of(x, "xarray", "DataArray") and x.ndim:
         dimension = sample_dimension(x)
-        if dimension in x.indexes:
-            return x.indexes[dimension]
+        index = x.indexes.get(dimension)
+        several = isinstance(index, pd.MultiIndex)  # as BrainIO has it; one of its levels names the stimuli
+        if index is not None and not several:
+            return index
         names = [
             str(name)
             for name, c in x.coords.items()
@@ -89,7 +91,7 @@ def sample_index(x: Any) -> pd.Index | None:
             and str(name).lower().split("_")[-1] in ("id", "ids")
             and pd.Index(c.values).is_unique
         ]
-        return pd.Index(x.coords[names[0]].values) if len(names) == 1 else None
+        return pd.Index(x.coords[names[0]].values) if len(names) == 1 else index
     if is_of(x, "pyarrow", "Table") and x.schema.pandas_metadata:
         return x.to_pandas().index
     if has_method(x, "to_pandas", "cudf", "pyspark"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.dimensions import choose_dimension
+from repsim_nb.support.dimensions import choose_dimension, is_of
 from repsim_nb.support.errors import check_name, join_names, unknown_name
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
@@ -19,7 +19,7 @@ from repsim_nb.support.validation import is_integer
 from .lazy import LazyArray
 
 # names of labels that name samples, as are all that end in _id or _ids
-_NAMES = re.compile(
+ID_NAME = re.compile(
     r"(?:.*_)?ids?|(?:sample|stimulus|image|condition|item)_?names?|file_?names?|names?|samples?|stimuli|stimulus|"
     r"images?|conds?|conditions?",
     re.IGNORECASE,
@@ -165,7 +165,7 @@ def orient(value: Any, samples: Any, what: str) -> Any:
     """Return an array of the user with its sample axis first, if it is named or numbered."""
     if samples is None or isinstance(value, RDM):
         return value
-    dims = tuple(getattr(value, "dims", ()))
+    dims = tuple(value.dims) if is_of(value, "xarray") else ()
     shape = tuple(getattr(value, "shape", ()))
     axis = check_axis(samples, shape, dims, what)
     return value.transpose(dims[axis], ...) if dims else put_first(value, axis)
@@ -195,7 +195,7 @@ def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None
     }
     for name, shape in free.items():
         counts = {
-            label: len(values) for label, values in content.entries[name].labels.items() if _NAMES.fullmatch(label)
+            label: len(values) for label, values in content.entries[name].labels.items() if ID_NAME.fullmatch(label)
         }
         for label, count in counts.items():
             if count != shape[0] and count in shape[1:] and shape[0] not in counts.values():
@@ -231,9 +231,11 @@ def _ids_of(content: Content, name: str, entry: Entry, axis: int, wanted: str | 
     }
     if wanted is not None:
         return mine[check_name(f"labels of the samples of '{name}' in {content.path}", wanted, mine)]
+    # a coordinate that only counts names nothing
+    mine = {label: values for label, values in mine.items() if label != dim or not np.array_equal(values, range(n))}
     if dim in mine and is_unique(mine[dim]):
         return mine[dim]
-    good = [label for label in mine if (entry.names or _NAMES.fullmatch(label)) and is_unique(mine[label])]
+    good = [label for label in mine if (entry.names or ID_NAME.fullmatch(label)) and is_unique(mine[label])]
     if any(not np.array_equal(mine[good[0]], mine[label]) for label in good):
         raise ValueError(
             f"the samples of '{name}' in {content.path} have several names, {join_names(good)}. Choose those that"

@@ -99,7 +99,7 @@ def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: An
         else:
             for field, value in item.items():
                 _add_73(content, labels, f"{name}/{field}", value, h5py)
-    elif item.attrs.get("MATLAB_empty", 0) or item.shape is None or item.ndim < 2:
+    elif item.attrs.get("MATLAB_empty", 0) or "MATLAB_object_decode" in item.attrs or (item.ndim or 0) < 2:
         content.leave_out(name, item.shape or (), kind)
     elif kind == "char":
         lines = _read_text(item)

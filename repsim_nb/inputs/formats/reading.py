@@ -14,7 +14,24 @@ from repsim_nb.support.errors import DamagedFile, as_clause
 from .content import Content, arrange, orient
 from .hdf5_files import read_hdf5
 from .matlab_files import read_matlab
+from .table_files import read_table
 from .tensor_files import read_npz, read_safetensors, read_torch
+from .thingsvision_folders import read_thingsvision
+from .xarray_files import read_netcdf
+from .zarr_files import MARKS, read_zarr
+
+
+def read_folder(path: Path) -> Any:
+    """Return the features in a folder of thingsvision."""
+    if (found := read_thingsvision(path)) is not None:
+        return found
+    if any(path.glob("*.npy")) and any(path.glob("*.json")):
+        raise ValueError(f"{path} is a store: rs.Store({str(path)!r}) has its recordings.")
+    raise ValueError(
+        f"The folder {path} is neither an array of Zarr nor the output of thingsvision, features.npy or"
+        " module/features_0-64.npy. Pass its files by name: from_arrays({'model/layer': file})."
+    )
+
 
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".npy": lambda path: np.lib.format.open_memmap(path, mode="r"),
@@ -26,7 +43,17 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".hdf5": read_hdf5,
     ".hdf": read_hdf5,
     ".mat": read_matlab,
+    ".nc": read_netcdf,
+    ".nc4": read_netcdf,
+    ".cdf": read_netcdf,
+    ".zarr": read_zarr,
+    ".zip": read_zarr,
+    ".parquet": read_table,
+    ".feather": read_table,
+    ".arrow": read_table,
 }
+_FOLDER = "folder of thingsvision"
+_READERS[_FOLDER] = read_folder
 # how to open files of other kinds, as code
 _OPENED_BY = {
     ".csv": "pandas.read_csv({path}, index_col='column of ids')",
@@ -52,9 +79,11 @@ def read_file(path: Path, samples: Any = None, ids: Any = None) -> Any:
     -------
     NamedArrays, array or tensor
     """
-    kind = path.suffix.lower()
+    kind = _kind_of(path)
+    if kind == _FOLDER and not any(path.iterdir()):
+        raise ValueError(f"The folder {path} is empty.")
     if kind not in _READERS:
-        *most, last = _READERS
+        *most, last, _ = _READERS
         raise ValueError(f"from_arrays reads {', '.join(most)} and {last} files; got {path}. {_how_to_open(path)}")
     try:
         found = _READERS[kind](path)
@@ -65,10 +94,19 @@ def read_file(path: Path, samples: Any = None, ids: Any = None) -> Any:
             raise
         raise _unreadable(path, error) from error
     except Exception as error:
+        if isinstance(error, OSError) and re.search("already open|unable to lock", str(error)):
+            raise OSError(f"{path} is open for writing. Close the file, then read it.") from error
         raise _unreadable(path, error) from error
     if isinstance(found, Content):
         return arrange(found, samples, ids)
     return orient(found, samples, str(path))
+
+
+def _kind_of(path: Path) -> str:
+    """Return the kind of a file by its ending, of a folder by what is in it."""
+    if path.is_dir():
+        return ".zarr" if any((path / mark).is_file() for mark in MARKS) else _FOLDER
+    return path.suffix.lower()
 
 
 def _unreadable(path: Path, error: Exception) -> Exception:

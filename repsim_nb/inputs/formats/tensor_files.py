@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _DTYPES = {  # of safetensors
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
+SAFETENSORS = {stored: name for name, stored in _DTYPES.items()}
 OURS = "repsim_nb"
 
 
@@ -61,6 +62,7 @@ def _name_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     """Return arrays and tensors by their names as Content; vectors of text or integers are labels."""
+    refuse_weights(path, found)
     content, labels = Content(path), {}
     for name, value in found.items():
         if not hasattr(value, "shape"):
@@ -80,6 +82,17 @@ def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     return content
 
 
+def refuse_weights(path: Path, names: Iterable[str]) -> None:
+    """Raise ValueError if the names are those of the weights of a model."""
+    known = set(names)
+    layer = next((name for name in known if name.endswith(".weight") and f"{name[:-7]}.bias" in known), None)
+    if layer is not None:
+        raise ValueError(
+            f"{path} has weights of a model, such as '{layer}', and not what its layers return for samples. Use"
+            f" rs.record(rs.load_model({str(path)!r}, ...), data)."
+        )
+
+
 def read_safetensors(path: Path) -> Content:
     """Return the tensors of a .safetensors file; its header has their places."""
     size = path.stat().st_size
@@ -89,6 +102,7 @@ def read_safetensors(path: Path) -> Content:
             raise DamagedFile("its header is longer than the file")
         header = json.loads(file.read(length))
     about = header.pop("__metadata__", {})
+    refuse_weights(path, header)
     ours = json.loads(about[OURS]) if OURS in about else {}
     content, labels = Content(path, facts=ours.get("facts", {})), {}
     for name, tensor in header.items():

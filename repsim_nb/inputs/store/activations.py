@@ -20,12 +20,13 @@ from repsim_nb.support.summaries import summarize
 
 from .arrayfile import ArrayFile
 from .entries import check_each, count_recordings, is_same, join_labels, make_group_check, merge_facts
+from .exporting import Exported
 from .named_arrays import read_named_arrays
 
 _EQUAL_TO_OUTPUT = "A layer that returns the output unchanged is recorded once, as 'output', unless its name is given."
 
 
-class Activations(Mapping[Key, Any]):
+class Activations(Exported):
     """Recorded activations: a mapping from Key to array (n, p), in the order in which they were recorded.
 
     `rs.record` and `rs.from_arrays` return it. ``x["conv1"]`` or ``x["mnist-cnn-0/conv1"]`` finds a recording by a

@@ -9,6 +9,7 @@ from typing import Any
 from repsim_nb.support.errors import unknown_name
 
 from .activations import Activations
+from .copying import copy_into
 from .named_arrays import read_named_arrays
 
 
@@ -18,6 +19,7 @@ def from_arrays(
     ids: Any = None,
     groups: Any = None,
     samples: Any = None,
+    into: Any = None,
     **facts: Mapping[str, Any],
 ) -> Activations:
     """Make Activations from arrays that were recorded elsewhere.
@@ -26,10 +28,10 @@ def from_arrays(
     ----------
     arrays : {"model/layer": array or path}, list of arrays, or path
         Arrays (n, ...): of NumPy, torch, pandas, polars, SciPy sparse, xarray, HDF5 or Zarr. A path leads to a file
-        with such arrays: .npz, .pt, .safetensors, HDF5 (.h5, .hdf5) or MATLAB (.mat, all versions); or, under a name,
-        to an .npy file, or to a file whose arrays become the layers of this model. A name without "/", or a number, is
-        a layer of the model "model". A list or tuple of arrays contains the layers "0", "1", and so on. A tuple as a
-        name has the fields of a `Key`.
+        with such arrays: .npz, .pt, .safetensors, .h5, .mat, .zarr, .nc, .parquet, .feather, .arrow, or a folder of
+        thingsvision; or, under a name, to an .npy file, or to a file whose arrays become the layers of this model. A
+        name without "/", or a number, is a layer of the model "model". A list or tuple of arrays contains the layers
+        "0", "1", and so on. A tuple as a name has the fields of a `Key`.
     ids : array of str or int (n,), str, or {name of an array: its ids}, optional
         The unique names of the samples. `rs.compare` refuses arrays whose ids differ, and `rs.align` matches samples by
         them. The index of a DataFrame and the coordinate of a DataArray are ids already, and so are labels in a file
@@ -41,15 +43,17 @@ def from_arrays(
     samples : int, str, or {name of an array: int or str}, optional
         The axis that has the samples, by number or name. By default the first one, or the one whose name shows it, such
         as "presentation" or "stimulus". In MATLAB files rows are samples, as MATLAB shows them.
+    into : Store or path, optional
+        A store, or the folder of one, into which the arrays are copied by rows. They come back memory-mapped, so files
+        that are larger than memory can be compared, whatever their compression.
     **facts : {field: value}
         What else is known about a model, under its name.
 
     Returns
     -------
     Activations
-        The arrays by their keys. NumPy arrays and tensors are not copied. Arrays in HDF5, MATLAB 7.3 and .safetensors
-        files are read when they are first used; those of 64 MiB or more that are stored in one piece are
-        memory-mapped, and never read as a whole.
+        The arrays by their keys. NumPy arrays and tensors are not copied. Arrays in files are read when they are first
+        used; those of 64 MiB or more that are stored in one piece are memory-mapped, and never read as a whole.
 
     Raises
     ------
@@ -94,4 +98,5 @@ def from_arrays(
         if name not in models:
             raise unknown_name("model with facts", name, models, "The name is the part before the slash.")
     known = {model: {**found.facts.get(model, {}), **facts.get(model, {})} for model in {**found.facts, **facts}}
-    return Activations(found.arrays, known, found.ids, groups=found.groups)
+    x = Activations(found.arrays, known, found.ids, groups=found.groups)
+    return x if into is None else copy_into(x, into)

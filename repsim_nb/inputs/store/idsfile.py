@@ -28,6 +28,15 @@ def write_json(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
 
 
+def to_json(facts: Any) -> Any:
+    """Return facts as JSON has them: NumPy scalars become Python's, and what JSON does not have becomes its text."""
+    return json.loads(
+        json.dumps(
+            dict(facts), default=lambda v: v.item() if hasattr(v, "item") and getattr(v, "size", 0) == 1 else str(v)
+        )
+    )
+
+
 def ids_path(folder: Path, fingerprint: str) -> Path:
     """Return the path of the ids with this fingerprint."""
     return folder / f"samples.{fingerprint}.ids"

@@ -31,7 +31,6 @@ def read_named_arrays(
     else:
         read = _read_files(arrays, ids, samples)
     arrays = read.arrays
-    ids = None if isinstance(ids, str) else ids
     for what, given, hint in (
         ("ids", ids, "ids has one id per sample, for all arrays, or is {name of an array: its ids}."),
         ("groups", groups, "groups has one label per row, for all arrays, or is {name of an array: its labels}."),
@@ -74,7 +73,8 @@ def read_named_arrays(
 def _labels_of(name: Any, given: Any, read: Mapping[Any, Any]) -> Any:
     """Return the ids or groups that the user gave for an array, else those in its file."""
     own = given.get(name, given.get(str(name))) if isinstance(given, Mapping) else given
-    return read.get(name) if own is None else own
+    chosen = isinstance(given, str) and name in read  # text is the name of labels in the file
+    return read.get(name) if own is None or chosen else own
 
 
 def _read_files(arrays: Any, ids: Any, samples: Any) -> NamedArrays:
@@ -103,10 +103,13 @@ def _read_files(arrays: Any, ids: Any, samples: Any) -> NamedArrays:
             raise ValueError(f"A file with several arrays is a model, {{'name of the model': path}}; got {name!r}.")
         one = len(read.arrays) == 1 and "/" in name
         for inside in read.arrays:
-            layer = inside.layer if isinstance(inside, Key) else inside
-            place = name if one else f"{name}/{layer}"
+            below = inside._replace(model=f"{name}/{inside.model}") if isinstance(inside, Key) else f"{name}/{inside}"
+            place = name if one else below
             whole.arrays[place] = read.arrays[inside]
-            whole.ids[place], whole.groups[place] = read.ids.get(inside), read.groups.get(inside)
+            whole.groups[place] = read.groups.get(inside)
+            if inside in read.ids:
+                whole.ids[place] = read.ids[inside]
+        whole.facts.update({f"{name}/{model}": known for model, known in read.facts.items()})
     return whole
 
 

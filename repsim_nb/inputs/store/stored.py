@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from .activations import Activations
 from .arrayfile import ArrayFile, file_stem, name_pass
 from .entries import merge_facts
 from .folder import StoreFolder
-from .idsfile import read_ids, write_json
+from .idsfile import read_ids, to_json, write_json
 from .writer import Writer
 
 PRECISIONS = ("float16", "float32", "float64")
@@ -298,13 +297,4 @@ class StoredActivations(Activations):
         about |= {} if labels is None else {"groups": groups_fingerprint(labels)}
         with self.folder.writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            return Writer(self.path / file_stem(key), about, {"facts": _plain(facts), "place": place}, known, labels)
-
-
-def _plain(facts: Any) -> Any:
-    """Facts as JSON: NumPy scalars become Python's, and what JSON does not have becomes its text."""
-    return json.loads(
-        json.dumps(
-            dict(facts), default=lambda v: v.item() if hasattr(v, "item") and getattr(v, "size", 0) == 1 else str(v)
-        )
-    )
+            return Writer(self.path / file_stem(key), about, {"facts": to_json(facts), "place": place}, known, labels)

@@ -1,9 +1,9 @@
-"""A comparison as a JSON file."""
+"""A comparison as a file: JSON, or a format that other libraries read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,34 @@ from repsim_nb.support.errors import as_clause
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
 
+from .saved_tables import FORMATS
+
 FORMAT = "repsim_nb.Comparison/1"
-ARRAYS = (".npz", ".pt", ".safetensors", ".h5", ".mat", ".zarr", ".nc")  # what `from_arrays` reads
+ARRAYS = (".npz", ".pt", ".safetensors", ".h5", ".hdf5", ".mat", ".nc", ".parquet")  # some that `from_arrays` reads
+_OTHERS = (".csv", ".tsv", ".txt", ".xlsx", ".zarr", ".npz", ".npy", ".mat", ".safetensors", ".pt", ".feather", ".pkl")
 
 
 def write_comparison(
-    path: Path, values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
+    path: Path,
+    values: pd.DataFrame,
+    measure: Measure,
+    n: int,
+    undefined: Mapping[tuple[Any, Any], str],
+    tidy: Callable[[], pd.DataFrame],
 ) -> Path:
     """Write a comparison to one file, in one step."""
+    if path.suffix.lower() in _OTHERS:
+        raise ValueError(
+            f"A comparison is saved as .json, {', '.join(FORMATS)}; got {path.name}. For other programs:"
+            " c.tidy().to_csv('c.csv', index=False), which has no place for the measure and loses the types of labels."
+        )
     content = comparison_to_json(values, measure, n, undefined)
+    write, _ = FORMATS.get(path.suffix.lower(), (None, None))
     with replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(content))
+        if write is None:
+            temporary.write_text(json.dumps(content))
+        else:
+            write(temporary, {field: its for field, its in content.items() if field != "values"}, values, tidy())
     return path
 
 
@@ -55,13 +72,27 @@ def read_comparison(
 ) -> tuple[pd.DataFrame, Measure, int, dict[tuple[Any, Any], str]]:
     """Return values, measure, n and undefined, as `write_comparison` wrote them."""
     try:
-        content = json.loads(path.read_text())
+        content = _read(path)
     except UnicodeDecodeError:  # its text has all bytes of the file
         arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
         raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
     except ValueError as error:
         raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
     return parse_comparison(content, path, measure)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the data for JSON in a file of any format; UnicodeDecodeError if it has other content."""
+    _, read = FORMATS.get(path.suffix.lower(), (None, None))
+    if read is None:
+        return json.loads(path.read_text())
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        about, values = read(path)
+    except (KeyError, TypeError, OSError, ValueError) as error:  # a file of the library, with other content
+        raise UnicodeDecodeError("utf-8", b"", 0, 0, str(error)) from error
+    return {**about, "values": values}
 
 
 def parse_comparison(

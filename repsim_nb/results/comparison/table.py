@@ -303,12 +303,13 @@ class Comparison:
         return constant_fields(self.values.index), constant_fields(self.values.columns)
 
     def save(self, path: str | Path) -> Path:
-        """Write the comparison to one JSON file; an existing file is replaced in one step.
+        """Write the comparison to one file; an existing file is replaced in one step.
 
         Parameters
         ----------
         path : str or Path
-            The file, such as "c.json".
+            The file. Its ending is the format: .h5 and .nc have the values and the fields of the labels, .parquet has
+            the tidy table; any other, such as .json, is JSON. For .csv use ``c.tidy().to_csv(path)``.
 
         Returns
         -------
@@ -329,7 +330,7 @@ class Comparison:
         ...     Comparison.load(c.save(folder + "/c.json")) == c
         True
         """
-        return write_comparison(Path(path), self.values, self.measure, self.n, self.undefined)
+        return write_comparison(Path(path), self.values, self.measure, self.n, self.undefined, self.tidy)
 
     @classmethod
     def load(cls, path: str | Path, measure: Measure | None = None) -> Comparison:
@@ -359,9 +360,8 @@ class Comparison:
         --------
         >>> import tempfile
         >>> x = np.random.default_rng(0).normal(size=(50, 3))
-        >>> def largest(x, y):
-        ...     return abs(x - y).max()
-        >>> measure = rs.measures.from_function(largest, kind="dissimilarity", symmetric=True)
+        >>> options = {"name": "largest", "kind": "dissimilarity", "symmetric": True}
+        >>> measure = rs.measures.from_function(lambda x, y: abs(x - y).max(), **options)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = rs.compare(measure, {"a": x, "b": x + 2}).save(folder + "/c.json")
         ...     Comparison.load(path, measure=measure).values.loc["a", "b"].item()

@@ -1,0 +1,90 @@
+"""netCDF: arrays of xarray, with the names of their dimensions and the coordinates of their samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.labels import Key
+
+from .content import Content, Entry, is_numeric, to_labels
+from .lazy import LazyArray
+from .missing import import_for
+
+OURS = "repsim_nb"
+
+
+def read_netcdf(path: Path) -> Content:
+    """Return the variables of a netCDF file with two dimensions or more; groups are models."""
+    xarray = import_for("xarray", path)
+    content = Content(path)
+    with open(path, "rb") as file:
+        hdf5 = file.read(4) == b"\x89HDF"
+    if hdf5:
+        import_for("h5netcdf", path)
+    engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
+    above: dict[str, Any] = {}
+    for group in _groups(path) if hdf5 else [""]:
+        with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
+            above |= {name: item for name, item in data.variables.items() if item.ndim == 1 and name not in above}
+            _add(content, data, above, engine, group)
+    return content
+
+
+def _groups(path: Path) -> list[str]:
+    h5py = import_for("h5py", path)
+    found = [""]
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Group) else None)
+    return found
+
+
+def _add(content: Content, data: Any, above: Mapping[str, Any], engine: str, group: str) -> None:
+    vectors = {**above, **{name: item for name, item in data.variables.items() if item.ndim == 1}}
+    labels, along = {}, {}
+    for name, item in vectors.items():
+        values = to_labels(item.values)
+        if values.dtype.kind in "Uiu":
+            labels[str(name)], along[str(name)] = values, str(item.dims[0])
+    ours = json.loads(data.attrs[OURS]) if OURS in data.attrs else {}
+    content.facts |= ours.get("facts", {})
+    for name, item in data.data_vars.items():
+        whole = f"{group}/{name}" if group else str(name)
+        if item.ndim < 2 or not is_numeric(item.dtype, whole, content.path):
+            content.leave_out(whole, item.shape, item.dtype)
+            continue
+        entry = Entry(_lazy(content.path, item, engine, group), tuple(map(str, item.dims)), labels, along)
+        if "repsim_nb_key" in item.attrs:
+            entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
+            entry.ids, entry.groups = labels.get("sample"), labels.get("group")
+        content.entries[whole] = entry
+
+
+def _lazy(path: Path, item: Any, engine: str, group: str) -> LazyArray:
+    name = item.name
+
+    def read(index: tuple[slice, ...]) -> Any:
+        xarray = import_for("xarray", path)
+        with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
+            return data[name][index].values
+
+    dtype = np.dtype(item.attrs.get("repsim_nb_dtype", item.dtype))  # netCDF has no float16
+    mapped = engine == "h5netcdf" and dtype == item.dtype
+    offset = _offset(path, item, f"{group}/{name}") if mapped else None
+    return LazyArray(path, f"{group}/{name}".strip("/"), item.shape, dtype, read, offset)
+
+
+def _offset(path: Path, item: Any, inside: str) -> int | None:
+    """Return where the numbers begin, if the file has them as they are."""
+    changed = {"scale_factor", "add_offset", "missing_value", "dtype"} & set(item.encoding) - {"dtype"}
+    fill = item.encoding.get("_FillValue")
+    with import_for("h5py", path).File(path, "r") as file:
+        stored = file[inside]
+        plain = stored.chunks is None and stored.dtype == item.dtype and stored.shape == item.shape
+        if changed or not plain or (fill is not None and not np.isnan(fill)):
+            return None
+        return stored.id.get_offset()
