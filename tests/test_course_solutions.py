@@ -49,3 +49,37 @@ def test_maps(seed):
     points = solutions["mds"](d, k)
     np.testing.assert_allclose(found["mds"].up_to(points), found["mds"].up_to(theirs.points), rtol=1e-6)
     assert solutions["stress"](d, points) == pytest.approx(theirs.stress, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_misleading(seed):
+    found, solutions = course.load_session("misleading").exercises, exercises("misleading")
+    rng = np.random.default_rng(seed)
+    x, y = found["chance_level"].inputs(rng)
+    assert solutions["chance_level"](x, y) == pytest.approx(rs.inference.null_moments("cka", x, y).mean, rel=1e-9)
+    assert solutions["debiased_cka"](x, y) == pytest.approx(measures.get("cka_debiased")(x, y), rel=1e-9)
+    centred = x - x.mean(0)
+    directions = np.linalg.svd(centred)[2][:3]
+    assert solutions["cka_after_deletion"](x, 3) == pytest.approx(measures.get("cka")(x, centred @ directions.T))
+    x, rows = found["translation_limit"].inputs(rng)
+    assert solutions["translation_limit"](x, rows) == pytest.approx(rs.reliability.translation_limit(x, rows))
+
+
+def test_brains():
+    solutions, brains = exercises("brains"), rs.datasets.brains()
+    upper = [scipy.stats.rankdata(rdm.vector()) / len(rdm.vector()) for rdm in brains.people.values()]
+    ceiling = rs.inference.noise_ceiling("rsa", brains.people)
+    assert solutions["noise_ceiling"](np.array(upper)) == pytest.approx((ceiling.lower, ceiling.upper), rel=1e-9)
+    x, y, z = course.load_session("brains").exercises["partial_correlation"].inputs(np.random.default_rng(0))
+    r = np.corrcoef([x, y, z])
+    by_formula = (r[0, 1] - r[0, 2] * r[1, 2]) / np.sqrt((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2))
+    assert solutions["partial_correlation"](x, y, z) == pytest.approx(by_formula, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_project(seed):
+    found, solutions = course.load_session("project").exercises, exercises("project")
+    rng = np.random.default_rng(seed)
+    (p,) = found["holm"].inputs(rng)
+    np.testing.assert_allclose(solutions["holm"](p), rs.inference.holm(p), rtol=1e-12)
+    assert [solutions["units_needed"](alpha) for alpha in (0.1, 0.05, 0.01, 0.001)] == [3, 4, 5, 7]
