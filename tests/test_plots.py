@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -183,6 +184,19 @@ def test_an_axes_can_be_given_and_no_text_is_cut(pair):
 def test_several_heatmaps_stand_side_by_side(pair):
     axes = plots.heatmaps([rs.compare(name, *pair) for name in ("cka", "procrustes", "rsa")], columns=2)
     assert len(axes) == 3 and len({ax.figure for ax in axes}) == 1 and len(axes[0].figure.axes) == 6
+
+
+def test_names_of_heatmaps_are_their_titles(pair):
+    one, two = (rs.compare(name, *pair) for name in ("cka", "rsa"))
+    axes = plots.heatmaps({"before": one, "after": two})
+    assert [ax.get_title().splitlines()[0] for ax in axes] == ["before", "after"]
+    assert "cka" in axes[0].get_title() and "rsa" in axes[1].get_title()
+
+
+def test_tsne_maps_have_a_scale_of_their_own(trained):
+    near, far = (replace(trained, kind="tsne", points=trained.points * size) for size in (1, 50))
+    small, large = (np.ptp(ax.get_xlim()) for ax in plots.embeddings([near, far]))
+    assert large == pytest.approx(50 * small)
 
 
 def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
@@ -482,7 +496,6 @@ def test_labels_are_written_where_they_fit(trained):
 
 
 def test_every_map_says_how_far_to_trust_it(trained):
-    from dataclasses import replace
 
     words = {0.05: "faithful", 0.15: "fair", 0.35: "poor: distances mislead"}
     for stress, word in words.items():

@@ -242,7 +242,7 @@ def _limits(shown: Sequence[MapSpec]) -> list[tuple[np.ndarray, np.ndarray]]:
     """
     boxes = [(np.min(one.points, axis=0), np.max(one.points, axis=0)) for one in shown]
     sizes = np.array([high - low for low, high in boxes])
-    for unit in dict.fromkeys(one.unit for one in shown):
+    for unit in {one.unit for one in shown} - {None}:  # what has no unit has a scale of its own
         same = [i for i, one in enumerate(shown) if one.unit == unit]
         sizes[same] = sizes[same].max(axis=0, initial=0)
     sizes *= 1.2

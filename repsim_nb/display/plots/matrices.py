@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -103,7 +104,7 @@ def heatmaps(
     Parameters
     ----------
     comparisons : iterable of Comparison, NullTable, BestMatch or MatrixSpec, or {name: one of them}
-        The tables to draw, from left to right and from top to bottom.
+        The tables to draw, from left to right and from top to bottom. A name becomes the title of its table.
     columns : int
         The number of heatmaps in a row, at least 1.
     annotate : bool, optional
@@ -130,16 +131,24 @@ def heatmaps(
     >>> tables = [rs.compare(name, {"a": x, "b": x**2}) for name in ("cka", "procrustes")]
     >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps(tables)]
     ['cka', 'procrustes']
+    >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps({"one": tables[0], "two": tables[1]})]
+    ['one', 'two']
     """
     if isinstance(comparisons, _DRAWABLE):
         raise ValueError("heatmaps draws a list of comparisons; draw a single one with plots.heatmap.")
     if not isinstance(comparisons, Iterable):
         raise TypeError(f"heatmaps draws a list of comparisons; got {type(comparisons).__name__}.")
+    names = list(comparisons) if isinstance(comparisons, Mapping) else []
     comparisons = list(comparisons.values() if isinstance(comparisons, Mapping) else comparisons)
     if not comparisons:
         raise ValueError("heatmaps draws a list of at least one comparison; this one is empty.")
     rows, columns = grid_shape(columns, len(comparisons))
     shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
+    if names:
+        shown = [
+            replace(one, title=str(name), subtitle=", ".join(filter(None, (one.title, one.subtitle))))
+            for name, one in zip(names, shown, strict=True)
+        ]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
     figure = new_figure(figure, columns * width, rows * height, pad=0.12)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
