@@ -16,6 +16,7 @@ from test_notebooks import emptied, kernel  # noqa: F401 - a fixture
 
 from repsim_nb import course
 from repsim_nb.course import command
+from repsim_nb.course.building import plan
 from repsim_nb.course.exercises import MIME
 
 ROOT = Path(__file__).parents[1]
@@ -298,6 +299,11 @@ def test_links_of_the_folder_lead_somewhere(folder):
     assert len(files) == 7 * len(THERE) + 2
     rows = (folder / "README.md").read_text()
     assert rows.count("](students/") == len(THERE)
+
+
+def test_the_docs_have_the_plan_of_the_course():
+    page = (ROOT / "docs" / "howto" / "teach.md").read_text()
+    assert [line for line in page.splitlines() if re.match(r"\| \d\. ", line)] == plan().splitlines()[2:]
 
 
 def test_the_course_is_not_written_over_its_sources(capsys):

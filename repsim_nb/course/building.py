@@ -50,6 +50,17 @@ FOLDER is flat (`anna_2_invariances.ipynb`), has one folder a student (`anna/2_i
 """
 
 
+def plan() -> str:
+    """Return the plan of the course as a table in Markdown: what is written in each session, and how long it takes."""
+    rows = ["| session | functions to write | minutes of exercises |", "|---|---|---|"]
+    for name in versions.available_sessions():
+        session = load_session(name)
+        minutes = sum(exercise.minutes for exercise in session.exercises.values())
+        functions = ", ".join(f"`{exercise}`" for exercise in session.exercises)
+        rows.append(f"| {SESSIONS.index(name) + 1}. {session.title} | {functions} | {minutes} |")
+    return "\n".join(rows)
+
+
 def build(out: str | Path) -> Path:
     """Write all sessions into a folder, in the versions of students, teachers and nbgrader.
 
