@@ -194,7 +194,7 @@ def test_names_of_heatmaps_are_their_titles(pair):
 
 
 def test_tsne_maps_have_a_scale_of_their_own(trained):
-    near, far = (replace(trained, kind="tsne", points=trained.points * size) for size in (1, 50))
+    near, far = (replace(trained, kind="tsne", perplexity=3.0, points=trained.points * size) for size in (1, 50))
     small, large = (np.ptp(ax.get_xlim()) for ax in plots.embeddings([near, far]))
     assert large == pytest.approx(50 * small)
 
