@@ -27,9 +27,11 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "results": ["comparison", "embedding", "grounding", "inference", "probes", "reliability", "trajectories"],
         "results.comparison": ["Comparison", "compare"],
         "results.streaming": ["stream"],
+        "results.watching": ["TrainingRecord"],
         "results.releases": ["Drift", "drift"],
         "display": ["explorers", "plots", "reports", "specs"],
         "display.specs": ["spec"],
+        "display.training": ["TrainingWatch", "watch"],
     },
 )
 

@@ -56,10 +56,11 @@ WINGS = {
         "reliability",
         "trajectories",
         "releases",
+        "watching",
         "probes",
         "grounding",
     ],
-    "display": ["specs", "plots", "views", "reports", "explorers"],
+    "display": ["specs", "plots", "views", "reports", "training", "explorers"],
     "studies": [],
     "course": [],
 }

@@ -299,6 +299,10 @@ def faces(names):
             x.where(model=names[0]),
             rs.from_arrays({f"{names[1]}/l": g.normal(size=(40, 2)), f"{names[1]}/{names[2]}": g.normal(size=(40, 2))}),
         ),
+        "training": rs.TrainingRecord(
+            pd.DataFrame([[1, names[0], "start", 0.9]], columns=["step", "layer", "compared_to", "value"]),
+            *("cka", names[1], names[2], "d", 9, 0.1),
+        ),
         "null table": rs.inference.null_table("cka", x),
         "probe": probe,
         "benchmark": benchmark,

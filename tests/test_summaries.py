@@ -39,6 +39,10 @@ def shown(tmp_path_factory):
         "RDM": rs.RDM(rng.random(780)),
         "Store": store,
         "Drift": rs.drift({"fc": near}, {"fc": noisy["a"]}),
+        "TrainingRecord": rs.TrainingRecord(
+            pd.DataFrame([[1, "fc", "start", 0.9]], columns=["step", "layer", "compared_to", "value"]),
+            *("cka", "mlp", "", "mnist", 100, 0.1),
+        ),
         "measures.CKA": rs.measures.get("cka_debiased"),
         "measures.Deconfounded": rs.measures.deconfounded("cka", rng.normal(size=(40, 5))),
         "measures.UnitRanking": rs.measures.rank_units(rng.normal(size=(40, 5)), rng.normal(size=(40, 4))),
