@@ -322,7 +322,7 @@ def _unlike(given: Any, value: Any) -> str:
     if a is None or b is None:
         return "" if _kind(given) == _kind(value) else f"Return {_kind(value)}, not {_kind(given)}."
     if a.dtype.kind == "f" and np.isnan(a).any() and not (b.dtype.kind == "f" and np.isnan(b).any()):
-        return "Your result has NaN (not a number): something was divided by 0, or a mean of nothing was taken."
+        return "Your result has NaN (not a number): from a division by 0, a root below 0, or a mean of nothing."
     if a.shape != b.shape:
         return f"Return {_kind(value)}, not {_kind(given)}."
     if (a.dtype == bool) != (b.dtype == bool):

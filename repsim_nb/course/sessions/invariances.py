@@ -85,6 +85,14 @@ def _(x: np.ndarray) -> np.ndarray:
     return x @ x.T
 
 
+@gram.mistake(
+    "samples centred", "You subtract from each sample its mean over the features. Each feature should lose its mean."
+)
+def _(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(1, keepdims=True)
+    return centred @ centred.T
+
+
 @gram.mistake("cosines", "You divide by the lengths of the samples, so a short and a long sample look the same.")
 def _(x: np.ndarray) -> np.ndarray:
     centred = centre.solution(x)
@@ -118,6 +126,14 @@ def _(k: np.ndarray) -> np.ndarray:
 )
 def _(k: np.ndarray) -> np.ndarray:
     return k - k.mean(0) - k.mean(1, keepdims=True)
+
+
+@centre_gram.mistake(
+    "columns twice",
+    "Both means go along the same axis, so your result is not symmetric. Print the shapes of what you subtract.",
+)
+def _(k: np.ndarray) -> np.ndarray:
+    return k - 2 * k.mean(0) + k.mean()
 
 
 @centre_gram.mistake("grand mean only", "You subtract one number from all entries. Rows still have different means.")
@@ -231,7 +247,7 @@ def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     return _without_diagonal(k, l)
 
 
-@hsic_debiased.mistake("biased in place of debiased", "This is the biased estimate of the exercise before.")
+@hsic_debiased.mistake("biased in place of debiased", "This is the biased estimate of 2.4.")
 def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     return hsic.solution(k, l)
 

@@ -106,13 +106,12 @@ def ranks(v: np.ndarray) -> np.ndarray:
 
 
 def _in_order(v: np.ndarray) -> np.ndarray:
-    places: np.ndarray = np.argsort(np.argsort(v, kind="stable"))
+    places: np.ndarray = np.argsort(np.argsort(v))  # the kind that students use: what it does with ties may differ
     return places + 1
 
 
 @ranks.mistake(
-    "ties broken by position",
-    "Equal numbers have different ranks, and the first one has the lowest. Nothing in the data puts it first.",
+    "ties broken by position", "Equal numbers have different ranks. Nothing in the data puts one of them first."
 )
 def _(v: np.ndarray) -> np.ndarray:
     return _in_order(v)
@@ -136,18 +135,25 @@ def _(v: np.ndarray) -> np.ndarray:
     "You return which number comes first, second, and so on. Return the place of each number.",
 )
 def _(v: np.ndarray) -> np.ndarray:
-    order: np.ndarray = np.argsort(v, kind="stable")
+    order: np.ndarray = np.argsort(v)
     return order
 
 
-@ranks.mistake("counted from 0", "Your ranks begin with 0. The smallest number has rank 1 if it has no equal.")
+@ranks.mistake("counted from 0", "Your ranks begin with 0, and equal numbers have different ranks.")
 def _(v: np.ndarray) -> np.ndarray:
-    return ranks.solution(v) - 1
+    return _in_order(v) - 1
 
 
-@ranks.mistake("largest first", "Your largest number has rank 1. Count from the smallest.")
+@ranks.mistake("highest rank of ties", "Equal numbers share a rank, but it is the highest of their places.")
 def _(v: np.ndarray) -> np.ndarray:
-    return ranks.solution(-v)
+    return np.array([np.sum(v <= value) for value in v])
+
+
+@ranks.mistake(
+    "half too low", "All ranks are too low by one half. If 3 numbers are smaller, which is the lowest rank left?"
+)
+def _(v: np.ndarray) -> np.ndarray:
+    return ranks.solution(v) - 0.5
 
 
 @session.exercise(minutes=5, inputs=two_representations)
@@ -169,6 +175,11 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
 def _(x: np.ndarray, y: np.ndarray) -> float:
     places = np.triu_indices(len(x))
     return _spearman(rdm.solution(x)[places], rdm.solution(y)[places])
+
+
+@rsa.mistake("the whole matrix", "You correlate all entries: each pair counts twice, and the diagonals agree.")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return _spearman(rdm.solution(x).ravel(), rdm.solution(y).ravel())
 
 
 @rsa.mistake(
@@ -237,7 +248,7 @@ def distances_of(points: np.ndarray) -> np.ndarray:
 
 
 def distances_and_dimensions(rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    return distances_of(rng.normal(size=(int(rng.integers(7, 10)), 6))), int(rng.integers(2, 4))
+    return distances_of(rng.normal(size=(int(rng.integers(7, 10)), 12))), int(rng.integers(2, 4))
 
 
 @session.exercise(minutes=8, inputs=distances_and_dimensions, up_to=distances_of)
@@ -255,6 +266,12 @@ def _inner(d: np.ndarray, power: int = 2, factor: float = 0.5) -> np.ndarray:
 @mds.mistake("not squared", "You double-centre the distances. Inner products belong to squared distances.")
 def _(d: np.ndarray, k: int) -> np.ndarray:
     values, vectors = np.linalg.eigh(_inner(d, power=1))
+    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
+
+
+@mds.mistake("not centred", "Your squared distances are not double-centred: the rows of B should add up to 0.")
+def _(d: np.ndarray, k: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(-(d**2) / 2)
     return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
 
 

@@ -249,6 +249,14 @@ def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
     return np.concatenate(_outputs(module.eval(), layer, batches, copied=False))
 
 
+@capture.mistake(
+    "training mode and overwritten",
+    "Two things are wrong. The module computes in training mode, and the next layer changed what you kept.",
+)
+def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
+    return np.concatenate(_outputs(module.train(), layer, batches, copied=False))
+
+
 @capture.mistake("last batch only", "Only the last batch is in your result. Collect the output of every batch.")
 def _(module: Any, layer: str, batches: list[Any]) -> Any:
     return _outputs(module.eval(), layer, batches)[-1]
@@ -285,6 +293,13 @@ def constant_features(x: np.ndarray) -> float:
 )
 def _(x: np.ndarray) -> float:
     return float(np.sum(np.ptp(x, axis=0) == 0))
+
+
+@constant_features.mistake(
+    "divided by samples", "You divide by the number of samples. It is a fraction of the features."
+)
+def _(x: np.ndarray) -> float:
+    return float(np.sum(np.ptp(x, axis=0) == 0) / len(x))
 
 
 @constant_features.mistake(
