@@ -277,6 +277,7 @@ def test_a_text_that_is_not_asked_for_is_quoted():
     found = check(words, lambda x: ["High" if value > 0 else "low" for value in x])
     assert str(found) == "wrong: words. Your text 'High' is none of those asked for. Check how the task writes them."
     assert check(words, lambda x: "low").text == "Return a list of 5 texts, not a text."
+    assert check(words, lambda x: [bool(value > 0) for value in x]).text.startswith("Return a text, not [")
     assert check(words, lambda x: ["low" if value > 0 else "high" for value in x]).mistake == "another value"
     found = check(sentence, lambda x: f"The value is {x:.3f}, which is high.")
     assert found.mistake == "another text"

@@ -326,7 +326,7 @@ def _unlike(given: Any, value: Any) -> str:
     if a.shape != b.shape:
         return f"Return {_kind(value)}, not {_kind(given)}."
     if (a.dtype == bool) != (b.dtype == bool):
-        return f"Return {'True or False' if b.dtype == bool else 'a number'}, not {given!r}."
+        return f"Return {_kind(b.dtype.type())}, not {given!r}."
     return ""
 
 

@@ -38,6 +38,10 @@ accuracy.mistake(
     "You predict the class with the lowest score. A high score means that the model prefers a class.",
 )(lambda scores, targets: float(np.mean(scores.argmin(1) == targets)))
 
+accuracy.mistake("in per cent", "You return per cent. Return a fraction between 0 and 1.")(
+    lambda scores, targets: float(100 * np.mean(scores.argmax(1) == targets))
+)
+
 
 def two_predictions(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     n, classes = int(rng.integers(50, 80)), int(rng.integers(4, 7))
@@ -87,6 +91,10 @@ kappa.mistake(
     "the disagreement", "Your value is small if the models agree. It should be 1 if they agree on all samples."
 )(lambda first, second: 1 - _beyond(float(np.mean(first == second)), _by_chance(first, second)))
 
+kappa.mistake("chance alone", "You return the agreement by chance. How far is the observed agreement above it?")(
+    _by_chance
+)
+
 
 def two_probabilities(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     n, classes = int(rng.integers(7, 12)), int(rng.integers(3, 6))
@@ -133,6 +141,18 @@ jsd.mistake("not halved", "You add up both sides. The largest value should be ln
     lambda p, q: float(2 * _divergences(p, q).mean())
 )
 
+jsd.mistake(
+    "without the mixture",
+    "You compare p and q with each other, in both directions. Both should be compared with the mixture in the middle.",
+)(lambda p, q: float((_kl(p, q) + _kl(q, p)).mean() / 2))
+jsd.mistake(
+    "a mixture with the sum 2", "Your mixture is the sum of p and q. Its rows should have the sum 1, as theirs have."
+)(lambda p, q: float((_kl(p, p + q) + _kl(q, p + q)).mean() / 2))
+jsd.mistake(
+    "p and the mixture exchanged",
+    "The mixture is in front of the logarithm and above the fraction. It belongs below it.",
+)(lambda p, q: float((_kl((p + q) / 2, p) + _kl((p + q) / 2, q)).mean() / 2))
+
 
 def training_and_test(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     n, m, p, classes = int(rng.integers(18, 24)), int(rng.integers(9, 13)), int(rng.integers(5, 8)), 3
@@ -176,6 +196,11 @@ probe_scores.mistake(
     "You centred the targets and did not undo it, so each score has mean 0. "
     "A frequent class should start with a higher score.",
 )(lambda train, targets, test, penalty: _scores(train, targets, test - train.mean(0), penalty) - targets.mean(0))
+
+probe_scores.mistake(
+    "test samples not centred",
+    "You centred the training samples, but not the test samples. Subtract the same mean from both.",
+)(lambda train, targets, test, penalty: _scores(train, targets, test, penalty))
 
 
 def two_sets_and_number(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
@@ -228,6 +253,19 @@ keep_directions.mistake("the mean is back", "You added the mean again at the end
     lambda train, test, k: _keep(train - train.mean(0), test - train.mean(0), slice(k)) + train.mean(0)
 )
 
+keep_directions.mistake(
+    "columns of vt", "You take columns of vt. The directions are its rows, each with one number for each feature."
+)(lambda train, test, k: _keep_columns(train - train.mean(0), test - train.mean(0), k))
+keep_directions.mistake(
+    "test samples not centred",
+    "You centred the training samples, but not the test samples. Subtract the same mean from both.",
+)(lambda train, test, k: _keep(train - train.mean(0), test, slice(k)))
+
+
+def _keep_columns(train: np.ndarray, test: np.ndarray, k: int) -> np.ndarray:
+    columns = np.linalg.svd(train, full_matrices=False)[2][:, :k]
+    return np.array(test @ columns @ columns.T)
+
 
 def population(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     models = int(rng.integers(7, 10))
@@ -249,9 +287,12 @@ def _gaps(accuracies: np.ndarray) -> np.ndarray:
     return np.abs(accuracies[:, None] - accuracies)
 
 
+def _upper(table: np.ndarray, diagonal: int = 1) -> np.ndarray:
+    return np.array(table[np.triu_indices(len(table), diagonal)])
+
+
 def _over_pairs(dissimilarity: np.ndarray, accuracies: np.ndarray) -> float:
-    pairs = np.triu_indices(len(accuracies), 1)
-    return _spearman(dissimilarity[pairs], _gaps(accuracies)[pairs])
+    return _spearman(_upper(dissimilarity), _upper(_gaps(accuracies)))
 
 
 @session.exercise(minutes=7, inputs=population)
@@ -263,11 +304,7 @@ def gap_correlation(dissimilarity: np.ndarray, accuracies: np.ndarray) -> float:
 gap_correlation.mistake(
     "the diagonal counted",
     "You count the pairs of a model with itself. Both of their values are 0, which raises the correlation.",
-)(
-    lambda dissimilarity, accuracies: _spearman(
-        dissimilarity[np.triu_indices(len(accuracies))], _gaps(accuracies)[np.triu_indices(len(accuracies))]
-    )
-)
+)(lambda dissimilarity, accuracies: _spearman(_upper(dissimilarity, 0), _upper(_gaps(accuracies), 0)))
 gap_correlation.mistake(
     "the whole table",
     "You use all cells of the table, and so the diagonal, too. A model with itself is not a pair of models.",
@@ -275,12 +312,11 @@ gap_correlation.mistake(
 gap_correlation.mistake(
     "with a sign",
     "Your differences have a sign, which depends on the order of the models. Which of the two is better is not asked.",
-)(
-    lambda dissimilarity, accuracies: _spearman(
-        dissimilarity[np.triu_indices(len(accuracies), 1)],
-        (accuracies[:, None] - accuracies)[np.triu_indices(len(accuracies), 1)],
-    )
-)
+)(lambda dissimilarity, accuracies: _spearman(_upper(dissimilarity), _upper(accuracies[:, None] - accuracies)))
+gap_correlation.mistake(
+    "with the other sign",
+    "Your differences have a sign, and so the order of the models decides. Which model is better is not asked.",
+)(lambda dissimilarity, accuracies: _spearman(_upper(dissimilarity), _upper(accuracies - accuracies[:, None])))
 gap_correlation.mistake(
     "a similarity",
     "You turn the dissimilarity into a similarity, so the correlation has the wrong sign. "
@@ -289,13 +325,7 @@ gap_correlation.mistake(
 gap_correlation.mistake(
     "Pearson's correlation",
     "You correlate the values and not their ranks. Nothing says that the relation is a straight line.",
-)(
-    lambda dissimilarity, accuracies: float(
-        np.corrcoef(
-            dissimilarity[np.triu_indices(len(accuracies), 1)], _gaps(accuracies)[np.triu_indices(len(accuracies), 1)]
-        )[0, 1]
-    )
-)
+)(lambda dissimilarity, accuracies: float(np.corrcoef(_upper(dissimilarity), _upper(_gaps(accuracies)))[0, 1]))
 gap_correlation.mistake(
     "accuracies in place of gaps",
     "You correlate the mean dissimilarity of each model with its accuracy. The question is about pairs: "
@@ -344,12 +374,17 @@ without_each_model.mistake(
 )(lambda dissimilarity, accuracies: float(without_each_model.solution(dissimilarity, accuracies).mean()))
 without_each_model.mistake(
     "its row left out, not its column",
-    "You delete the row of a model, and its column stays. Then the rows and columns are no longer the same models.",
+    "You delete the row of a model, and its column stays. Then rows and columns are no longer the same models.",
 )(
     lambda dissimilarity, accuracies: np.array(
-        [
-            _spearman(np.delete(dissimilarity, i, 0).ravel(), np.delete(_gaps(accuracies), i, 0).ravel())
-            for i in range(len(accuracies))
-        ]
+        [_row_deleted(dissimilarity, accuracies, i) for i in range(len(accuracies))]
     )
 )
+without_each_model.mistake(
+    "nothing left out", "All your values are equal: no model is left out. Use the loop's number."
+)(lambda dissimilarity, accuracies: np.full(len(accuracies), _over_pairs(dissimilarity, accuracies)))
+
+
+def _row_deleted(dissimilarity: np.ndarray, accuracies: np.ndarray, i: int) -> float:
+    above = np.triu_indices(len(accuracies) - 1, 1)
+    return _spearman(np.delete(dissimilarity, i, 0)[above], _gaps(np.delete(accuracies, i))[above])

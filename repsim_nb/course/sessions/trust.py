@@ -53,6 +53,10 @@ null_values.mistake(
     "their mean", "You return the mean of the values. Return all of them: their spread is needed, too."
 )(lambda x, y, orders: float(np.mean([_cka(x, y[order]) for order in orders])))
 
+null_values.mistake(
+    "a dissimilarity", "You return a dissimilarity. A p-value counts null values that are at least as similar."
+)(lambda x, y, orders: np.array([1 - _cka(x, y[order]) for order in orders]))
+
 
 def value_and_null(rng: np.random.Generator) -> tuple[float, np.ndarray]:
     null = rng.integers(10, 60, size=int(rng.integers(30, 60))) / 100
@@ -89,6 +93,19 @@ p_value.mistake(
     "You count the observed order among the extreme orders, but not among all orders. How many orders are there?",
 )(lambda observed, null: float((1 + np.sum(null >= observed)) / len(null)))
 
+p_value.mistake(
+    "ties and the observed order left out",
+    "Two things are missing: null values that are equal to the observed one, and the observed order itself.",
+)(lambda observed, null: float(np.mean(null > observed)))
+p_value.mistake(
+    "the fraction below",
+    "You return the fraction of null values below the observed one, so strong evidence has a value near 1. "
+    "A small p-value should be the strong evidence.",
+)(lambda observed, null: float(np.mean(null < observed)))
+p_value.mistake("a count", "You return how many null values are as large. A p-value is a fraction of all orders.")(
+    lambda observed, null: int(np.sum(null >= observed))
+)
+
 
 def value_above_null(rng: np.random.Generator) -> tuple[float, np.ndarray]:
     return float(rng.uniform(0.62, 0.9)), rng.uniform(0.3, 0.6, size=int(rng.integers(40, 80)))
@@ -120,6 +137,14 @@ chance_corrected.mistake(
 chance_corrected.mistake(
     "a ratio", "You divide by the chance level. A ratio has no fixed value for identical representations."
 )(lambda observed, null: observed / float(np.quantile(null, 0.95)))
+
+chance_corrected.mistake(
+    "the largest null value",
+    "You take the largest null value as chance level, which grows with the number of orders. Take the 95 % quantile.",
+)(lambda observed, null: _scaled(observed, float(null.max())))
+chance_corrected.mistake(
+    "a z-score", "You divide by the standard deviation of the null values. Then the best value is no longer 1."
+)(lambda observed, null: float((observed - null.mean()) / null.std()))
 
 
 def value_and_left_out(rng: np.random.Generator) -> tuple[float, np.ndarray]:
@@ -176,6 +201,22 @@ jackknife_interval.mistake(
     "The middle of your interval is the mean of the left-out values. It should be the value of all samples.",
 )(lambda value, left_out: _around(float(left_out.mean()), 1.96 * _error(left_out)))
 
+jackknife_interval.mistake(
+    "quantiles of the left-out values",
+    "You take quantiles of the left-out values. They share almost all samples, so they are much closer together "
+    "than values of new sets of samples would be.",
+)(lambda value, left_out: np.quantile(left_out, [0.025, 0.975]))
+jackknife_interval.mistake("upper end first", "Your ends stand in the wrong order. The lower one comes first.")(
+    lambda value, left_out: _around(value, -1.96 * _error(left_out))
+)
+jackknife_interval.mistake("2 in place of 1.96", "You use 2 standard errors. The exercise asks for 1.96 of them.")(
+    lambda value, left_out: _around(value, 2 * _error(left_out))
+)
+jackknife_interval.mistake(
+    "distances from the value",
+    "You square the distances from the value of all samples. Which mean does the formula name?",
+)(lambda value, left_out: _around(value, 1.96 * float(np.sqrt((len(left_out) - 1) * np.mean((left_out - value) ** 2)))))
+
 
 def order_and_size(rng: np.random.Generator) -> tuple[np.ndarray, int]:
     return _other_order(int(rng.integers(5, 8)), rng), int(rng.integers(2, 5))
@@ -209,6 +250,11 @@ whole_groups.mistake(
     "the inverse order",
     "You read the order as the new place of each group. It lists which group comes first, second and so on.",
 )(lambda order, size: _rows(order, size)[np.argsort(order)].ravel())
+
+whole_groups.mistake(
+    "the first row of each group",
+    "You return only the first row of each group, several times. The result has each row once.",
+)(lambda order, size: np.repeat(order, size) * size)
 
 
 def layers_and_null(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -251,9 +297,22 @@ best_p_values.mistake(
     "the best layer alone", "You return one p-value, that of the best layer. Return one for each layer."
 )(lambda observed, null: _p(observed.max(), null.max(1)))
 
+best_p_values.mistake(
+    "not corrected, and a p-value of 0",
+    "You compare each layer with its own null values, and you leave out the observed order. Begin with the best null "
+    "value of each order.",
+)(lambda observed, null: np.mean(null >= observed, axis=0))
+best_p_values.mistake(
+    "the largest of all null values",
+    "You compare with one number, the largest of all null values. Each order has a best layer of its own.",
+)(lambda observed, null: np.array([(1 + (null.max() >= value)) / (len(null) + 1) for value in observed]))
+
 
 def pilot_study(rng: np.random.Generator) -> tuple[int, float, float]:
-    return int(rng.integers(50, 200)), float(rng.uniform(0.02, 0.06)), float(rng.uniform(0.008, 0.019))
+    while True:
+        n, error, margin = int(rng.integers(50, 200)), float(rng.uniform(0.02, 0.06)), float(rng.uniform(0.008, 0.019))
+        if math.ceil(n * (1.96 * error / margin) ** 2) == math.ceil(n * (1.959964 * error / margin) ** 2):
+            return n, error, margin  # the quantile with more digits gives the same
 
 
 @session.exercise(minutes=4, inputs=pilot_study)
@@ -279,6 +338,16 @@ samples_needed.mistake("rounded down", "You round down, which is one sample too 
 samples_needed.mistake("not rounded", "There is no part of a sample. Round up to an integer.")(
     lambda n, error, margin: n * (1.96 * error / margin) ** 2
 )
+
+samples_needed.mistake(
+    "rounded to the nearest", "You round to the nearest integer. If you round down, one is missing."
+)(lambda n, error, margin: round(n * (1.96 * error / margin) ** 2))
+samples_needed.mistake(
+    "without the pilot study", "Your result does not depend on n. The error belongs to a study with n samples."
+)(lambda n, error, margin: math.ceil((1.96 * error / margin) ** 2))
+samples_needed.mistake(
+    "one-sided", "You use the quantile of a one-sided test. A 95 % interval has 1.96 errors on each side."
+)(lambda n, error, margin: math.ceil(n * (1.645 * error / margin) ** 2))
 
 
 def intervals_and_threshold(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
@@ -306,6 +375,9 @@ verdicts.mistake(
     "undecided taken for yes",
     "You answer yes if a part of the interval is above the threshold. The rest of it must be there, too.",
 )(lambda low, high, threshold: ["yes" if b > threshold else "no" for b in high])
+verdicts.mistake("never no", "You never answer no. What if the whole interval is below the threshold?")(
+    lambda low, high, threshold: ["yes" if a > threshold else "undecided" for a in low]
+)
 verdicts.mistake(
     "the middle decides",
     "You judge by the middle of the interval, so that its length plays no role. Nothing is then ever undecided.",
