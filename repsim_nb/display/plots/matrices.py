@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -143,7 +143,7 @@ def heatmaps(
     if not comparisons:
         raise ValueError("heatmaps draws a list of at least one comparison; this one is empty.")
     rows, columns = grid_shape(columns, len(comparisons))
-    shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
+    shown = [cast(MatrixSpec, spec(comparison, **drop_none(annotate=annotate))) for comparison in comparisons]
     if names:
         shown = [
             replace(one, title=str(name), subtitle=", ".join(filter(None, (one.title, one.subtitle))))
