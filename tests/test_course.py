@@ -9,7 +9,8 @@ import pytest
 
 from repsim_nb import course
 from repsim_nb.course import Checks, CourseError, Session
-from repsim_nb.course.exercises import MIME, same
+from repsim_nb.course.exercises import MIME
+from repsim_nb.course.values import same
 from repsim_nb.support.errors import UndefinedError
 
 
@@ -83,6 +84,10 @@ def changes(x, a):
     return x.sum(0)
 
 
+def changes_nothing(x, a):
+    return x @ x
+
+
 def leaves(x, a):
     raise SystemExit(3)
 
@@ -107,11 +112,12 @@ WRONG = {  # answer -> (name of the mistake, a part of the text)
     "not scaled": (lambda x, a: x.sum(0), "not scaled", "Use the second argument."),
     "one argument": (lambda x: x, "raises", "must take 2 arguments: x, a."),
     "three arguments": (lambda x, y, z: x, "raises", "must take 2 arguments: x, a."),
-    "error": (lambda x, a: x[7], "raises", "IndexError: index 7 is out of bounds"),
+    "error": (lambda x, a: x[7], "raises", "index 7 is out of bounds"),
+    "line": (changes_nothing, "raises", "raised ValueError in the line 'return x @ x': matmul"),
     "inputs": (lambda x, a: x[7], "raises", "called with x of shape (4, 3), a = "),
-    "no text": (lambda x, a: next(iter([])), "raises", "raised StopIteration. It was called"),
+    "no text": (lambda x, a: next(iter([])), "raises", "raised StopIteration in the line '"),
     "long error": (lambda x, a: {}["much " * 10_000], "raises", " ..."),
-    "leaves": (leaves, "raises", "SystemExit: 3"),
+    "leaves": (leaves, "raises", "raised SystemExit in the line 'raise SystemExit(3)': 3."),
     "undefined": (gives_up, "undefined", "gave up on an input that has a value: it is constant."),
     "changes": (changes, "changes its input", "Work on a copy"),
     "nothing at times": (at_times, "no value", "returns nothing for some inputs"),
