@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.__main__ import main
@@ -106,6 +107,27 @@ def test_layers_of_one_side_are_reported_and_keep_the_verdict_from_same(x):
     assert found.exit_code == 3 and "3 layers have no partner" in found.summary
     paired = rs.drift({"in": x, "fc": x[:, :3]}, {"in": x, "head": x[:, :3]}, rename={"fc": "head"})
     assert paired.verdict == "same" and paired.table()["layer"].tolist() == ["in", "fc → head"]
+
+
+def test_layers_that_cannot_be_recorded_are_reported_and_keep_the_verdict_from_same():
+    def build(bias):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+        nn.init.constant_(model[2].bias, bias)
+        return rs.load_model(model, name="m", layers=["1", "3", "output"])
+
+    samples = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    alive, dead = build(0.0), build(-50.0)  # whose second layer is 0 for all samples
+    with pytest.warns(UserWarning, match="recorded: .* left out"):
+        found = rs.drift(alive, dead, samples)
+    rows = found.layers.set_index("layer")
+    assert found.exit_code == 3 and rows.loc["1", "verdict"] == "same"
+    assert rows.loc["3", "verdict"] == "only in old" and "in the other model it is constant" in rows.loc["3", "note"]
+    with pytest.warns(UserWarning, match="left out"):
+        both = rs.drift(dead, build(-50.0), samples)
+    assert both.undecided == ("3", "output") and both.verdict == "undecided"
+    assert both.layers["note"].str.startswith("not recorded: it is constant").sum() == 2
+    assert rs.drift(dead, build(-50.0), samples, "1").exit_code == 0
 
 
 def test_other_widths_are_compared_and_noted(x):

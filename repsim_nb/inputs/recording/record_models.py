@@ -150,6 +150,12 @@ def record(  # noqa: PLR0913
         Recorder(m, dataset, layers, pooling, step=its, batch_size=batch_size, device=device, axis=axis)
         for m, its in zip(models, steps, strict=True)
     ]
+    return run_all(runs, dataset, into, progress)
+
+
+def run_all(runs: Sequence[Recorder], dataset: Dataset, into: Store | None, progress: bool | Tick) -> Activations:
+    """Record each model, and warn about the layers that are left out (`left_out` of each run has them)."""
+    models = [run.model for run in runs]
     total, what = len(models) * len(dataset), models[0].name if len(models) == 1 else f"{len(models)} models"
     inputs = "" if into is None else dataset.fingerprint()
     recorded: dict[Key, Any] = {}

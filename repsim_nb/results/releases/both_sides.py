@@ -10,30 +10,35 @@ import numpy as np
 
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import Model, load_model
-from repsim_nb.inputs.recording import record
+from repsim_nb.inputs.pooling import Pooling
+from repsim_nb.inputs.recording.record_models import run_all
+from repsim_nb.inputs.recording.recorder import Recorder
 from repsim_nb.inputs.recording.run import to_dataset
 from repsim_nb.inputs.recording.samples import read_samples
 from repsim_nb.support.errors import warn_user
 from repsim_nb.support.validation import to_numpy
 
+from .layer_pairs import Recorded
 
-def record_both(
-    old: Any, new: Any, data: Any, layers: Any, rename: Mapping[str, str], pool: Any
-) -> tuple[list[Mapping[Any, Any]], list[str], str, list[str]]:
-    """Return the recordings of both models, their names, that of the data, and what recording warned of."""
+
+def record_both(old: Any, new: Any, data: Any, layers: Any, rename: Mapping[str, str], pool: Any) -> Recorded:
+    """Return the recordings of both models, and what is known of them."""
     models, dataset = [load_model(side) for side in (old, new)], to_dataset(data)
     names, notes = [model.name for model in models], _compare_inputs(models, dataset)
     for note in notes:
         warn_user(note)
     sides: list[Mapping[Any, Any]] = []
+    left_out: list[Mapping[str, str]] = []
     for model, wanted, word in zip(models, (layers, _renamed(layers, rename)), ("old", "new"), strict=True):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            sides.append(record(model, dataset, _with_renamed(wanted, model, rename, word), pool=pool, progress=False))
+            run = Recorder(model, dataset, _with_renamed(wanted, model, rename, word), Pooling(pool))
+            sides.append(run_all([run], dataset, None, progress=False))
+        left_out.append(run.left_out)
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             notes.append(f"While the {word} model was recorded: {text}")
             warn_user(notes[-1])
-    return sides, names, dataset.name, notes
+    return Recorded(sides, names, dataset.name, left_out, notes)
 
 
 def _compare_inputs(models: Sequence[Model], dataset: Dataset) -> list[str]:

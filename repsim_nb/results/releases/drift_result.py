@@ -103,7 +103,9 @@ class Drift:
         """The verdict in one or two sentences (str)."""
         on = f"on {self.n:,} samples" + (f" of {self.data}" if self.data else "")
         table = self.layers[self.layers["measure"] != ""]
-        many = table[["layer", "new_layer"]].drop_duplicates().shape[0]
+        many = self.layers[["layer", "new_layer"]].drop_duplicates().shape[0]
+        every = f"all {many} layers of {self.new}" if many > 1 else f"the layer of {self.new}"
+        verb, gives = ("are", "give") if many > 1 else ("is", "gives")
         threshold = f"{self.at_least:g}"
         doubt = self._doubt()
         if self.verdict == CHANGED:
@@ -114,19 +116,19 @@ class Drift:
                 f"Changed: {few} of {many} of {self.new} {which} less than {threshold} similar to {self.old}"
                 f" {on}: {join_names(self.changed, 6)}."
             )
-            if len(rows) > 1:
+            if len(self.changed) > 1:
                 text += f" The least similar is {self._worst(rows)}."
             else:
-                text += f" Its similarity is {self._number(rows.iloc[0])}."
+                text += f" Its similarity is {self._number(rows.loc[rows['estimate'].idxmin()])}."
             return text + (f" {doubt}" if doubt else "")
         if self.verdict == UNDECIDED:
             return f"Undecided: no layer of {self.new} is found to differ from {self.old} {on}, but {doubt}"
         if (table["note"].str.startswith("identical")).all():
-            equal = f"all {many} layers of {self.new} give the same activations as {self.old}"
+            equal = f"{every} {gives} the same activations as {self.old}"
             return f"No change: {equal} {on}, bit for bit."
         rest = table[~table["note"].str.startswith("identical")]
         return (
-            f"No change: all {many} layers of {self.new} are at least {threshold} similar to {self.old} {on}. The least"
+            f"No change: {every} {verb} at least {threshold} similar to {self.old} {on}. The least"
             f" similar is {self._worst(rest)}."
         )
 

@@ -11,6 +11,20 @@ import pandas as pd
 from repsim_nb.support.errors import check_name, join_names
 
 
+class Recorded(NamedTuple):
+    """The recordings of the old and the new model, on the same samples.
+
+    names: of both models.  data: the name of the samples.  left_out: of each model, {layer that was asked for, or is a
+    default layer: why it could not be recorded}.  notes: what recording warned of.
+    """
+
+    sides: list[Mapping[Any, Any]]
+    names: list[str]
+    data: str
+    left_out: list[Mapping[str, str]]
+    notes: list[str]
+
+
 class LayerPair(NamedTuple):
     """A layer of the old release and its partner in the new one; None if there is none."""
 
