@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from sklearn.linear_model import Ridge
 
 import repsim_nb as rs
 from repsim_nb import course, measures
@@ -83,3 +84,54 @@ def test_project(seed):
     (p,) = found["holm"].inputs(rng)
     np.testing.assert_allclose(solutions["holm"](p), rs.inference.holm(p), rtol=1e-12)
     assert [solutions["units_needed"](alpha) for alpha in (0.1, 0.05, 0.01, 0.001)] == [3, 4, 5, 7]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_function(seed):
+    found, solutions = course.load_session("function").exercises, exercises("function")
+    rng = np.random.default_rng(seed)
+    first, second = found["kappa"].inputs(rng)
+    assert solutions["kappa"](first, second) == pytest.approx(
+        measures.get("kappa")(np.eye(9)[first], np.eye(9)[second])
+    )
+    p, q = found["jsd"].inputs(rng)
+    assert solutions["jsd"](p, q) == pytest.approx(measures.get("jsd")(np.log(p), np.log(q)), rel=1e-9)
+    train, targets, test, penalty = found["probe_scores"].inputs(rng)
+    ridge = Ridge(alpha=penalty).fit(train, targets)
+    np.testing.assert_allclose(solutions["probe_scores"](train, targets, test, penalty), ridge.predict(test), rtol=1e-9)
+    variance = np.linalg.svd(train - train.mean(0), compute_uv=False) ** 2
+    less = solutions["keep_directions"](train, train, 2)
+    closed_form = np.sqrt(np.sum(variance[:2] ** 2) / np.sum(variance**2))
+    assert measures.get("cka")(train, less) == pytest.approx(closed_form, rel=1e-9)
+    distances, accuracies = found["gap_correlation"].inputs(rng)
+    gaps = np.abs(accuracies[:, None] - accuracies)
+    theirs = rs.inference.rank_correlation(pd.DataFrame(distances), pd.DataFrame(gaps), n_permutations=19).statistic
+    assert solutions["gap_correlation"](distances, accuracies) == pytest.approx(theirs, rel=1e-9)
+    assert solutions["without_each_model"](distances, accuracies)[0] == pytest.approx(
+        solutions["gap_correlation"](distances[1:, 1:], accuracies[1:]), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trust(seed):
+    found, solutions = course.load_session("trust").exercises, exercises("trust")
+    rng = np.random.default_rng(seed)
+    x, y, orders = found["null_values"].inputs(rng)
+    by_package = [measures.get("cka")(x, y[order]) for order in orders]
+    np.testing.assert_allclose(solutions["null_values"](x, y, orders), by_package, rtol=1e-9)
+    test = rs.inference.permutation_test("cka", x, y, n_permutations=99, exact=False, seed=seed)
+    assert solutions["p_value"](test.statistic, test.null) == pytest.approx(test.p_value)
+    assert solutions["best_p_values"](np.array([test.statistic]), test.null[:, None]) == pytest.approx(test.p_value)
+    values = rng.normal(size=20)  # the jackknife error of a mean is the usual one
+    low, high = solutions["jackknife_interval"](values.mean(), (values.sum() - values) / 19)
+    assert (high - low) / (2 * 1.96) == pytest.approx(values.std(ddof=1) / np.sqrt(20), rel=1e-9)
+    order, size = found["whole_groups"].inputs(rng)
+    groups = np.repeat(np.arange(len(order)), size)
+    np.testing.assert_array_equal(groups[solutions["whole_groups"](order, size)], np.repeat(order, size))
+    low, high, threshold = found["verdicts"].inputs(rng)
+    words = {"reproduced": "yes", "not reproduced": "no", "undecided": "undecided"}
+    judged = [
+        rs.inference.judge(((a + b) / 2, a, b), above=threshold, level=0.95).outcome
+        for a, b in zip(low, high, strict=True)
+    ]
+    assert solutions["verdicts"](low, high, threshold) == [words[one] for one in judged]
