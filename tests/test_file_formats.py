@@ -36,10 +36,10 @@ def same(found, ids=NAMES):
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_of_both_versions(tmp_path, version):
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
-    group.create_array("net/one", data=X, chunks=(5, 5))
-    group.create_array("net/two", data=Y, chunks=(5, 3, 4))
+    group.create_array("net/one", shape=X.shape, dtype="f8", chunks=(5, 5))[:] = X
+    group.create_array("net/two", shape=Y.shape, dtype="f4", chunks=(5, 3, 4))[:] = Y
     group.create_array("stimulus_id", shape=(12,), dtype=str)[:] = np.array(NAMES)
-    group.create_array("labels", data=np.arange(12) % 3)
+    group.create_array("labels", shape=(12,), dtype="i8")[:] = np.arange(12) % 3
     found = rs.from_arrays(tmp_path / "a.zarr")
     assert [str(key) for key in found] == ["net/one", "net/two"]
     same(found)
@@ -63,7 +63,7 @@ class Running:
 
 @pytest.mark.parametrize("dtype", ["|O", "<f8"])
 def test_a_pickled_array_of_zarr_is_not_read(tmp_path, dtype):
-    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).create_array("net/one", data=X)
+    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).create_array("net/one", shape=(3, 2), dtype="f8")
     (tmp_path / "a.zarr" / "ids").mkdir()
     about = {"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": dtype, "compressor": None, "fill_value": 0}
     about |= {"order": "C", "filters": [{"id": "pickle", "protocol": 4}]}
