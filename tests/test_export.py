@@ -13,6 +13,7 @@ import zarr
 from safetensors.numpy import load_file
 
 import repsim_nb as rs
+from repsim_nb.inputs.formats import LazyArray
 from repsim_nb.inputs.store import copying, row_blocks
 
 RNG = np.random.default_rng(0)
@@ -114,6 +115,26 @@ def test_a_copy_is_found_again_continues_and_does_not_mix_files(tmp_path, x, mon
         rs.from_arrays({"net/fc": tensors["net/fc"] + 1}, into=tmp_path / "torch")
     with pytest.raises(ValueError, match="'net/judged' is an RDM. Leave out into="):
         rs.from_arrays({"net/judged": rs.RDM([1.0, 2.0, 3.0])}, into=tmp_path / "torch")
+
+
+def test_a_copy_that_was_interrupted_continues(tmp_path, monkeypatch):
+    rows = RNG.normal(size=(12, 5))
+    path = rs.from_arrays({"net/fc": rows}).export(tmp_path / "x.h5")
+    real, starts = LazyArray.rows, []
+
+    def interrupted(self, start, stop):
+        starts.append(start)
+        if start >= 5 and len(starts) < 4:
+            raise KeyboardInterrupt
+        return real(self, start, stop)
+
+    monkeypatch.setattr(row_blocks.LazyArray, "rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rs.from_arrays(path, into=tmp_path / "store")
+    assert starts == [0, 5] and len(rs.Store(tmp_path / "store")) == 0
+    starts += [None, None]
+    copy = rs.from_arrays(path, into=tmp_path / "store")
+    assert starts[4] == 5 and np.array_equal(copy["fc"], rows)
 
 
 def test_what_cannot_be_exported_is_named(tmp_path, x, monkeypatch):

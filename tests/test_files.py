@@ -193,6 +193,14 @@ def test_files_without_arrays_and_damaged_files_are_named(tmp_path):
     for name in ("w.pt", "w.safetensors"):
         with pytest.raises(ValueError, match=r"has weights of a model, such as 'fc.weight', .*rs.load_model\("):
             rs.from_arrays(tmp_path / name)
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        file["layers/dense/vars/0"], file.attrs["keras_version"] = X, "3.0"
+    with pytest.raises(ValueError, match="has weights of a model of Keras"):
+        rs.from_arrays(tmp_path / "model.weights.h5")
+    with h5py.File(tmp_path / "frame.h5", "w") as file:  # as DataFrame.to_hdf lays it out
+        file["df/block0_values"], file["df"].attrs["pandas_type"] = X, "frame"
+    with pytest.raises(ValueError, match=r"pandas.read_hdf\('.*frame.h5', 'df'\)"):
+        rs.from_arrays(tmp_path / "frame.h5")
     for name in ("missing.h5", "missing.zarr", "missing.nc", "missing.mat"):
         with pytest.raises(FileNotFoundError):
             rs.from_arrays(tmp_path / name)

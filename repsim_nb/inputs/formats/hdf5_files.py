@@ -32,11 +32,24 @@ def read_hdf5(path: Path) -> Content:
 
             if (found := read_rsatoolbox(path, file)) is not None:
                 return found
+        _refuse_others(path, file)
         content = Content(path)
         if OURS in file.attrs:
             content.facts = json.loads(file.attrs[OURS]).get("facts", {})
         _read_group(content, file, h5py, {})
         return content
+
+
+def _refuse_others(path: Path, file: Any) -> None:
+    """Raise ValueError for files whose arrays are parts of something else: models of Keras, frames of pandas."""
+    if {"keras_version", "layer_names"} & set(file.attrs) or "_layer_checkpoint_dependencies" in file:
+        raise ValueError(f"{path} has weights of a model of Keras, and not what its layers return for samples.")
+    frame = next((name for name, item in file.items() if "pandas_type" in item.attrs), None)
+    if frame is not None:
+        raise ValueError(
+            f"'{frame}' in {path} is a frame that pandas wrote in parts. Read it by pandas, and pass the frame:"
+            f" from_arrays({{'model/layer': pandas.read_hdf({str(path)!r}, {frame!r})}})."
+        )
 
 
 def _says_matlab(path: Path) -> bool:

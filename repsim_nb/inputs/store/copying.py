@@ -33,8 +33,12 @@ def copy_into(found: Activations, into: Store | str | Path) -> Activations:
             facts = found.facts.get(key.model, {})
             dtype = dtype_of(entry)
             writer = store.writer(key, tuple(entry.shape), dtype, origin, facts, place=place, ids=ids, groups=groups)
-            for start, rows in pieces(entry, writer.rows):
-                writer.write(start, rows)
+            try:
+                for start, rows in pieces(entry, writer.rows):
+                    writer.write(start, rows)
+            except BaseException:
+                writer.save_progress()  # the next copy continues here
+                raise
             writer.commit()
     return store.only(Key(*key) for key in found)
 
