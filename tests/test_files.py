@@ -82,7 +82,7 @@ def test_matlab_shows_the_same_axes_in_all_versions(tmp_path, version):
     found = rs.from_arrays(path)
     assert {str(key) for key in found} >= {"net/one", "net/two", "model/mask"}
     same(found)
-    assert np.array_equal(np.asarray(found["mask"]), X > 0)
+    assert np.array_equal(np.asarray(found["mask"]), X > 0) and found["mask"].dtype == bool
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
@@ -101,6 +101,23 @@ def test_cells_of_matrices_are_layers_and_sparse_matrices_are_filled(tmp_path, v
     found = rs.from_arrays(path)
     assert np.array_equal(np.asarray(found["acts/0"]), X) and np.array_equal(np.asarray(found["acts/1"]), Y)
     assert np.array_equal(np.asarray(found["sparse"]), sparse.toarray())
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_fields_of_an_array_of_structs_are_layers_and_rdms_are_pointed_out(tmp_path, version):
+    """As the RDMs of the RSA toolbox for MATLAB: RDMs(i).RDM, RDMs(i).name."""
+    path, rdms = tmp_path / "rdms.mat", [np.abs(X[:, :1] - X[:, :1].T), np.abs(X[:, 1:2] - X[:, 1:2].T)]
+    if version == "5":
+        structs = np.array(
+            [tuple(item) for item in zip(rdms, ["IT", "V4"], strict=True)], [("RDM", "O"), ("name", "O")]
+        )
+        scipy.io.savemat(path, {"RDMs": structs})
+    else:
+        write_matlab_73(path, {"RDMs": {"RDM": rdms, "name": ["IT", "V4"]}})
+    with pytest.warns(UserWarning, match=r"'RDMs/RDM/\d' in .* as dissimilarities are, .* rs.RDM"):
+        found = rs.from_arrays(path)
+    assert [str(key) for key in found] == ["RDMs/RDM/0", "RDMs/RDM/1"]
+    assert np.array_equal(np.asarray(found["1"]), rdms[1]) and not found.ids
 
 
 def test_tensors_have_text_or_numbers_as_names(tmp_path):

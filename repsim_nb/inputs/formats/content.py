@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.dimensions import choose_dimension, is_of
-from repsim_nb.support.errors import check_name, join_names, unknown_name
+from repsim_nb.support.errors import check_name, join_names, unknown_name, warn_user
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
-from repsim_nb.support.validation import is_integer
+from repsim_nb.support.validation import is_integer, to_numpy
 
 from .lazy import LazyArray
 
@@ -118,6 +118,8 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
             check_name("array in samples=", name, content.entries)
     axes = {name: _axis_of(content.path, name, entry, _of(samples, name)) for name, entry in content.entries.items()}
     _check_axes(content, axes, samples)
+    for name, entry in content.entries.items():
+        _warn_of_rdm(content.path, name, entry.array)
     arrays: dict[Any, Any] = {}
     found: dict[Any, Any] = {}
     groups: dict[Any, Any] = {}
@@ -130,6 +132,19 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
             found[label] = entry.ids if own else _ids_of(content, name, entry, axes[name], wanted)
         groups[label] = entry.groups
     return NamedArrays(arrays, found, groups, content.facts)
+
+
+def _warn_of_rdm(path: Path, name: str, array: Any) -> None:
+    """Warn about a matrix that is read as features and looks like dissimilarities."""
+    shape = tuple(array.shape)
+    if isinstance(array, RDM) or len(shape) != 2 or shape[0] != shape[1] or not 3 <= shape[0] <= 4000:
+        return
+    values = to_numpy(array.open() if isinstance(array, LazyArray) else array)
+    if not values.diagonal().any() and values.any() and np.allclose(values, values.T, equal_nan=True):
+        warn_user(
+            f"'{name}' in {path} is symmetric with 0 on its diagonal, as dissimilarities are, and is read as {shape[1]}"
+            " features. If it is an RDM, pass from_arrays({'model/layer': rs.RDM(values)})."
+        )
 
 
 def _of(samples: Any, name: str) -> Any:

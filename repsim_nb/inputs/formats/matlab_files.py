@@ -23,7 +23,7 @@ def read_matlab(path: Path) -> Content:
 
     content = Content(path)
     labels: dict[str, np.ndarray] = {}
-    for name, value in scipy.io.loadmat(path).items():
+    for name, value in scipy.io.loadmat(path, mat_dtype=True).items():  # logical is bool, whole doubles are floats
         if not name.startswith("__"):
             _add(content, labels, name, value)
     for entry in content.entries.values():
@@ -44,8 +44,8 @@ def _add(content: Content, labels: dict[str, np.ndarray], name: str, value: Any)
         content.entries[name] = Entry(np.asarray(value.toarray()))
     elif value.dtype.names:
         for field in value.dtype.names:
-            if value.size == 1:  # an array of structs has no names for its items
-                _add(content, labels, f"{name}/{field}", value.flat[0][field])
+            items = value[field]  # of an array of structs, the cells of each field
+            _add(content, labels, f"{name}/{field}", items.flat[0] if value.size == 1 else items)
     elif value.dtype.kind == "O":
         items = [item for item in value.ravel(order="F")]
         if all(getattr(item, "dtype", np.dtype("O")).kind == "U" for item in items):
@@ -108,12 +108,23 @@ def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: An
         cells = [item.file[reference] for reference in item[()].ravel()]  # MATLAB's order is that of HDF5 in memory
         kinds = {bytes(cell.attrs.get("MATLAB_class", b"")) for cell in cells}
         if kinds == {b"char"}:
-            add_labels(content, labels, name, np.array(["".join(_read_text(cell)) for cell in cells]))
+            add_labels(content, labels, name, np.array([_read_cell(cell) for cell in cells]))
         else:
             for i, cell in enumerate(cells):
                 _add_73(content, labels, f"{name}/{i}", cell, h5py)
     else:
-        add_matrix(content, labels, name, lazy(content.path, item, reverse=True))
+        matrix = lazy(content.path, item, reverse=True)
+        matrix.dtype = np.dtype(bool) if kind == "logical" else matrix.dtype  # one byte each
+        add_matrix(content, labels, name, matrix)
+
+
+def _read_cell(item: Any) -> str:
+    """Return the text in a cell; some libraries write it as a column of characters."""
+    if item.attrs.get("MATLAB_empty", 0):
+        return ""
+    return (
+        item[()].ravel().astype("<u2").tobytes().decode("utf-16-le") if 1 in item.shape else "".join(_read_text(item))
+    )
 
 
 def _read_text(item: Any) -> list[str]:
