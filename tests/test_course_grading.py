@@ -90,6 +90,8 @@ def test_what_is_not_a_notebook(content, tmp_path):
 
 
 def test_cells_may_lack_anything(tmp_path):
+    path = hand_in(tmp_path / "b.ipynb", "\ufeff" + json.dumps({"cells": []}))
+    assert read_cells(path) == [], "some editors write a mark of the byte order"
     cells = [3, {}, {"cell_type": "code"}, {"cell_type": "code", "source": ["a", 3], "metadata": []}]
     assert [cell["source"] for cell in read_cells(hand_in(tmp_path / "a.ipynb", {"cells": cells}))] == ["", "a"]
 
@@ -228,6 +230,29 @@ def test_one_notebook_with_everything(monkeypatch, tmp_path):
         "largest_change": ("ok", ""),
     }
     assert told == [(path, len(NAMES))]
+
+
+@pytest.mark.parametrize(
+    ("memory", "seconds", "reason"), [(1, 100, "too much memory"), (10**12, 0.01, "too long")], ids=["memory", "time"]
+)
+def test_a_notebook_has_limits(memory, seconds, reason, monkeypatch, tmp_path):
+    monkeypatch.setattr(grading, "LARGEST_MEMORY", memory)
+    hand_in(tmp_path / "anna_2_invariances.ipynb", SOLVED)
+    found = grading.grade(tmp_path, seconds=seconds)
+    assert {(one.status, one.mistake) for one in found} == {("stopped", reason)} and len(found) == len(NAMES)
+
+
+def test_whatever_goes_wrong_with_one_the_others_are_graded(monkeypatch, tmp_path):
+    def grade_one(submission, *limits):
+        if submission.student == "anna":
+            raise OSError("no space left.")
+        return [Grade(submission.student, "", "", "ok")]
+
+    monkeypatch.setattr(grading, "grade_one", grade_one)
+    for name in ("anna", "b\x1b[1m"):
+        hand_in(tmp_path / f"{name}.ipynb", "{}")
+    first, second = grading.grade(tmp_path)
+    assert (first.status, first.mistake, second.student) == ("unreadable", "OSError: no space left", "b?[1m")
 
 
 @pytest.mark.full

@@ -104,8 +104,13 @@ def grade(
             tell(submission, found)
         return found
 
+    submissions = find_submissions(folder)
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        return [result for found in pool.map(one, find_submissions(folder)) for result in found]
+        try:
+            return [result for found in pool.map(one, submissions) for result in found]
+        except BaseException:  # Ctrl-C: what runs ends soon, and the rest does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def grade_one(submission: Submission, seconds: float, cell_seconds: float) -> list[Grade]:

@@ -74,10 +74,9 @@ def _submission(path: Path, parts: tuple[str, ...]) -> Submission:
     found = _find_session(stem)
     inside = found or (_find_session(parts[-2]) if len(parts) > 1 else None)
     session = re.sub(r"^\d[_-]", "", inside[0].lower()) if inside else ""
-    if len(parts) > 1:
-        return Submission(path, parts[0], session)
     rest = stem[: found.start()] + stem[found.end() :] if found else stem
-    return Submission(path, rest.strip(" _-.") or stem, session)
+    student = parts[0] if len(parts) > 1 else rest.strip(" _-.") or stem
+    return Submission(path, "".join(one if one.isprintable() else "?" for one in student), session)
 
 
 def _find_session(text: str) -> re.Match[str] | None:
@@ -89,7 +88,7 @@ def read_cells(path: Path) -> list[Cell]:
     if path.stat().st_size > LARGEST:
         raise UnreadableError("the file is too large")
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError):
         raise UnreadableError("it is not JSON") from None
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
