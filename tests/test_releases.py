@@ -157,6 +157,15 @@ def test_what_is_not_reliable_is_never_the_same(x):
     assert rs.drift({"a": steps}, {"a": x}, groups=range(N)).verdict == "changed"
 
 
+def test_rows_in_groups_are_left_out_together_and_counted(x):
+    groups = np.repeat(np.arange(N // 4), 4)
+    found = rs.drift({"a": x}, {"a": noisy(x, 0.97)}, groups=groups)
+    whole = rs.inference.interval("cka_debiased", x, noisy(x, 0.97), groups=groups)
+    assert found.layers.loc[0, ["low", "high"]].tolist() == pytest.approx([whole.low, whole.high])
+    assert found.groups == 30 and "120 rows in 30 groups" in found.summary
+    assert rs.drift({"a": x}, {"a": x}).groups is None
+
+
 def test_wide_layers_have_the_same_interval_as_before_their_reduction(x):
     wide = x @ np.random.default_rng(2).normal(size=(6, 300))
     other = noisy(wide, 0.9)

@@ -43,7 +43,9 @@ class Drift:
     data : str
         The name of the data set.
     n : int
-        The number of samples.
+        The number of rows, which are samples unless they are in groups.
+    groups : int or None
+        The number of groups of rows that depend on each other, such as the sentences of tokens; None if there are none.
     at_least : float
         The threshold of the similarity.
     level : float
@@ -68,6 +70,7 @@ class Drift:
     new: str
     data: str
     n: int
+    groups: int | None
     at_least: float
     level: float
     number: int
@@ -101,7 +104,8 @@ class Drift:
     @property
     def summary(self) -> str:
         """The verdict in one or two sentences (str)."""
-        on = f"on {self.n:,} samples" + (f" of {self.data}" if self.data else "")
+        rows = f"{self.n:,} samples" if self.groups is None else f"{self.n:,} rows in {self.groups:,} groups"
+        on = f"on {rows}" + (f" of {self.data}" if self.data else "")
         table = self.layers[self.layers["measure"] != ""]
         many = self.layers[["layer", "new_layer"]].drop_duplicates().shape[0]
         every = f"all {many} layers of {self.new}" if many > 1 else f"the layer of {self.new}"
@@ -304,7 +308,7 @@ class Drift:
         )
 
 
-_PLAIN = ("old", "new", "data", "n", "at_least", "level", "number")
+_PLAIN = ("old", "new", "data", "n", "groups", "at_least", "level", "number")
 SMALLEST_P = 1e-6  # smaller ones are shown as this bound
 _FORMATS = {"p_value": lambda p: "–" if pd.isna(p) else f"< {SMALLEST_P:.0e}" if p < SMALLEST_P else f"{p:.2g}"}
 

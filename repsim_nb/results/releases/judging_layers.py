@@ -165,7 +165,9 @@ def drift(  # noqa: PLR0913
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     tested = table["p_value"].notna()
     table.loc[tested, "p_value"] = holm(table.loc[tested, "p_value"])
-    return Drift(with_types(table), *names, described, n, at_least, level, number, tables, tuple(notes))
+    return Drift(
+        with_types(table), *names, described, n, judge.number_of_groups, at_least, level, number, tables, tuple(notes)
+    )
 
 
 def _check_measures(given: Any) -> list[Measure]:
@@ -299,6 +301,7 @@ class _Judge:
 
     def __init__(self, at_least: float, level: float, groups: Any, seed: int, tests: int) -> None:
         self.at_least, self.level, self.groups, self.seed = at_least, level, groups, seed
+        self.number_of_groups: int | None = None
         # so many that the adjusted p-value of a layer can be .05
         self.permutations = max(FEWEST_PERMUTATIONS, 20 * tests - 1)
 
@@ -318,7 +321,9 @@ class _Judge:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of rows that look grouped, once more
             try:
-                found["value"] = SampleUnits(measure, x, y, self.groups, "an interval").value()
+                units = SampleUnits(measure, x, y, self.groups, "an interval")
+                self.number_of_groups = None if codes is None else units.number
+                found["value"] = units.value()
                 found |= self._chance(measure, x, y, found["value"], codes)
             except UndefinedError as why:
                 notes.append(as_clause(why))
@@ -334,8 +339,8 @@ class _Judge:
             verdict = self._verdict(ends["low"], ends["high"], bool(doubts), bool(grouped))
             if not ends["low"] <= found["value"] <= ends["high"]:
                 notes.append("the value is biased at this number of samples, the interval is corrected")
-            if verdict == UNDECIDED and not doubts and (more := self._more_samples(ends, len(x))):
-                notes.append(f"about {more:,} samples would decide it, if the estimate stays")
+            if verdict == UNDECIDED and not doubts and (more := self._more_samples(ends, units.number)):
+                notes.append(f"about {more:,} {units.name} would decide it, if the estimate stays")
         return found | {"verdict": verdict, "note": "; ".join([*notes, *map(as_clause, doubts)])}
 
     def _chance(self, measure: Measure, x: Any, y: Any, value: float, codes: Any) -> dict[str, float]:
