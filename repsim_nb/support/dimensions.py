@@ -130,6 +130,16 @@ def choose_dimension(dimensions: Sequence[Any]) -> Any:
     return others[0] if len(others) == 1 else None
 
 
+def is_feature_name(name: str) -> bool:
+    """Return whether a name is a usual one of features: "neuron", "unit_ids", "voxels"."""
+    return _singular(name) in FEATURES
+
+
+def is_sample_name(name: str) -> bool:
+    """Return whether a name is a usual one of samples: "image", "stimulus_id"."""
+    return _singular(name) in SAMPLES
+
+
 def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:
     """Raise ValueError if two DataArrays name their samples differently, or their other dimensions are reordered."""
     if not all(is_of(x, "xarray", "DataArray") and x.ndim > 1 for x in (first, other)):

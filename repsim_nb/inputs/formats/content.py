@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.dimensions import choose_dimension, is_of
+from repsim_nb.support.dimensions import choose_dimension, is_feature_name, is_of, is_sample_name
 from repsim_nb.support.errors import check_name, join_names, unknown_name, warn_user
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
@@ -24,7 +25,7 @@ ID_NAME = re.compile(
     r"images?|conds?|conditions?",
     re.IGNORECASE,
 )
-_NUMBERS = "biuf"
+_NUMBERS = "biufc"  # complex numbers too: they are undefined, with a reason, and not left out in silence
 
 
 @dataclass
@@ -124,13 +125,16 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
     found: dict[Any, Any] = {}
     groups: dict[Any, Any] = {}
     wanted = ids if isinstance(ids, str) else None
+    lost: dict[str, np.ndarray] = {}
     for name, entry in content.entries.items():
         label = entry.key or name
         arrays[label] = put_first(entry.array, axes[name])
         if ids is None or wanted or (isinstance(ids, Mapping) and name not in ids):
             own = entry.ids is not None and wanted is None
-            found[label] = entry.ids if own else _ids_of(content, name, entry, axes[name], wanted)
+            found[label] = entry.ids if own else _ids_of(content, name, entry, axes[name], wanted, lost)
         groups[label] = entry.groups
+    for where, values in lost.items():
+        warn_lost(content.path, where, values)
     return NamedArrays(arrays, found, groups, content.facts)
 
 
@@ -209,17 +213,24 @@ def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None
         if not (entry.rows or entry.dims) and _of(samples, name) is None
     }
     for name, shape in free.items():
-        counts = {
-            label: len(values) for label, values in content.entries[name].labels.items() if ID_NAME.fullmatch(label)
-        }
+        labels = content.entries[name].labels
+        counts = {label: len(values) for label, values in labels.items() if names_samples(label)}
+        own = [label for label, count in counts.items() if count == shape[0]]
         for label, count in counts.items():
-            if count != shape[0] and count in shape[1:] and shape[0] not in counts.values():
+            clear = any(_is_sure(one) for one in own) and not _is_sure(label)
+            if count != shape[0] and count in shape[1:] and not clear:
                 axis = shape.index(count)
                 raise ValueError(
                     f"'{name}' in {content.path} has the shape {shape}, and '{label}' names {count} samples, so it is"
                     f" not clear which axis has them. State it: samples={axis}, or samples=0 for {shape[0]} samples"
                     " whose names are others."
                 )
+        features = [label for label, values in labels.items() if _names_features(label) and len(values) == shape[0]]
+        if features and not own and shape[0] not in shape[1:]:
+            raise ValueError(
+                f"'{name}' in {content.path} has the shape {shape}, and '{features[0]}' names {shape[0]} features, so"
+                f" it is not clear which axis has the samples. State it: samples={len(shape) - 1}, or samples=0."
+            )
     if len(free) > 1 and len({shape[0] for shape in free.values()}) > 1:
         for axis in (1, -1):
             lengths = {shape[axis] for shape in free.values()}
@@ -236,8 +247,10 @@ def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None
                 )
 
 
-def _ids_of(content: Content, name: str, entry: Entry, axis: int, wanted: str | None) -> Any:
-    """Return the labels that name the samples of an array, or None."""
+def _ids_of(
+    content: Content, name: str, entry: Entry, axis: int, wanted: str | None, lost: dict[str, np.ndarray]
+) -> Any:
+    """Return the labels that name the samples of an array, or None; `lost` is given those that should and cannot."""
     n, dim = entry.array.shape[axis], entry.dims[axis] if entry.dims else None
     mine = {
         label: values
@@ -250,13 +263,87 @@ def _ids_of(content: Content, name: str, entry: Entry, axis: int, wanted: str | 
     mine = {label: values for label, values in mine.items() if label != dim or not np.array_equal(values, range(n))}
     if dim in mine and is_unique(mine[dim]):
         return mine[dim]
-    good = [label for label in mine if (entry.names or ID_NAME.fullmatch(label)) and is_unique(mine[label])]
+    likely = [
+        label for label in mine if names_samples(label) or (entry.names and label != dim and not _names_features(label))
+    ]
+    good = [label for label in likely if is_unique(mine[label])]
+    if not good:
+        lost.update({label: mine[label] for label in likely if names_samples(label)})
     if any(not np.array_equal(mine[good[0]], mine[label]) for label in good):
         raise ValueError(
             f"the samples of '{name}' in {content.path} have several names, {join_names(good)}. Choose those that"
             f" other representations have too: ids={good[0]!r}."
         )
     return mine[good[0]] if good else None
+
+
+def names_samples(label: str) -> bool:
+    """Return whether labels of this name, "group/name" if they are in another group, name samples."""
+    return bool(ID_NAME.fullmatch(label.rpartition("/")[2])) and not any(map(is_feature_name, label.split("/")))
+
+
+def _names_features(label: str) -> bool:
+    return bool(ID_NAME.fullmatch(label.rpartition("/")[2])) and not names_samples(label)
+
+
+def _is_sure(label: str) -> bool:
+    return any(map(is_sample_name, label.split("/")))
+
+
+def warn_lost(path: Path, name: str, labels: np.ndarray) -> None:
+    """Warn that labels whose name is that of ids cannot name samples, so that these are matched by their order."""
+    (value, count), *_ = Counter(map(str, labels.tolist())).most_common(1)
+    reason = (
+        f"has {value} {count} times" if count > 1 else "lacks names, or has some that are neither text nor integers"
+    )
+    warn_user(
+        f"'{name}' in {path} {reason}, so it cannot name samples, and these are compared by their order. Give them"
+        " names, ids=[...]; or average rows of the same stimulus, rs.average_conditions(x, labels)."
+    )
+
+
+def find_labels(name: str, labels: Mapping[str, np.ndarray], arrays: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the labels that may name the samples of one array.
+
+    These are the labels in its group, under the last part of their names, and those in groups above it, if none nearer
+    has this name. A group without arrays has labels for the arrays around it, and they keep the name "group/name".
+
+    Parameters
+    ----------
+    name : str
+        The array, with its groups, "group/name".
+    labels : {name: array}
+        All labels of the file, with their groups.
+    arrays : iterable of str
+        All arrays of the file.
+    """
+    groups = {"/".join(array.split("/")[:depth]) for array in arrays for depth in range(array.count("/") + 1)}
+    above = {"/".join(name.split("/")[:depth]): depth for depth in range(name.count("/") + 1)}
+    found: dict[str, tuple[int, np.ndarray]] = {}
+    for label, values in labels.items():
+        group, _, rest = label.rpartition("/")
+        while group not in groups:
+            group, _, nearer = group.rpartition("/")
+            rest = f"{nearer}/{rest}"
+        depth = above.get(group, -1)
+        if depth >= 0 and depth >= found.get(rest, (0,))[0]:
+            found[rest] = depth, values
+    return {label: values for label, (_, values) in found.items()}
+
+
+def as_labels(name: str, values: Any) -> np.ndarray | None:
+    """Return values with one axis as labels: text and integers. Others only if their name is that of ids."""
+    labels = to_labels(values)
+    if labels.dtype.kind in "Uiu":
+        return labels
+    return to_whole(labels) if ID_NAME.fullmatch(name.rpartition("/")[2]) else None
+
+
+def to_whole(values: np.ndarray) -> np.ndarray:
+    """Return fractions that are all integers as integers, and other values as they are."""
+    if values.dtype.kind == "f" and values.size and np.all(values == np.round(values)) and abs(values).max() < 2**53:
+        return values.astype(np.int64)
+    return values
 
 
 def is_unique(labels: np.ndarray) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.errors import DamagedFile
 from repsim_nb.support.labels import Key
 
-from .content import Content, Entry, is_numeric, to_labels
+from .content import Content, Entry, as_labels, find_labels, is_numeric, to_labels
 from .lazy import LazyArray
 from .missing import import_for
+from .xarray_files import read_netcdf
 
 OURS = "repsim_nb"  # the attribute of a file that this package wrote
 HIDDEN = "repsim_nb_samples"  # the group with its ids and groups
@@ -23,7 +24,7 @@ def read_hdf5(path: Path) -> Content:
     """Return the arrays of an HDF5 file, by their paths in it."""
     h5py = import_for("h5py", path)
     with h5py.File(path, "r") as file:
-        if "MATLAB_class" in {name for item in file.values() for name in item.attrs} or _says_matlab(path):
+        if _says_matlab(path) or any("MATLAB_class" in item.attrs for item in file.values() if item is not None):
             from .matlab_files import read_matlab_73
 
             return read_matlab_73(path, file, h5py)
@@ -32,11 +33,16 @@ def read_hdf5(path: Path) -> Content:
 
             if (found := read_rsatoolbox(path, file)) is not None:
                 return found
+        if "_NCProperties" in file.attrs:  # netCDF, whose values may have a scale and a mark for missing ones
+            return read_netcdf(path)
         _refuse_others(path, file)
         content = Content(path)
         if OURS in file.attrs:
             content.facts = json.loads(file.attrs[OURS]).get("facts", {})
-        _read_group(content, file, h5py, {})
+        labels: dict[str, np.ndarray] = {}
+        _read_group(content, labels, file, "", h5py)
+        for name, entry in content.entries.items():
+            entry.labels = {**find_labels(name, labels, content.entries), **entry.labels}
         return content
 
 
@@ -44,7 +50,7 @@ def _refuse_others(path: Path, file: Any) -> None:
     """Raise ValueError for files whose arrays are parts of something else: models of Keras, frames of pandas."""
     if {"keras_version", "layer_names"} & set(file.attrs) or "_layer_checkpoint_dependencies" in file:
         raise ValueError(f"{path} has weights of a model of Keras, and not what its layers return for samples.")
-    frame = next((name for name, item in file.items() if "pandas_type" in item.attrs), None)
+    frame = next((name for name, item in file.items() if item is not None and "pandas_type" in item.attrs), None)
     if frame is not None:
         raise ValueError(
             f"'{frame}' in {path} is a frame that pandas wrote in parts. Read it by pandas, and pass the frame:"
@@ -57,28 +63,34 @@ def _says_matlab(path: Path) -> bool:
         return file.read(10) == b"MATLAB 7.3"
 
 
-def _read_group(content: Content, group: Any, h5py: Any, above: Mapping[str, np.ndarray]) -> None:
-    """Add the arrays of a group, and of the groups in it; labels of a group are those of the groups in it too."""
-    labels = dict(above)
-    for name, item in group.items():
-        if isinstance(item, h5py.Dataset) and item.ndim == 1 and (values := read_vector(item, h5py)) is not None:
-            labels[name] = values
-    for name, item in group.items():
+def _read_group(content: Content, labels: dict[str, np.ndarray], group: Any, inside: str, h5py: Any) -> None:
+    """Add the arrays and the labels of a group, and of the groups in it, under the names by which they are found."""
+    for name in group:
+        item, where = group.get(name), f"{inside}{name}"
+        if item is None:
+            raise DamagedFile(f"'{where}' is a link to something that is not there")
         if isinstance(item, h5py.Group):
             if name != HIDDEN:
-                _read_group(content, item, h5py, labels)
+                _read_group(content, labels, item, f"{where}/", h5py)
         elif isinstance(item, h5py.Dataset):
-            _add(content, item, h5py, labels)
+            if item.ndim == 1 and (values := _read_vector(where, item, h5py)) is not None:
+                labels[where] = values
+            _add(content, where, item, h5py)
 
 
-def _add(content: Content, item: Any, h5py: Any, labels: Mapping[str, np.ndarray]) -> None:
-    name, shape = item.name.strip("/"), item.shape
+def _add(content: Content, name: str, item: Any, h5py: Any) -> None:
+    shape = item.shape
     if shape is None or len(shape) < 2 or not is_numeric(item.dtype, name, content.path):
         content.leave_out(name, shape or (), item.dtype)
         return
     dims, along = _dimensions(item, h5py)
     scales = {dim: to_labels(scale[()]) for dim, scale in along.items() if scale.ndim == 1}
-    entry = Entry(lazy(content.path, item), dims, {**labels, **scales}, {dim: dim for dim in scales})
+    if {"scale_factor", "add_offset"} & set(item.attrs):
+        raise ValueError(
+            f"'{name}' in {content.path} is stored with a scale. Scale it as the program that wrote it does, and pass"
+            " the array: from_arrays({'model/layer': x})."
+        )
+    entry = Entry(lazy(content.path, item), dims, scales, {dim: dim for dim in scales})
     if "repsim_nb_key" in item.attrs:
         file = item.file
         entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
@@ -104,7 +116,7 @@ def _dimensions(item: Any, h5py: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 def lazy(path: Path, item: Any, *, reverse: bool = False) -> LazyArray:
     """Return a dataset of h5py as an array that is read when it is used. reverse: its axes are those of MATLAB."""
-    inside = item.name
+    inside, path = item.name, Path(item.file.filename)  # of another file, if it is linked from there
 
     def read(index: tuple[slice, ...]) -> Any:
         h5py = import_for("h5py", path)
@@ -116,8 +128,8 @@ def lazy(path: Path, item: Any, *, reverse: bool = False) -> LazyArray:
     return LazyArray(path, inside.strip("/"), item.shape, item.dtype, read, offset, order)
 
 
-def read_vector(item: Any, h5py: Any) -> np.ndarray | None:
-    """Return a one-dimensional dataset as labels; None if it has neither text nor integers."""
-    if item.shape is None or not (h5py.check_string_dtype(item.dtype) or item.dtype.kind in "iuS"):
-        return None
-    return to_labels(item[()])
+def _read_vector(name: str, item: Any, h5py: Any) -> np.ndarray | None:
+    """Return a one-dimensional dataset as labels; None if it cannot be labels."""
+    if h5py.check_string_dtype(item.dtype) or item.dtype.kind in "iufS":
+        return as_labels(name, item[()])
+    return None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .content import Content, Entry, is_numeric, to_labels
+from .content import Content, Entry, find_labels, is_numeric, to_labels, to_whole
 from .hdf5_files import lazy, read_hdf5
 
 _NOT_ARRAYS = ("MatlabOpaque", "MatlabFunction")
@@ -26,8 +26,8 @@ def read_matlab(path: Path) -> Content:
     for name, value in scipy.io.loadmat(path, mat_dtype=True).items():  # logical is bool, whole doubles are floats
         if not name.startswith("__"):
             _add(content, labels, name, value)
-    for entry in content.entries.values():
-        entry.labels = labels
+    for name, entry in content.entries.items():
+        entry.labels = find_labels(name, labels, content.entries)
     return content
 
 
@@ -71,10 +71,8 @@ def add_matrix(content: Content, labels: dict[str, np.ndarray], name: str, value
 
 
 def add_labels(content: Content, labels: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
-    """Note labels by the last part of their name; numbers of MATLAB are float64 also if they count."""
-    if values.dtype.kind == "f" and values.size and np.all(values == np.round(values)) and abs(values).max() < 2**53:
-        values = values.astype(np.int64)
-    labels[name.rpartition("/")[2]] = to_labels(values)
+    """Note labels; numbers of MATLAB are float64 also if they count."""
+    labels[name] = to_labels(to_whole(values))
     content.leave_out(name, values.shape, values.dtype)
 
 
@@ -85,8 +83,8 @@ def read_matlab_73(path: Path, file: Any, h5py: Any) -> Content:
     for name, item in file.items():
         if name not in ("#refs#", "#subsystem#"):
             _add_73(content, labels, name, item, h5py)
-    for entry in content.entries.values():
-        entry.labels = labels
+    for name, entry in content.entries.items():
+        entry.labels = find_labels(name, labels, content.entries)
     return content
 
 

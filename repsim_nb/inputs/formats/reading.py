@@ -131,7 +131,7 @@ def _objects_of(message: str) -> str:
 def _reason(error: Exception) -> str:
     """Return why a file was not read, without the advice of torch to read what may run code."""
     found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    return found[1] if found else as_clause(str(error).splitlines()[0])
+    return found[1] if found else as_clause((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _how_to_save(kind: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .content import ID_NAME, Content, Entry, is_unique, to_labels
+from repsim_nb.support.errors import join_names
+
+from .content import Content, Entry, is_unique, names_samples, to_labels, to_whole, warn_lost
 from .missing import import_for
 
 
@@ -26,23 +28,38 @@ def read_table(path: Path) -> Content:
         if arrow.types.is_dictionary(kind):
             column = column.cast(kind.value_type)
             kind = kind.value_type
+        if arrow.types.is_decimal(kind):
+            column, kind = column.cast("float64"), arrow.float64()
         if _is_list(kind, arrow):
-            content.entries[name] = Entry(_stack(column, name, path), rows=True, names=True)
+            if _has_numbers(kind, arrow):
+                content.entries[name] = Entry(_stack(column, name, path), rows=True, names=True)
+            else:
+                content.leave_out(name, (len(column),), kind)
         elif arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or name in index:
-            labels[name] = to_labels(np.array(column.to_pylist(), dtype=object))
-        elif arrow.types.is_integer(kind) and ID_NAME.fullmatch(name) and is_unique(column.to_numpy()):
-            labels[name] = column.to_numpy()
+            values = column.to_numpy() if arrow.types.is_integer(kind) else np.array(column.to_pylist(), dtype=object)
+            labels[name] = to_labels(values)
+        elif (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)) and names_samples(name):
+            labels[name] = to_whole(column.to_numpy())
         elif arrow.types.is_floating(kind) or arrow.types.is_integer(kind) or arrow.types.is_boolean(kind):
             numbers[name] = column.to_numpy()
         else:
             content.leave_out(name, (len(column),), kind)
+    whole = [name for name, values in numbers.items() if values.dtype.kind != "f"]
     if numbers and not content.entries:
+        if 0 < len(whole) < len(numbers):
+            raise ValueError(
+                f"{path} has columns of fractions and of integers, {join_names(whole, 6)}, which may be"
+                " features, or classes, counts and ids. Choose the features, and pass the frame: from_arrays("
+                "{'model/layer': frame[names]})."
+            )
         content.entries[path.stem] = Entry(np.column_stack(list(numbers.values())), rows=True, names=True)
     else:
         for name, values in numbers.items():
             content.leave_out(name, values.shape, values.dtype)
     if len(index) == 1 and is_unique(labels[index[0]]):
         labels = {index[0]: labels[index[0]]}
+    elif index and content.entries:
+        warn_lost(path, "the index" if len(index) == 1 else index[0], labels[index[0]])
     for entry in content.entries.values():
         entry.labels = labels
     return content
@@ -65,10 +82,21 @@ def _is_list(kind: Any, arrow: Any) -> bool:
     return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
+def _has_numbers(kind: Any, arrow: Any) -> bool:
+    """Return whether a column of lists, or of lists of lists, has numbers."""
+    while _is_list(kind, arrow):
+        kind = kind.value_type
+    return bool(arrow.types.is_floating(kind) or arrow.types.is_integer(kind) or arrow.types.is_boolean(kind))
+
+
 def _stack(column: Any, name: str, path: Path) -> np.ndarray:
     """Return a column of vectors, or of arrays, as one array (n, ...)."""
     shape = tuple(getattr(column.type, "shape", ()))
-    found = []
+    ragged = (
+        f"the vectors in the column '{name}' of {path} have different lengths, so they are no array (samples,"
+        " features). Pool each row to one length."
+    )
+    found: list[np.ndarray] = []
     for chunk in column.chunks:
         part, n = getattr(chunk, "storage", chunk), len(chunk)
         if not n:
@@ -79,12 +107,13 @@ def _stack(column: Any, name: str, path: Path) -> np.ndarray:
                 raise ValueError(f"the column '{name}' of {path} lacks vectors in some rows. Leave these samples out.")
             sizes = part.value_lengths() if hasattr(part, "value_lengths") else None
             if not hasattr(part.type, "list_size") and sizes is not None and len(set(sizes.to_pylist())) > 1:
-                raise ValueError(
-                    f"the vectors in the column '{name}' of {path} have different lengths, so they are no array"
-                    " (samples, features). Pool each row to one length."
-                )
+                raise ValueError(ragged)
             flat = part.flatten()  # not `values`, which ignores that the part may be a slice
             lengths.append(len(flat) // max(len(part), 1))
             part = flat
+        if part.null_count:
+            raise ValueError(f"vectors in the column '{name}' of {path} lack values. Leave these samples out.")
         found.append(part.to_numpy(zero_copy_only=False).reshape(n, *(shape or lengths[1:])))
+        if found[0].shape[1:] != found[-1].shape[1:]:
+            raise ValueError(ragged)
     return np.concatenate(found) if found else np.zeros((0, 0))

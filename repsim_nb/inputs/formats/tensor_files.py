@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile
+from repsim_nb.support.errors import DamagedFile, warn_user
 from repsim_nb.support.labels import Key
 
-from .content import Content, Entry, is_numeric, to_labels
+from .content import ID_NAME, Content, Entry, as_labels, find_labels, is_numeric, to_whole
 from .lazy import LazyArray
 
 _DTYPES = {  # of safetensors
@@ -23,6 +25,7 @@ _DTYPES = {  # of safetensors
 }  # fmt: skip
 SAFETENSORS = {stored: name for name, stored in _DTYPES.items()}
 OURS = "repsim_nb"
+_ITEM = re.compile(r"(.*?)(?:\.\d+)+")  # of a list
 
 
 def read_npz(path: Path) -> Content:
@@ -37,7 +40,14 @@ def read_torch(path: Path) -> Any:
     import torch
 
     found = torch.load(path, map_location="cpu", weights_only=True)
-    return found if isinstance(found, torch.Tensor) else sort_out(path, dict(_name_tensors(found)))
+    if isinstance(found, torch.Tensor):
+        return found
+    tensors: dict[str, Any] = {}
+    for name, value in _name_tensors(found):
+        if name in tensors:
+            raise ValueError(f"{path} has two entries of the name '{name}', so one would be lost. Rename one of them.")
+        tensors[name] = value
+    return sort_out(path, tensors)
 
 
 def _name_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -50,8 +60,8 @@ def _name_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, item in value.items():
             yield from _name_tensors(item, f"{name}/{key}" if name else str(key))
     elif isinstance(value, (list, tuple)):
-        if name and all(isinstance(item, (str, int)) for item in value):
-            yield name, np.array(value)
+        if name and (array := _as_array(value)) is not None:
+            yield name, array
             return
         items = [(i, item) for i, item in enumerate(value) if item is not None]
         for i, item in items:
@@ -60,25 +70,45 @@ def _name_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def _as_array(value: Any) -> np.ndarray | None:
+    """Return a list of text, of numbers, or of lists of numbers that are equally long, as an array; None for others."""
+    if all(isinstance(item, (str, int, float, NoneType)) for item in value):
+        return np.array(value, dtype=object if None in value else None)
+    if all(isinstance(item, (list, tuple)) for item in value):
+        rows = [row for item in value if (row := _as_array(item)) is not None and row.dtype.kind in "biuf"]
+        if rows and len(rows) == len(value) and len({row.shape for row in rows}) == 1:
+            return np.array(rows)
+    return None
+
+
 def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     """Return arrays and tensors by their names as Content; vectors of text or integers are labels."""
     refuse_weights(path, found)
     content, labels = Content(path), {}
+    lists: dict[str, list[tuple[int, ...]]] = {}
     for name, value in found.items():
         if not hasattr(value, "shape"):
             content.leave_out(name, (), type(value).__name__)
             continue
+        if (match := _ITEM.fullmatch(name)) and len(value.shape) < 2:
+            lists.setdefault(match[1], []).append(tuple(value.shape))
         tensor = hasattr(value, "detach")
         if len(value.shape) >= 2 and (tensor or is_numeric(value.dtype, name, path)):
             content.entries[name] = Entry(value)
             continue
         if len(value.shape) == 1:
-            values = to_labels(value.detach().float().numpy() if "bfloat16" in str(value.dtype) else value)
-            if values.dtype.kind in "Uiu":
-                labels[name.rpartition("/")[2]] = values
+            values = as_labels(name, value.detach().float().numpy() if "bfloat16" in str(value.dtype) else value)
+            if values is not None:
+                labels[name] = values
         content.leave_out(name, value.shape, value.dtype)
-    for entry in content.entries.values():
-        entry.labels = labels
+    for name, shapes in lists.items():
+        if len(shapes) > 1 and name not in content.entries:
+            warn_user(
+                f"'{name}' in {path} is a list of {len(shapes)} vectors, and was left out. If these are samples, of one"
+                " length, save torch.stack(x)."
+            )
+    for name, entry in content.entries.items():
+        entry.labels = find_labels(name, labels, content.entries)
     return content
 
 
@@ -108,8 +138,8 @@ def read_safetensors(path: Path) -> Content:
     for name, tensor in header.items():
         begin, end = (8 + length + place for place in tensor["data_offsets"])
         found = _open_tensor(path, name, tensor, begin, end, size)
-        if found.ndim == 1 and found.dtype.kind in "iu":
-            labels[name.rpartition("/")[2]] = found.open()
+        if found.ndim == 1 and (found.dtype.kind in "iu" or ID_NAME.fullmatch(name.rpartition("/")[2])):
+            labels[name] = to_whole(found.open())
         if found.ndim < 2:
             content.leave_out(name, found.shape, found.dtype)
             continue
@@ -118,8 +148,8 @@ def read_safetensors(path: Path) -> Content:
         if known:
             entry.rows, entry.key = True, Key(*known["key"])
             entry.ids, entry.groups = (ours["labels"].get(known[what]) for what in ("ids", "groups"))
-    for entry in content.entries.values():
-        entry.labels = {} if entry.rows else labels
+    for name, entry in content.entries.items():
+        entry.labels = {} if entry.rows else find_labels(name, labels, content.entries)
     return content
 
 

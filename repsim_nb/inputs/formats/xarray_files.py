@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from repsim_nb.support.labels import Key
 
-from .content import Content, Entry, is_numeric, to_labels
+from .content import Content, Entry, as_labels, find_labels, is_numeric
 from .lazy import LazyArray
 from .missing import import_for
 
@@ -27,11 +26,16 @@ def read_netcdf(path: Path) -> Content:
     if hdf5:
         import_for("h5netcdf", path)
     engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
-    above: dict[str, Any] = {}
+    labels: dict[str, np.ndarray] = {}
+    axes: dict[str, np.ndarray] = {}  # as labels, since they are found by the same rule
     for group in _groups(path) if hdf5 else [""]:
         with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
-            above |= {name: item for name, item in data.variables.items() if item.ndim == 1 and name not in above}
-            _add(content, data, above, engine, group)
+            _add(content, data, labels, axes, engine, group)
+    for name, entry in content.entries.items():
+        entry.labels = find_labels(name, labels, content.entries)
+        entry.along = {label: str(dim) for label, dim in find_labels(name, axes, content.entries).items()}
+        if entry.key is not None:
+            entry.ids, entry.groups = entry.labels.get("sample"), entry.labels.get("group")
     return content
 
 
@@ -43,13 +47,12 @@ def _groups(path: Path) -> list[str]:
     return found
 
 
-def _add(content: Content, data: Any, above: Mapping[str, Any], engine: str, group: str) -> None:
-    vectors = {**above, **{name: item for name, item in data.variables.items() if item.ndim == 1}}
-    labels, along = {}, {}
-    for name, item in vectors.items():
-        values = to_labels(item.values)
-        if values.dtype.kind in "Uiu":
-            labels[str(name)], along[str(name)] = values, str(item.dims[0])
+def _add(content: Content, data: Any, labels: dict[str, Any], axes: dict[str, Any], engine: str, group: str) -> None:
+    for name, item in data.variables.items():
+        values = as_labels(str(name), item.values) if item.ndim == 1 else None
+        if values is not None:
+            whole = f"{group}/{name}".strip("/")
+            labels[whole], axes[whole] = values, np.array(item.dims[0])
     ours = json.loads(data.attrs[OURS]) if OURS in data.attrs else {}
     content.facts |= ours.get("facts", {})
     for name, item in data.data_vars.items():
@@ -57,10 +60,9 @@ def _add(content: Content, data: Any, above: Mapping[str, Any], engine: str, gro
         if item.ndim < 2 or not is_numeric(item.dtype, whole, content.path):
             content.leave_out(whole, item.shape, item.dtype)
             continue
-        entry = Entry(_lazy(content.path, item, engine, group), tuple(map(str, item.dims)), labels, along)
+        entry = Entry(_lazy(content.path, item, engine, group), tuple(map(str, item.dims)))
         if "repsim_nb_key" in item.attrs:
             entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
-            entry.ids, entry.groups = labels.get("sample"), labels.get("group")
         content.entries[whole] = entry
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from repsim_nb.support.labels import Key
 
-from .content import Content, Entry, is_numeric, to_labels
+from .content import Content, Entry, as_labels, find_labels, is_numeric
 from .lazy import LazyArray
 from .missing import import_for
 
@@ -34,7 +35,7 @@ def read_zarr(path: Path) -> Any:
     for name, item in items.items():
         _refuse_pickled(path, name, item)
     vectors = {name: item for name, item in items.items() if isinstance(item, zarr.Array) and item.ndim == 1}
-    labels = {name: values for name, item in vectors.items() if (values := _read_vector(item)) is not None}
+    labels = {name: values for name, item in vectors.items() if (values := as_labels(name, item[...])) is not None}
     for name, item in items.items():
         if not isinstance(item, zarr.Array):
             continue
@@ -42,13 +43,13 @@ def read_zarr(path: Path) -> Any:
             content.leave_out(name, item.shape, item.dtype)
             continue
         _refuse_packed(path, name, item)
-        # labels of a group are those of the groups in it too
-        near = [key for key in labels if f"{name.rpartition('/')[0]}/".startswith(key.rpartition("/")[0])]
-        mine = {key.rpartition("/")[2]: labels[key] for key in near}
-        along = {key.rpartition("/")[2]: dims[0] for key in near if (dims := _dimensions(vectors[key]))}
-        entry = content.entries[name] = Entry(_lazy(path, name, item), _dimensions(item), mine, along)
+        entry = content.entries[name] = Entry(_lazy(path, name, item), _dimensions(item))
         if OURS in item.attrs:
             _mark(entry, item.attrs[OURS], ours["labels"])
+    axes = {name: np.array(dims) for name in labels if (dims := _dimensions(vectors[name]))}
+    for name, entry in content.entries.items():
+        entry.labels = find_labels(name, labels, content.entries)
+        entry.along = {label: str(dims[0]) for label, dims in find_labels(name, axes, content.entries).items()}
     return content
 
 
@@ -67,9 +68,17 @@ def _mark(entry: Entry, known: Mapping[str, Any], labels: Mapping[str, Any]) -> 
 
 
 def _lazy(path: Path, name: str, item: Any) -> LazyArray:
+    missing = _missing_of(item)
+
     def read(index: tuple[slice, ...]) -> Any:
         root = _open(path)
-        return (root[name] if name else root)[index]
+        part = (root[name] if name else root)[index]
+        if missing is not None and np.any(part == missing):
+            raise ValueError(
+                f"'{name}' in {path} has missing values, which are stored as {missing}. Open it with xarray, and pass"
+                " the array without the samples or features that lack values."
+            )
+        return part
 
     return LazyArray(path, name, item.shape, item.dtype, read)
 
@@ -80,10 +89,17 @@ def _dimensions(item: Any) -> tuple[str, ...]:
     return tuple(names) if all(names) and len(set(names)) == len(names) == item.ndim else ()
 
 
-def _read_vector(item: Any) -> np.ndarray | None:
-    """Return a one-dimensional array as labels; None if it has neither text nor integers."""
-    values = to_labels(item[...])
-    return values if values.dtype.kind in "Uiu" else None
+def _missing_of(item: Any) -> Any:
+    """Return the number that xarray wrote for missing values; None if there is none, or if it is NaN.
+
+    It is an attribute in version 3. In version 2 it is the fill value, which is 0 where zarr itself wrote the array.
+    """
+    value = item.attrs.get("_FillValue", item.attrs.get("missing_value"))
+    if value is None and item.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in item.attrs:
+        value = item.fill_value or None
+    if isinstance(value, str):  # fractions are stored as the text of their bytes
+        value = np.frombuffer(base64.b64decode(value), "<f8")[0]
+    return None if value is None or value != value else value
 
 
 def _refuse_pickled(path: Path, name: str, item: Any) -> None:
