@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,26 @@ def read_matlab(path: Path) -> Content:
         head = file.read(10)
     if head == b"MATLAB 7.3" or _is_hdf5(path):
         return read_hdf5(path)
-    import scipy.io
-
     content = Content(path)
     labels: dict[str, np.ndarray] = {}
-    for name, value in scipy.io.loadmat(path, mat_dtype=True).items():  # logical is bool, whole doubles are floats
+    for name, value in _load(path).items():
         if not name.startswith("__"):
             _add(content, labels, name, value)
     for name, entry in content.entries.items():
         entry.labels = find_labels(name, labels, content.entries)
     return content
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return the variables: logical is bool, integers that are doubles are floats, complex numbers stay complex."""
+    import scipy.io
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            return dict(scipy.io.loadmat(path, mat_dtype=True))
+        except np.exceptions.ComplexWarning:  # SciPy makes doubles of complex numbers
+            return dict(scipy.io.loadmat(path))
 
 
 def _is_hdf5(path: Path) -> bool:
