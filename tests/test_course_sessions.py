@@ -297,6 +297,7 @@ def test_links_of_the_folder_lead_somewhere(folder):
             elif link.startswith("../lessons"):
                 assert (folder / link.removeprefix("../")).exists(), (path, link)
     assert len(files) == 7 * len(THERE) + 2
+    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     rows = (folder / "README.md").read_text()
     assert rows.count("](students/") == len(THERE)
 

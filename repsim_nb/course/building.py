@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,8 @@ def build(out: str | Path) -> Path:
         shutil.copyfile(lesson, out / "lessons" / lesson.name)
     (out / "nbgrader").mkdir(parents=True, exist_ok=True)
     (out / "nbgrader" / "nbgrader_config.py").write_text(NBGRADER_CONFIG.format(stub=versions.STUB), encoding="utf-8")
+    if notice := _notice():
+        (out / "LICENSE").write_text(notice, encoding="utf-8")
     readme = README.format(
         sessions=f"{len(rows)} sessions" if len(rows) > 1 else "One session",
         rows="\n".join(rows),
@@ -122,3 +125,14 @@ def build(out: str | Path) -> Path:
     (out / "README.md").write_text(readme, encoding="utf-8")
     (out / "index.html").write_text(versions.page("The course", readme, to_html), encoding="utf-8")
     return out / "index.html"
+
+
+def _notice() -> str | None:
+    """Return the text of the licence, from a checkout or from what an installer wrote down about the package."""
+    path = shipped_folder("notebooks").parent / "LICENSE"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    try:
+        return importlib.metadata.distribution("repsim_nb").read_text("licenses/LICENSE")
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -23,7 +23,7 @@ Cell = dict[str, Any]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = "...  # your answer"
-LICENCE = "Text and code have the MIT licence: copy, change and reuse them, and keep the notice."
+LICENCE = "Text and code have the MIT licence: copy, change and reuse them, and keep the notice (LICENSE)."
 _LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -160,7 +160,7 @@ def headings(source: Notebook) -> Iterator[tuple[Cell, str]]:
 def instructors_notes(session: Session, source: Notebook) -> str:
     """Return the notes for instructors as Markdown: exercises, mistakes that the checks know, notes on each part."""
     number = SESSIONS.index(session.name) + 1
-    lines = [f"# Session {number}: {session.title}", "", "Notes for instructors.", ""]
+    lines = [f"# Session {number}: {session.title}", ""]
     total = sum(exercise.minutes for exercise in session.exercises.values())
     lines += [f"The {len(session.exercises)} exercises take {total} of the 50 minutes.", ""]
     before, alone = "", sum(has_tag(cell, "instructor") for cell in source["cells"]) == 1
