@@ -73,5 +73,7 @@ def tau_a(a: Array, b: Array) -> float:
     sides: list[Any] = [to_numpy(side) for side in (a, b)]
     many = len(a) * (len(a) - 1) / 2
     untied = [many - float(np.sum(m * (m - 1) / 2)) for m in (np.unique(s, return_counts=True)[1] for s in sides)]
+    if a is b:
+        return untied[0] / many
     # τ_b divides by the root of the numbers of pairs that are not tied on each side
     return float(kendalltau(*sides).statistic) * math.sqrt(untied[0] * untied[1]) / many

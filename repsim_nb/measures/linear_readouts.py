@@ -20,21 +20,16 @@ import array_api_compat
 from repsim_nb.support.containers import Array
 from repsim_nb.support.validation import check_representation
 
-from .arrays import centred_unit, eps, reduce_features, smallest_direction, triangular_factor
+from .arrays import centred_unit, eps, reduce_features, smallest_direction, solve_triangular, triangular_factor
 
 LEAST_EIGENVALUE = 1e-4  # of M_tt; below it the solution loses more than four digits
 LARGEST_ERRORS = 4e3  # the norm of TᵀT, so that the rounding of squared residuals is below 1e-12
 
 
 class Fold(NamedTuple):
-    """One fold of a cross-validation.
+    """One fold of a cross-validation: sample numbers, and how the tested samples are predicted.
 
-    Attributes
-    ----------
-    tested, fitted : array
-        Sample numbers.
-    factors : tuple of array
-        Their product turns the values of the fitted samples into predictions for the tested ones.
+    The product of the factors turns the values of the fitted samples into predictions for the tested ones.
     """
 
     tested: Array
@@ -49,13 +44,7 @@ class ByFold(NamedTuple):
 
 
 class ByFeatures(NamedTuple):
-    """How each fold is predicted from products of features.
-
-    Attributes
-    ----------
-    weights : array (folds, tested, r)
-        weights @ (products of the fitted samples) are predictions.
-    """
+    """How each fold is predicted: weights (folds, tested, r) @ (products of the fitted samples) are predictions."""
 
     weights: Array
 
@@ -81,6 +70,12 @@ class BySamples(NamedTuple):
     gram: Array
 
 
+class Predicted(NamedTuple):
+    """A representation that is only predicted: its features times their transpose (n, n), or None if they are few."""
+
+    gram: Array | None
+
+
 class Predictor(NamedTuple):
     """A representation that predicts, or is predicted.
 
@@ -92,12 +87,12 @@ class Predictor(NamedTuple):
     means : array (folds, r)
         The means of the fitted samples.
     s : array (r,)
-        The singular values of the centred features.
+        The singular values of the centred features. What is only predicted has features as its basis, and ones here.
     n, rank : int
         The number of samples, and how many directions are above rounding.
     total : float
         The sum of squares to predict.
-    how : ByFeatures, BySamples, ByFold or InSample
+    how : ByFeatures, BySamples, ByFold, InSample or Predicted
         How it predicts.
     """
 
@@ -107,7 +102,7 @@ class Predictor(NamedTuple):
     n: int
     rank: int
     total: float
-    how: ByFeatures | BySamples | ByFold | InSample
+    how: ByFeatures | BySamples | ByFold | InSample | Predicted
 
     def basis(self) -> Array:
         """Return the orthonormal basis in the order of the samples, (n, r)."""
@@ -146,11 +141,10 @@ def decompose(x: Array, smallest: float, folds: int | None, ridge: float | None)
     basis, s, _ = directions(x, 0.0)
     n = basis.shape[0]
     rank = int(xp.sum(xp.astype(s > smallest, xp.int64)))
+    held, means = _held_out(basis, folds)
     if folds is None:
-        held, means = basis[None, :, :], xp.zeros_like(basis[:1, :])
         how: ByFeatures | BySamples | ByFold | InSample = _in_sample(basis, s, rank, ridge)
     else:
-        held, means = _held_out(basis, folds)
         how = (
             _from_basis(basis, s, smallest, folds, ridge)
             if rank == s.shape[0]  # else folds differ in which of the faint directions they keep
@@ -160,12 +154,20 @@ def decompose(x: Array, smallest: float, folds: int | None, ridge: float | None)
     return Predictor(held, means, s, n, rank, total, how)
 
 
+def only_predicted(x: Array, folds: int | None) -> Predictor:
+    """Return centred features (n, at most n) of unit norm as a target, which needs no decomposition."""
+    xp = array_api_compat.array_namespace(x)
+    (n, p), (held, means) = x.shape, _held_out(x, folds)
+    how = Predicted(x @ x.T if many_features(n, p) else None)
+    return Predictor(held, means, xp.ones_like(x[0, :]), n, p, float(xp.sum(held * held)), how)
+
+
 def missed(source: Predictor, target: Predictor) -> float:
     """Return the sum of the squared residuals of `target` predicted from `source`."""
     xp = array_api_compat.array_namespace(source.held)
     how = source.how
     if isinstance(how, BySamples):
-        if isinstance(target.how, BySamples):
+        if isinstance(target.how, (BySamples, Predicted)) and target.how.gram is not None:
             return float(xp.vecdot(xp.reshape(how.errors, (-1,)), xp.reshape(target.how.gram, (-1,))))
         features = target.basis() * target.s
         return float(xp.sum(features * (how.errors @ features)))
@@ -212,13 +214,15 @@ def permute_in_sample(a: Predictor, order: Array) -> Predictor:
     """Reorder the samples of a predictor without folds."""
     how = a.how
     if isinstance(how, BySamples):
-        how = BySamples(how.errors[order][:, order], how.gram[order][:, order])
+        how = BySamples(*(matrix[order][:, order] for matrix in how))
     return a._replace(held=a.held[:, order], how=how)
 
 
-def _held_out(basis: Array, folds: int) -> tuple[Array, Array]:
-    """Return the tested rows of each fold less the means of the others, and these means."""
+def _held_out(basis: Array, folds: int | None) -> tuple[Array, Array]:
+    """Return the tested rows of each fold less the means of the others, and these means; in sample all rows and 0."""
     xp = array_api_compat.array_namespace(basis)
+    if folds is None:
+        return basis[None, :, :], xp.zeros_like(basis[:1, :])
     n, held, means = basis.shape[0], [], []
     for i in range(folds):
         tested = basis[i::folds, :]
@@ -250,12 +254,11 @@ def _from_basis(
     n, r = basis.shape
     longest = -(-n // folds)
     wide = many_features(n, r) or r >= n - longest
-    rows = []
+    rows: list[Array] = []
     for i in range(folds):
-        found = _fold_operator(basis, s, smallest, slice(i, None, folds), ridge, wide)
-        if found is None:
+        rows.append(_fold_operator(basis, s, smallest, slice(i, None, folds), ridge, wide))
+        if rows[-1] is None:
             return None
-        rows.append(found)
     if wide:
         operator = xp.concat(rows, axis=0)
         errors = operator.T @ operator
@@ -327,12 +330,11 @@ def _interpolation(basis: Array, s: Array, smallest: float, which: slice) -> Arr
         floor = max(smallest, eps(own) * fitted)
         if float(xp.min(xp.abs(xp.linalg.diagonal(own)))) <= floor:
             return None
-        inverse = xp.linalg.inv(own)
-        if float(xp.linalg.matrix_norm(inverse)) * floor >= 1:  # 1 / norm is at most the smallest singular value
+        # 1 / norm of the inverse is at most the smallest singular value
+        inverse = solve_triangular(own, xp.eye(fitted, dtype=own.dtype, device=array_api_compat.device(own)))
+        if float(xp.linalg.matrix_norm(inverse)) * floor >= 1:
             return None
-        weights = (inverse @ upper[:fitted, fitted:]).T
-    else:
-        weights = xp.linalg.solve(own, upper[:fitted, fitted:]).T
+    weights = solve_triangular(own, upper[:fitted, fitted:]).T
     eye = xp.eye(weights.shape[0], dtype=basis.dtype, device=array_api_compat.device(basis))
     return xp.take(xp.concat([eye, -weights - 1 / fitted], axis=1), xp.argsort(xp.concat([mine, others])), axis=1)
 
@@ -378,8 +380,8 @@ def _fold_by_fold(x: Array, smallest: float, folds: int, ridge: float | None) ->
         u, s, vt = directions(known - mean, smallest)
         penalty = ridge * xp.mean(s * s) if ridge and s.shape[0] else 0.0
         left, right = (xp.take(x, tested, axis=0) - mean) @ vt.T * (s / (s * s + penalty)), u.T
-        smaller = left.shape[0] * right.shape[1] < s.shape[0] * (left.shape[0] + right.shape[1])
-        found.append(Fold(tested, fitted, (left @ right,) if smaller else (left, right)))
+        one = left.shape[0] * right.shape[1] < s.shape[0] * (left.shape[0] + right.shape[1])
+        found.append(Fold(tested, fitted, (left @ right,) if one else (left, right)))
     return ByFold(found)
 
 

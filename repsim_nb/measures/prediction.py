@@ -23,9 +23,11 @@ from .linear_readouts import (
     many_features,
     missed,
     missed_by_products,
+    only_predicted,
     permute_in_sample,
     products,
 )
+from .tables import Job, pair_by_pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,15 @@ class LinearPredictivity(Measure):
     def prepare(self, x: Array) -> Predictor:
         # returns a basis of the features in folds, and how they predict
         return decompose(*centred_features(x, self.min_samples), self.folds, self.ridge)
+
+    def _prepare_target(self, x: Array) -> Predictor:
+        return only_predicted(centred_features(x, self.min_samples)[0], self.folds)
+
+    def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+        if ys is None:
+            return super()._table(xs, ys, job)
+        prepares = self.prepare, self._prepare_target
+        return pair_by_pair(self, xs, ys, job, prepares if self.predict == "y" else prepares[::-1])
 
     def permute(self, a: Predictor, order: np.ndarray) -> Predictor:
         if self.folds is not None:

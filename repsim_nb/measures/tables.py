@@ -106,11 +106,11 @@ class Job(NamedTuple):
             self.tick(done + len(values), total)
         return values
 
-    def defer(self, prepare: Callable[[Array], Any], sides: list[list[Array]]) -> list[list[Any]]:
+    def defer(self, prepares: Sequence[Callable[[Array], Any]], sides: list[list[Array]]) -> list[list[Any]]:
         """Return values that are prepared later, in the processes that need them."""
         table = uuid.uuid4().hex  # a value that another table cached is not reused, since the file may have changed
         return [
-            [Deferred(functools.partial(_try, prepare), x, (table, side, i)) for i, x in enumerate(xs)]
+            [Deferred(functools.partial(_try, prepares[side]), x, (table, side, i)) for i, x in enumerate(xs)]
             for side, xs in enumerate(sides)
         ]
 
@@ -187,9 +187,19 @@ def _round_one(value: float, low: float, high: float) -> float:
     return value if low <= value <= high else float(round_into_range(np.asarray(value), low, high))
 
 
-def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
-    """Compute a table of checked arrays: prepare each representation, then compute every pair."""
+def pair_by_pair(
+    measure: Measure,
+    xs: list[Array],
+    ys: list[Array] | None,
+    job: Job,
+    prepares: Sequence[Callable[[Array], Any]] | None = None,
+) -> np.ndarray:
+    """Compute a table of checked arrays: prepare each representation, then compute every pair.
+
+    prepares: the functions that prepare xs and ys, if they are not the same.
+    """
     mirrored = ys is None
+    prepares = prepares or (measure.prepare, measure.prepare)
     sides = [xs] if ys is None else [xs, ys]
     cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(sides[-1]))]
     before = sum(map(len, sides))
@@ -197,12 +207,10 @@ def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job:
     with job.open_scratch() as store:
         if job.run.separate_memory and job.scratch is None and all(has_address(x) for side in sides for x in side):
             # with a scratch folder all can read what one has prepared
-            prepared = job.defer(measure.prepare, sides)
+            prepared = job.defer(prepares, sides)
             job.tick(before, steps)
         else:
-            prepared = [
-                job.prepare(measure.prepare, side, k, (k * len(xs), steps), store) for k, side in enumerate(sides)
-            ]
+            prepared = [job.prepare(prepares[k], side, k, (k * len(xs), steps), store) for k, side in enumerate(sides)]
         left, right = prepared[0], prepared[-1]
         cells = [
             (i, j)

@@ -11,14 +11,14 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError
 from repsim_nb.support.validation import check_representation, to_numpy
 
-from .arrays import eps
+from .arrays import eps, reduce_features
 from .base import Measure
 
 _EPS = float(np.finfo(float).eps)
 
 
 class _Samples(NamedTuple):
-    """Samples in coordinates of their own subspace (n, rank), and the length of each (n,)."""
+    """Samples in at most n coordinates (n, min(n, p)), and the length of each (n,)."""
 
     coordinates: np.ndarray
     lengths: np.ndarray
@@ -49,8 +49,8 @@ class AlignedCosine(Measure):
     between both activations of the sample.
 
     Range -1 to 1; larger is more alike. Invariant to permutations and rotations of the features and scaling; not to
-    translation. Needs at least 3 samples. Cost: a singular value decomposition of each representation, and one of a
-    matrix of features by features for each pair.
+    translation. Needs at least 3 samples. Cost: a singular value decomposition of a matrix of features by features (at
+    most samples by samples) for each pair.
 
     Misleads when the means of the features are large: all samples then point the same way on both sides, and the value
     is near 1 for unrelated data (the mean activations of a ReLU are enough). Subtract the means to see the rest. When
@@ -77,38 +77,44 @@ class AlignedCosine(Measure):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"permutation", "orthogonal", "scaling"})
 
     def prepare(self, x: Array) -> _Samples:
-        # returns the samples in coordinates of their subspace, and their lengths
+        # returns the samples in coordinates of their own, and their lengths
         x = to_numpy(check_representation(x, min_samples=self.min_samples, double=True))
-        basis, s = _subspace(x, _EPS)
-        coordinates = basis * s
-        lengths = np.linalg.norm(x / np.abs(x).max(), axis=1)
+        x = x / np.abs(x).max()
+        lengths = np.linalg.norm(x, axis=1)
         if not lengths.all():
             empty = np.flatnonzero(lengths == 0)
             raise UndefinedError(
                 f"sample {empty[0]} ({len(empty)} such in all): its activations are all 0, so it has no cosine"
             )
-        return _Samples(coordinates, lengths)
+        return _Samples(reduce_features(x), lengths)
 
     def permute(self, a: _Samples, order: np.ndarray) -> _Samples:
         return _Samples(a.coordinates[order], a.lengths[order])
 
     def pair(self, a: _Samples, b: _Samples) -> float:
+        if a is b:
+            return 1.0
         u, s, vt = np.linalg.svd(a.coordinates.T @ b.coordinates, full_matrices=False)
-        left, right = a.coordinates @ u / a.lengths[:, None], b.coordinates @ vt.T / b.lengths[:, None]
-        free = s <= 64 * _EPS * s[0]  # directions that may be turned without any loss
-        if free.any() and float(np.abs(left[:, free]).max() * np.abs(right[:, free]).max()) > 1e-9:
+        # directions that may be turned without any loss; what a side lacks is 0 there
+        free = s <= max(64, *a.coordinates.shape, *b.coordinates.shape) * _EPS * s[0]
+        left, right = (
+            np.abs(side.coordinates @ turned[:, free] / side.lengths[:, None]).max(initial=0)
+            for side, turned in ((a, u), (b, vt.T))
+        )
+        if left * right > 1e-9:
             raise UndefinedError(
                 f"{int(free.sum())} directions of one side have no inner product with the other side, so that several"
                 " rotations are equally good and give different cosines. Use 'nbs', which is the same for all of them"
             )
-        return float(np.mean(np.sum(left * right, axis=1)))
+        products = np.einsum("ij,ij->i", a.coordinates @ (u @ vt), b.coordinates)
+        return float(np.mean(products / (a.lengths * b.lengths)))
 
     def prepare_flops(self, n: int, p: int) -> float:
-        return 20.0 * n * p * min(n, p)
+        return 10.0 * n * p + (16.0 * p * n * n if p > n else 0.0)
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
         p, q = min(n, p), min(n, q)
-        return 8.0 * n * p * q + 60.0 * p * q * min(p, q)
+        return 4.0 * n * p * q + 60.0 * p * q * min(p, q)
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
         return 8.0 * n * (min(n, p) + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -197,8 +198,22 @@ def _record_warnings() -> Iterator[list[Any]]:
         yield issued
 
 
+@functools.lru_cache(maxsize=1)
+def _libraries(loaded: tuple[int, str]) -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _limit_blas() -> Any:
+    """Limit BLAS to one thread.
+
+    To find its libraries takes longer than to compare two representations. They are loaded with modules, so those that
+    were found are all there are until the next import.
+    """
+    return _libraries((len(sys.modules), next(reversed(sys.modules)))).limit(limits=1, user_api="blas")
+
+
 _recorded_warnings = SharedContext(_record_warnings)
-_blas = SharedContext(lambda: ThreadpoolController().limit(limits=1, user_api="blas"))
+_blas = SharedContext(_limit_blas)
 
 
 def single_threaded_blas() -> Any:
