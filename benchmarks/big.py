@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,7 +110,7 @@ def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
 
     def call() -> dict[str, Any]:
         with clock.Own() as own:
-            result, seconds, _ = clock.timed({"record": record, "compare": compare}[what])
+            result, seconds, _ = clock.timed({"record": record, "compare": compare}[what], time.perf_counter)
         return {
             **result,
             "seconds": seconds,

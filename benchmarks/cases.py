@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.measures import CCA, CKA, RSA, Measure
+from repsim_nb.measures import CCA, CKA, RSA, Measure, RankSimilarity, SecondOrderCosine
 
 from . import data
 from .peers import ADAPTERS, Adapter
@@ -27,6 +27,7 @@ class Case:
     size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we
     want to be.
     tolerance: how far from a comparable peer's values ours may be.
+    work: our side, where it is not a table of the measure.
     """
 
     name: str
@@ -40,10 +41,13 @@ class Case:
     peers: tuple[str, ...]
     targets: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-5
+    work: Callable[[Mapping[str, Any]], np.ndarray] | None = None
 
     def ours(self, given: Mapping[str, Any], measure: Measure | None = None) -> np.ndarray:
         """Our side, as a user would write it."""
         measure = measure or self.measure
+        if self.work is not None:
+            return self.work(given)
         if self.kind != "models":
             return rs.compare(measure, given["xs"], given.get("ys")).values.to_numpy()
         return streamed(given["a"], given["b"], given["pictures"], given["batch"])
@@ -79,6 +83,10 @@ def grid(rows: int, columns: int, n: int, p: int) -> dict[str, Any]:
     return {"xs": {k: made[k] for k in labels[:rows]}, "ys": {k: made[k] for k in labels[rows:]}}
 
 
+def two_widths(count: int, n: int, p: int, q: int) -> dict[str, Any]:
+    return {"xs": data.activations(count, n, p), "ys": data.activations(count, n, q, seed=1)}
+
+
 def zoo(n: int) -> dict[str, Any]:
     return {"xs": data.zoo_activations(n)}
 
@@ -92,8 +100,126 @@ def sized(count: int, n: int, p: int) -> dict[str, int]:
     return {"count": count, "n": n, "p": p}
 
 
+def in_float64(count: int, n: int, p: int) -> dict[str, Any]:
+    return {"xs": {label: x.astype(float) for label, x in data.activations(count, n, p).items()}}
+
+
+def repeats(count: int, repeats: int, n: int, p: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {"xs": {f"{i:02d}": rng.normal(size=(1, n, p)) + rng.normal(size=(repeats, n, p)) for i in range(count)}}
+
+
+def crossnobis(given: Mapping[str, Any]) -> np.ndarray:
+    return np.stack([rs.measures.crossnobis(x, noise="none").values for x in given["xs"].values()])
+
+
+def participation(given: Mapping[str, Any]) -> np.ndarray:
+    found = [rs.reliability.diagnose(x).facts["x"] for x in given["xs"].values()]
+    return np.array([facts["participation ratio, corrected"] for facts in found])
+
+
 FAST = sized(4, 60, 12)
 CKA_PEERS = ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")
+
+
+def further(measure: str | Measure, peer: str, title: str, count: int, n: int, p: int, **facts: Any) -> Case:
+    """A row of one peer, of a measure for a special question."""
+    found = rs.measures.get(measure)
+    kind = facts.pop("kind", str(measure))
+    facts = {"name": kind, "inputs": all_pairs, "size": sized(count, n, p), "fast": FAST, "targets": {peer: 1}, **facts}
+    size = f"{facts['size']['count']} × ({n:,}, {p:,})"
+    return Case(part="further", title=f"{title}: all pairs of {size}", measure=found, kind=kind, peers=(peer,), **facts)
+
+
+FURTHER = [
+    further(RSA(second="rho_a"), "rsatoolbox", "RSA, correlation then ρ_a", 12, 500, 256, kind="rho_a"),
+    further(RSA(second="tau_a"), "rsatoolbox", "RSA, correlation then τ_a", 8, 200, 256, kind="tau_a"),
+    *(
+        further(
+            RSA(first="squared_euclidean", second=second),
+            "rsatoolbox",
+            f"RSA, squared distances then {second.replace('_', ' ')}",
+            12,
+            500,
+            256,
+            kind=second,
+        )
+        for second in ("whitened_cosine", "whitened_pearson")
+    ),
+    Case(
+        name="crossnobis",
+        part="further",
+        title="Cross-validated distances (crossnobis), 4 × (6 repeats, 100 conditions, 200)",
+        measure=RSA(),
+        kind="crossnobis",
+        inputs=repeats,
+        size={"count": 4, "repeats": 6, "n": 100, "p": 200},
+        fast={"count": 2, "repeats": 4, "n": 6, "p": 5},
+        peers=("rsatoolbox",),
+        targets={"rsatoolbox": 1},
+        work=crossnobis,
+    ),
+    Case(
+        name="participation",
+        part="further",
+        title="Corrected participation ratio, 4 × (1000, 256); ours is `diagnose`, with all its other facts",
+        measure=CKA(),
+        kind="participation",
+        inputs=all_pairs,
+        size=sized(4, 1000, 256),
+        fast=FAST,
+        peers=("dimensionality",),
+        targets={"dimensionality": 1},
+        work=participation,
+    ),
+    further("permutation_procrustes", "qc-procrustes", "Permutation Procrustes", 6, 1000, 256),
+    further("hard_correlation_match", "scipy", "Hard correlation match", 6, 1000, 256),
+    further("soft_correlation_match", "deep-reps", "Soft correlation match", 4, 500, 128),
+    *(
+        case
+        for measure, title in (("soft_matching", "Soft matching"), ("partial_soft_matching", "Partial soft matching"))
+        for case in (
+            further(measure, "POT", f"{title}, equal widths", 6, 500, 256),
+            further(
+                measure,
+                "POT",
+                f"{title}, other widths, 192 on one side",
+                4,
+                500,
+                256,
+                kind=measure,
+                name=f"{measure}_widths",
+                inputs=two_widths,
+                size={"count": 4, "n": 500, "p": 256, "q": 192},
+                fast={"count": 2, "n": 60, "p": 12, "q": 9},
+            ),
+        )
+    ),
+    further("aligned_cosine", "deep-reps", "Aligned cosine, in float64", 6, 1000, 256, inputs=in_float64),
+    further("size_and_shape", "deep-reps", "Size and shape, in float64", 6, 1000, 256, inputs=in_float64),
+    further("whitened_shape", "deep-reps", "Partly whitened shape", 4, 500, 64),
+    further("eigenspace_overlap", "deep-reps", "Eigenspace overlap", 4, 200, 64),
+    further("rsm_norm_difference", "deep-reps", "RSM norm difference", 3, 60, 64, fast=sized(2, 10, 4), tolerance=1e-3),
+    further(
+        RankSimilarity(metric="euclidean"),
+        "deep-reps",
+        "Rank similarity",
+        4,
+        300,
+        64,
+        kind="rank_similarity",
+        tolerance=1e-4,
+    ),
+    further(
+        SecondOrderCosine(metric="euclidean"),
+        "deep-reps",
+        "Second-order cosine",
+        4,
+        300,
+        64,
+        kind="second_order_cosine",
+    ),
+]
 CASES = [
     Case(
         name="cka",
@@ -323,6 +449,7 @@ CASES = [
         size={"rows": 1, "columns": 1, "n": 2000, "p": 768},
         fast={"rows": 1, "columns": 1, "n": 60, "p": 12},
         peers=(*CKA_PEERS, "shesha-geometry"),
+        targets=dict.fromkeys((*CKA_PEERS, "shesha-geometry"), 1),
     ),
     Case(
         name="linear_predictivity",
@@ -336,5 +463,6 @@ CASES = [
         peers=("scikit-learn",),
         tolerance=1e-4,
     ),
+    *FURTHER,
 ]
 BY_NAME = {case.name: case for case in CASES}

@@ -428,3 +428,43 @@ def _undeclared() -> str:
     declared = requires("ultimate-anatome") or []
     assert not any("uutils" in line or "ultimate-utils" in line for line in declared), f"declared: {declared}"
     return f"declares {', '.join(line.split(' ')[0] for line in declared)}; anatome.similarity imports uutils"
+
+
+@defect("deep-reps", "its partial whitening shape metric calls a function that it does not import")
+def _() -> str:
+    from deep_reps.alignment_measures import partial_whitening_shape_metric
+
+    try:
+        partial_whitening_shape_metric(*(torch.from_numpy(side).float() for side in related(50, 4)))
+    except NameError as error:
+        return told(error)
+    raise AssertionError("it ran")
+
+
+@defect(
+    "deep-reps",
+    "its eigenspace overlap counts the eigenvectors of the eigenvalue 0, and so is near 1 for unrelated data",
+)
+def _() -> str:
+    from deep_reps.rsm_measures import eigenspace_overlap_score
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40, 4))
+    value, ours = (
+        eigenspace_overlap_score(*(torch.from_numpy(side) for side in (x, y))),
+        rs.measures.get("eigenspace_overlap")(x, y),
+    )
+    assert value > 0.5 > ours, f"value {value:.3f}"
+    return f"value {value:.3f} for unrelated data, (40, 4); of the two subspaces {ours:.3f}"
+
+
+@defect(
+    "dsa-metric", "subspace angles of any two matrices of full size are 0, since the whole basis of each is compared"
+)
+def _() -> str:
+    from DSA.simdist import compute_subspace_angles
+
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    angles = compute_subspace_angles(x @ x.T, y @ y.T)
+    assert float(np.max(angles)) < 1e-6, f"largest angle {np.max(angles):.3f}"
+    return f"largest angle {np.max(angles):.0e} between two unrelated subspaces of 3 of 20 dimensions"

@@ -38,12 +38,20 @@ PEERS = {
     "ultimate-anatome": ("0.1.1", "anatome"),
     "shesha-geometry": ("0.3.0", "shesha"),
     "scikit-learn": ("1.9.1", "sklearn"),
+    "deep-reps": ("0.0.6", "deep_reps"),
+    "POT": ("0.9.7.post1", "ot"),
+    "qc-procrustes": ("1.1.3", "procrustes"),
+    "scipy": ("1.17.1", "scipy"),
+    "dimensionality": ("0.1.4", "dimensionality"),
+    "dsa-metric": ("2.0.2", "DSA"),
 }
 NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands next to packages for comparison
 PAST_INIT = (
     "thingsvision",
     "mne_rsa",
     "anatome",
+    "deep_reps",
+    "DSA",
 )  # entered past their __init__, which imports much that is not measured here
 STAND_INS = {
     "cka-pytorch": "lightning (a class of it is named in an isinstance)",
@@ -52,6 +60,8 @@ STAND_INS = {
         " here)"
     ),
     "mne-rsa": "its `__init__` (mne, nibabel, PyVista), mne's logger",
+    "deep-reps": "its `__init__` (open_clip, imported without being declared: as installed, it cannot be imported)",
+    "dsa-metric": "its `__init__` (pydmd, omegaconf, optht, derivative)",
     "ultimate-anatome": (
         "its `__init__` (torchvision), uutils (which it imports without declaring it: as installed, it cannot be"
         " imported)"
@@ -353,6 +363,191 @@ def _things_spearman():
 @adapter("thingsvision", "rsa_pearson", by="table", takes="numpy")
 def _things_pearson():
     return _things_rsa("pearson")
+
+
+# -- measures for special questions
+
+
+def _of_values(method: str, first: str) -> Callable[..., np.ndarray]:
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm, compare
+
+    def table(xs, ys=None):
+        rdms = calc_rdm([Dataset(x) for x in xs], method=first)
+        return compare(rdms, rdms, method=method)
+
+    return table
+
+
+@adapter("rsatoolbox", "rho_a", by="table", takes="numpy")
+def _rsatoolbox_rho_a():
+    return _of_values("rho-a", "correlation")
+
+
+@adapter("rsatoolbox", "tau_a", by="table", takes="numpy")
+def _rsatoolbox_tau_a():
+    return _of_values("tau-a", "correlation")
+
+
+@adapter("rsatoolbox", "whitened_cosine", by="table", takes="numpy")
+def _rsatoolbox_whitened_cosine():
+    return _of_values("cosine_cov", "euclidean")  # squared distances
+
+
+@adapter("rsatoolbox", "whitened_pearson", by="table", takes="numpy")
+def _rsatoolbox_whitened_pearson():
+    return _of_values("corr_cov", "euclidean")
+
+
+@adapter("rsatoolbox", "crossnobis", by="table", takes="numpy")
+def _rsatoolbox_crossnobis():
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm
+
+    def distances(x):
+        repeats, n, p = x.shape
+        labels = {"condition": list(range(n)) * repeats, "repeat": np.repeat(range(repeats), n)}
+        data = Dataset(x.reshape(-1, p), obs_descriptors=labels)
+        return calc_rdm(data, method="crossnobis", descriptor="condition", cv_descriptor="repeat").get_matrices()[0]
+
+    return lambda xs, ys=None: np.stack([distances(x) for x in xs])
+
+
+@adapter("dimensionality", "participation", by="table", takes="numpy")
+def _dimensionality():
+    from dimensionality import participation_ratio
+
+    return lambda xs, ys=None: np.array([participation_ratio(x) for x in xs])
+
+
+@adapter("qc-procrustes", "permutation_procrustes", takes="numpy")
+def _qc_procrustes():
+    from procrustes import permutation
+
+    return lambda x, y: float(permutation(x, y, translate=True, scale=True).error)
+
+
+def _correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
+
+
+@adapter("scipy", "hard_correlation_match", takes="numpy", note="`corrcoef` of NumPy and `linear_sum_assignment`")
+def _scipy_match():
+    from scipy.optimize import linear_sum_assignment
+
+    def matched(x, y):
+        found = _correlations(x, y)
+        return float(found[linear_sum_assignment(found, maximize=True)].mean())
+
+    return matched
+
+
+def _moved(costs: np.ndarray) -> float:
+    from ot import emd2
+
+    p, q = costs.shape
+    return float(emd2(np.full(p, 1 / p), np.full(q, 1 / q), costs, numItermax=10**7))
+
+
+@adapter("POT", "soft_matching", takes="numpy", note="`emd2` of the squared distances of units")
+def _pot_soft():
+    def prepared(x):
+        x = x.astype(float) - x.mean(0, dtype=float)
+        return x / np.linalg.norm(x)
+
+    def moved(x, y):
+        x, y = prepared(x), prepared(y)
+        return _moved((x * x).sum(0)[:, None] + (y * y).sum(0) - 2 * x.T @ y)
+
+    return moved
+
+
+@adapter("POT", "partial_soft_matching", takes="numpy", note="`emd2` of costs that end at the price")
+def _pot_partial():
+    return lambda x, y: _moved(np.minimum(1 - _correlations(x, y), 0.5))
+
+
+@adapter("deep-reps", "aligned_cosine")
+def _deep_aligned():
+    from deep_reps.alignment_measures import aligned_cosine_similarity
+
+    return aligned_cosine_similarity
+
+
+@adapter("deep-reps", "size_and_shape", note="does not centre; centred before comparing")
+def _deep_procrustes():
+    from deep_reps.alignment_measures import orthogonal_procrustes
+
+    return lambda x, y: orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
+
+
+@adapter("deep-reps", "whitened_shape", comparable=False, note="it does not run: a name is not imported")
+def _deep_whitened():
+    from deep_reps.alignment_measures import partial_whitening_shape_metric
+
+    return partial_whitening_shape_metric
+
+
+@adapter(
+    "deep-reps",
+    "soft_correlation_match",
+    comparable=False,
+    note="another function: partners by covariance, of one side only",
+)
+def _deep_match():
+    from deep_reps.alignment_measures import correlation_match
+
+    return correlation_match
+
+
+@adapter("deep-reps", "rsm_norm_difference", note="each pair of samples twice; divided by √2 before comparing")
+def _deep_norm():
+    from deep_reps.rsm_measures import rsm_norm_difference
+    from deep_reps.similarity_functions import euclidean_distance
+
+    return lambda x, y: rsm_norm_difference(x, y, euclidean_distance) / 2**0.5
+
+
+@adapter(
+    "deep-reps",
+    "eigenspace_overlap",
+    comparable=False,
+    note="another function: all eigenvectors, those of the eigenvalue 0 too",
+)
+def _deep_overlap():
+    from deep_reps.rsm_measures import eigenspace_overlap_score
+
+    return eigenspace_overlap_score
+
+
+def _deep_neighbours(name: str) -> Callable[..., float]:
+    import deep_reps
+    from deep_reps.utils import get_knn_indices_and_ranks
+
+    deep_reps.get_knn_indices_and_ranks = get_knn_indices_and_ranks  # what its __init__ does
+    from deep_reps import neighbors_measures
+
+    return lambda x, y: getattr(neighbors_measures, name)(x, y, 10)
+
+
+@adapter(
+    "deep-reps",
+    "rank_similarity",
+    comparable=False,
+    note="another function: divided by the sum of 1 / rank over all neighbours, not over those in common",
+)
+def _deep_ranks():
+    return _deep_neighbours("rank_similarity")
+
+
+@adapter(
+    "deep-reps",
+    "second_order_cosine",
+    comparable=False,
+    note="another function: the cosine of the activations of the neighbours, each side's own, in a row",
+)
+def _deep_second_order():
+    return _deep_neighbours("second_order_cosine_similarity")
 
 
 # -- two models, forward passes included

@@ -38,6 +38,15 @@ BOUNDS: dict[str, str] = {
         "Minibatch CKA of two CNNs: forward passes and the halves of the Gram matrices are nearly all of our time, both"
         " at the speed of the library."
     ),
+    **dict.fromkeys(
+        ("soft_matching_widths", "partial_soft_matching_widths"),
+        "Soft matching of two widths: POT has a compiled solver for such plans. SciPy has none: ours is a few"
+        " linear programs of the best pairs of each unit, or an assignment of equal parts of units, at equal values.",
+    ),
+    "size_and_shape": (
+        "Size and shape: a pair is one product and the singular values of a 256 × 256 matrix on both sides, so there is"
+        " nothing to gain but the BLAS: that of torch finds singular values about as fast as that of NumPy."
+    ),
     "procrustes": (
         "Procrustes at n > p: a pair is one product and the singular values of a 256 × 256 matrix, and nothing more can"
         " be prepared. Ours does both in float64, the peer in float32 (the difference column shows what that costs in"
@@ -59,6 +68,7 @@ def written(results: dict[str, Any]) -> str:
         _big(parts),
         _growth(parts),
         _scaling(parts),
+        _oracles(parts),
         _defects(parts),
         _stand_ins(),
     ]
@@ -133,6 +143,13 @@ def _head(parts: dict[str, Any], note: str) -> str:
             f" Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
         )
     took = sum(part["took"] for part in parts.values()) / 60
+    by_wall = [name for name, part in parts.items() if "in" not in part or name in ("big", "memory")]
+    loads = [
+        f"{name} {part['load']:.1f}" for name, part in parts.items() if part.get("load", 0) > part["machine"]["cores"]
+    ]
+    clocks = "Seconds are of the processor" + (f" (of the clock in {', '.join(by_wall)})" if by_wall else "") + "."
+    if loads:
+        clocks += f" The machine did other work as well in {', '.join(loads)} (the load over five minutes)."
     return f"""# Speed, memory and values next to other packages
 {note and chr(10) + note + chr(10)}
 `make bench` made this page; it took {took:.0f} minutes. The raw numbers are in results.json; `make bench ARGS="cka growth"` measures two parts again.
@@ -140,8 +157,8 @@ def _head(parts: dict[str, Any], note: str) -> str:
 {chr(10).join(said)}
 - Peers: {", ".join(f"{name} {v}" for name, (v, _) in PEERS.items())}.
 - Each side has a process of its own with its inputs in memory; all are bound to one core and one thread, and are called in turn (ours, peer, peer, ours, …).
-  A process that wants more than 60 % of the machine's memory is refused it.
-  Seconds are the median of the calls after a first one that warms up, with the smallest and the largest in brackets; work of more than 10 s is called once.
+  A process that wants more than 60 % of the machine's memory is refused it. {clocks}
+  They are the median of the calls after a first one that warms up, with the smallest and the largest in brackets; work of more than 10 s is called once.
 - Ratio: the peer's seconds divided by ours. MB: peak memory above the inputs. Difference: the largest difference between a value of theirs and ours;
   in our own row, between our value from the float32 inputs and our value from the same inputs in float64.
 - ≈ marks a pairwise peer whose whole table would have taken too long: some of the pairs were measured, and scaled to all. Pairwise peers do each
@@ -174,6 +191,8 @@ def _targets(parts: dict[str, Any]) -> str:
             if case.name not in measured:
                 continue
             ratio = _ratio(measured[case.name]["rows"], peer)
+            if math.isnan(ratio):
+                continue  # below, the row shows why
             reached = ratio >= wanted
             rows.append([case.title, peer, f"≥ {_times(wanted)}", _times(ratio), "yes" if reached else "**no**"])
             if not reached:
@@ -529,11 +548,25 @@ def _defects(parts: dict[str, Any]) -> str:
     )
 
 
+def _oracles(parts: dict[str, Any]) -> str:
+    if "oracles" not in parts:
+        return ""
+    rows = [
+        [row["what"], row["peer"], f"{row['theirs']:.6g}", row["known"], f"{row['ours']:.6g}", row["said"]]
+        for row in parts["oracles"]["found"]
+    ]
+    return (
+        "## Values of packages that have a part in common with ours\n\nOne number of each, for the same data"
+        " (benchmarks/oracles.py).\n\n"
+        + _table(["what", "peer", "theirs", "what is next to it", "value", "what it shows"], rows)
+    )
+
+
 def _stand_ins() -> str:
     lines = "\n".join(f"- {peer}: {what}." for peer, what in STAND_INS.items())
     return (
         "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation"
         " never uses. They were installed without those, and entered so"
-        f" (benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka, rsatoolbox and shesha-geometry are imported as they"
-        " are."
+        f" (benchmarks/peers.py):\n\n{lines}\n\nThe others are imported as they are. No package was found on PyPI for RTD-lite, NTS and the differences of magnitude,"
+        " concentricity and uniformity, and none\nfor partly whitened shapes that runs (netrep is not on PyPI), so these have no row or no peer in it."
     )

@@ -1,9 +1,9 @@
 """`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from
 them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa pair prediction floor fits search growth memory big scaling
-defects; none means all. `write` measures nothing and only writes RESULTS.md again. A part that is measured replaces
-what results.json held of it.
+Parts: cka grid thin real minibatch rbf procrustes cca rsa pair prediction further floor fits search growth memory big
+scaling oracles defects; none means all. `write` measures nothing and only writes RESULTS.md again. A part that is
+measured replaces what results.json held of it.
 """
 
 from __future__ import annotations
@@ -144,6 +144,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _load() -> float | None:
+    """Processes that wanted one of the cores, on the average of the last five minutes."""
+    return os.getloadavg()[1] if hasattr(os, "getloadavg") else None
+
+
 def _blas() -> str:
     import numpy  # noqa: F401
     import threadpoolctl
@@ -179,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     clock.one_core()
 
-    from . import big, fits, floor, growth, memory, report, scaling, search
+    from . import big, fits, floor, growth, memory, oracles, report, scaling, search
     from .cases import CASES
 
     others = {
@@ -190,6 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
         "memory": memory.measure,
         "big": big.measure,
         "scaling": scaling.measure,
+        "oracles": oracles.measure,
         "defects": _defects,
     }
     parts = list(dict.fromkeys(case.part for case in CASES)) + list(others)
@@ -217,7 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
             }
         else:
             found = others[part](fast=asked.fast, out=out)
-        results["parts"][part] = {"found": found, "machine": machine(), "took": time.perf_counter() - start}
+        took = time.perf_counter() - start
+        results["parts"][part] = {"found": found, "machine": machine(), "took": took, "load": _load(), "in": "cpu"}
         raw.write_text(json.dumps(results, indent=1) + "\n")
     (out / "RESULTS.md").write_text(report.written(results))
     print(f"written: {(out / 'RESULTS.md').relative_to(HERE.parent)}", flush=True)

@@ -98,6 +98,15 @@ def test_features_without_anything_in_common_are_refused():
         DoublyDebiasedCKA()(x, np.linalg.qr(x - x.mean(axis=0))[0][:, :2])
 
 
+def test_participation_ratios_are_those_of_dimensionality():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 8)) + 0.3 * rng.normal(size=(30, 8)) + 2
+    facts = rs.reliability.diagnose(x).facts["x"]
+    # participation_ratio(x, return_all=True) of dimensionality 0.1.4: "naive" and "both"
+    assert facts["participation ratio"] == pytest.approx(2.3853854712271354, rel=1e-10)
+    assert facts["participation ratio, corrected"] == pytest.approx(4.021120578960211, rel=1e-10)
+
+
 def test_the_corrected_participation_ratio_is_that_of_the_population():
     found = []
     for seed in range(40):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from repsim_nb.measures import (
     SoftMatching,
     UndefinedError,
     matching,
+    plans,
     rank_units,
 )
 
@@ -157,3 +159,21 @@ def test_what_is_refused(pair):
         rank_units(pair[0], pair[1][:-1])
     frame = pd.DataFrame(pair[0])
     assert rank_units(frame, pair[1]).x_units["rank"].tolist() == rank_units(*pair).x_units["rank"].tolist()
+
+
+def test_linear_programs_of_few_pairs_find_the_best_plan():
+    rng = np.random.default_rng(0)
+    for number, (p, q) in enumerate([(24, 23), (3, 31), (26, 9)]):
+        agreement = rng.normal(size=(p, q))
+        # as it is; with ties, as costs that end at a price; integers; all alike
+        for given in (agreement, np.maximum(agreement, 0.5), np.round(agreement), 1e-9 * np.ones((p, q))):
+            found = plans.best_of_few_pairs(given)
+            assert found is not None and abs(found - plans.best_plan(given)) < 1e-14 * np.abs(given).max(), number
+
+
+def test_two_awkward_widths_are_matched_at_once():
+    x, y = np.random.default_rng(0).normal(size=(2, 300, 257))
+    start = time.process_time()
+    value = SoftMatching()(x, y[:, :250])
+    assert time.process_time() - start < 0.8, "one unit after another takes two seconds"
+    assert 0 < value < 4 / 250

@@ -202,3 +202,18 @@ def test_outputs_of_any_rank_can_be_compared(shape):
 def test_debiased_cka_of_independent_noise_is_near_0():
     x, y = np.random.default_rng(0).normal(size=(2, 50, 512))
     assert abs(rs.measures.get("cka_debiased")(x, y)) < 0.05 and rs.measures.get("cka")(x, y) > 0.9
+
+
+def test_overlap_counts_only_the_directions_of_both_sides():
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 4))
+    assert rs.measures.get("eigenspace_overlap")(x, y) == pytest.approx(4 / 40, abs=0.05)
+    # three of four directions are common
+    assert rs.measures.get("eigenspace_overlap")(x, np.c_[x[:, :3], y[:, :1]]) == pytest.approx(0.75, abs=0.05)
+    assert rs.measures.get("mean_squared_cca")(x, y) < 0.3, "angles of unrelated subspaces are not 0"
+
+
+def test_partly_whitened_shapes_are_between_canonical_correlations_and_procrustes():
+    x, y = related(50, 4)
+    white, half, plain = (rs.measures.WhitenedShape(alpha=alpha)(x, y) for alpha in (0, 0.5, 1))
+    assert plain == pytest.approx(rs.measures.get("angular_shape")(x, y), abs=1e-9)
+    assert 0 < min(white, plain) <= half <= max(white, plain)

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_choice, check_representation, to_numpy
-from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
 from .losses import nuclear_norm, procrustes_value
+from .plans import check_size, largest_agreement, plan_flops
 from .polar import polar_nuclear_norms
 
 if TYPE_CHECKING:
@@ -203,8 +201,7 @@ class SoftMatching(Measure):
 
     Range from 0, at most 4/p with preprocessing and equal widths; larger is less alike. Invariant to permutations of
     the features, and with preprocessing to scaling and translation; not to rotations. Needs at least 3 samples. Cost:
-    exact and slow for wide layers. A pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000
-    and 768 up to half a minute.
+    exact. A pair of 1000 units each takes a tenth of a second, of 1000 and 768 half a second, of 4000 some seconds.
 
     Misleads when values of layers with different widths are compared: with preprocessing they fall as 1/width. With
     few samples many units match well by chance.
@@ -256,107 +253,3 @@ class SoftMatching(Measure):
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
         return 4.0 * n * p * q + plan_flops(p, q)
-
-
-# the number of copies that are always assigned; the largest number of copies, and of pairs of units
-_QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
-
-
-def equal_copies(p: int, q: int) -> tuple[int, bool]:
-    """Return how many copies on each side make p units comparable with q, and whether they can be assigned in time."""
-    copies = math.lcm(p, q)
-    return copies, copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
-
-
-def check_size(p: int, q: int) -> None:
-    """Raise UndefinedError if a transport plan between p and q units takes too long."""
-    if not equal_copies(p, q)[1] and p * q > _CELLS:
-        raise UndefinedError(
-            f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
-            " pairs of units of different widths). Pool the activations, or choose a sample of the units"
-        )
-
-
-def plan_flops(p: int, q: int) -> float:
-    """Return the work of `largest_agreement`."""
-    copies, few = equal_copies(p, q)
-    return 4.0 * copies**3 if few else 200.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
-
-
-def largest_agreement(agreement: np.ndarray) -> float:
-    """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
-    copies, few = equal_copies(*agreement.shape)
-    return best_assignment(agreement, copies) if few else best_plan(agreement)
-
-
-def best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """Return the same as `largest_agreement`, by copies of units.
-
-    Units are split into equal copies, and one of the best plans moves each copy as a whole.
-    """
-    p, q = agreement.shape
-    cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
-    return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
-
-
-def best_plan(agreement: np.ndarray) -> float:
-    """Return the same as `best_assignment` without copies, for widths that differ much.
-
-    Units of the wider side are placed one by one. Each has `supply` parts, and each unit of the narrower side has
-    `room` for parts. A part goes to a unit with room, or it takes the place of another part, which moves on: Dijkstra's
-    shortest paths over the narrower side, with prices that keep all steps at or above 0. It is the assignment method of
-    Jonker and Volgenant with room for several parts.
-    """
-    cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
-    (p, q), common = cost.shape, math.gcd(*cost.shape)
-    supply, room = q // common, np.full(q, p // common)
-    placed, price = np.zeros((p, q), dtype=np.int64, order="F"), np.zeros(q)
-    for unit in range(p):
-        check_stopped()
-        left = supply
-        while left:
-            path = cheapest_chain(cost[unit].copy(), np.full(q, unit), cost, placed, price, room)
-            left -= move_parts(path, left, placed, room)
-    return -float(np.sum(placed * cost)) / (p * supply)
-
-
-def cheapest_chain(
-    first: np.ndarray, mover: np.ndarray, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
-) -> list[tuple[int, int, int]]:
-    """Find the cheapest chain of moves that places one more part, and update the prices.
-
-    first, mover: for each place the cost of the cheapest new part there, and the unit that it belongs to. Returns the
-    moves (who, out of, into), the last one first: it ends in a place with room. -1 for `out of` is the new part.
-    """
-    q = len(price)
-    distance, done = first - price, np.zeros(q, dtype=bool)
-    before, mover = np.full(q, -1), mover.copy()
-    while True:
-        end = int(np.where(done, np.inf, distance).argmin())
-        done[end] = True
-        if room[end]:
-            break
-        there = np.flatnonzero(placed[:, end])
-        steps = cost[there] - price
-        steps -= steps[:, [end]]
-        who = steps.argmin(axis=0)
-        reached = distance[end] + steps[who, np.arange(q)]
-        nearer = ~done & (reached < distance)
-        distance[nearer], mover[nearer], before[nearer] = reached[nearer], there[who[nearer]], end
-    price[done] += distance[done] - distance[end]
-    path, into = [], end
-    while into >= 0:
-        path.append((int(mover[into]), int(before[into]), into))
-        into = int(before[into])
-    return path
-
-
-def move_parts(path: list[tuple[int, int, int]], most: int, placed: np.ndarray, room: np.ndarray) -> int:
-    """Move as many parts along a chain as there are, at most `most`, and return their number."""
-    flow = int(min(most, room[path[0][2]], *(placed[who, out] for who, out, _ in path if out >= 0)))
-    for who, out, into in path:
-        placed[who, into] += flow
-        if out >= 0:
-            placed[who, out] -= flow
-    room[path[0][2]] -= flow
-    return flow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import array_api_compat
@@ -26,6 +27,8 @@ from .losses import cka_value
 
 if TYPE_CHECKING:
     import torch
+
+_HELD_BYTES = 2**26  # of centred representations that are kept although they are read only a few times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,16 +167,17 @@ class CKA(Cosine):
             features = [kernel.features for kernel in (*left, *(right or ())) if isinstance(kernel, (Kernel, Batches))]
             one, other = features[: len(left)], None if right is None else features[len(left) :]
             widths = [side.p for side in one], None if other is None else [side.p for side in other]
-            if (
+            by_features = (
                 self.batch_size is None
                 and not any(isinstance(side, Distances) for side in features)
                 and engine.cheaper_by_features(features[0].n, *widths)
-            ):
-                return engine.by_features(one, other, run, tick, unbiased=self.debiased)
+            )
             size = sum(side.n * side.p * side.itemsize for side in features)
-            if not run.separate_memory and size <= cost.MATRIX_BYTES:
-                for side in features:
-                    side.hold()
+            # by features each is read only a few times, so that many are centred again each time
+            if not run.separate_memory and size <= (_HELD_BYTES if by_features else cost.MATRIX_BYTES):
+                list(run(methodcaller("hold"), features))
+            if by_features:
+                return engine.by_features(one, other, run, tick, unbiased=self.debiased)
         return super()._products(left, right, run, tick)
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:

@@ -197,7 +197,8 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
         sizes = (
             np.stack([to_float64(xp.vecdot(part, part)) for part in parts]) if unbiased and columns.start == 0 else None
         )
-        return xp.astype(xp.concat(parts, axis=1)[:, columns], finest, copy=False), sizes
+        whole = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
+        return xp.astype(whole[:, columns], finest, copy=False), sizes
 
     sides = [a, a if b is None else b]
     edges = [np.cumsum([0] + [features.p for features in side]) for side in sides]

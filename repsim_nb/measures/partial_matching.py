@@ -14,8 +14,8 @@ from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_positive, is_number, to_numpy
 from repsim_nb.support.workers import check_stopped
 
-from .alignment import cheapest_chain, check_size, largest_agreement, move_parts, plan_flops
 from .matching import Matched, unit_columns
+from .plans import cheapest_chain, check_size, largest_agreement, move_parts, plan_flops
 from .table_inputs import check_sides
 
 _TIE = 1e-12  # prices and costs, of correlations, that differ by less are the same
@@ -48,7 +48,7 @@ class PartialSoftMatching(Matched):
 
     Range from 0 to the price (at most 2); larger is less alike. Invariant to permutations of the features, scaling and
     translation; not to rotations. Needs at least 3 samples. Cost: exact, as for `SoftMatching`. A pair of 1000 units
-    each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute.
+    each takes a tenth of a second, of 1000 and 768 half a second, of 4000 some seconds.
 
     Misleads when samples are few: many units then have a partner by chance, and a price that is high enough for chance
     correlations says nothing. Values of different prices cannot be compared.

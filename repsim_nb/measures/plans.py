@@ -1,0 +1,167 @@
+"""Optimal transport between the units of two representations, all of one side with the same mass, exactly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import csr_matrix
+
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.workers import check_stopped
+
+# the number of copies that are always assigned; the largest number of copies, and of pairs of units
+_QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
+# copies that are assigned faster than a program begins; pairs of each unit that a program begins with; the saving, of
+# the largest agreement, that is rounding
+_SMALL, _FIRST, _TOLERANCE = 256, 12, 1e-12
+
+
+def equal_copies(p: int, q: int) -> tuple[int, bool]:
+    """Return how many copies on each side make p units comparable with q, and whether they can be assigned in time."""
+    copies = math.lcm(p, q)
+    return copies, copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
+
+
+def check_size(p: int, q: int) -> None:
+    """Raise UndefinedError if a transport plan between p and q units takes too long."""
+    if not equal_copies(p, q)[1] and p * q > _CELLS:
+        raise UndefinedError(
+            f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
+            " pairs of units of different widths). Pool the activations, or choose a sample of the units"
+        )
+
+
+def plan_flops(p: int, q: int) -> float:
+    """Return the work of `largest_agreement`."""
+    copies, few = equal_copies(p, q)
+    return 4.0 * copies**3 if few else 100.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
+
+
+def largest_agreement(agreement: np.ndarray) -> float:
+    """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
+    copies, few = equal_copies(*agreement.shape)
+    # an assignment is as fast for so many copies, and for more if most pairs are tied
+    times = 3 if np.mean(agreement == agreement.min()) > 0.5 else 2
+    if not few or copies > max(_SMALL, times * max(agreement.shape)):
+        found = best_of_few_pairs(agreement)
+        if found is not None:
+            return found
+    return best_assignment(agreement, copies) if few else best_plan(agreement)
+
+
+def best_assignment(agreement: np.ndarray, copies: int) -> float:
+    """Return the same as `largest_agreement`, by copies of units.
+
+    Units are split into equal copies, and one of the best plans moves each copy as a whole.
+    """
+    p, q = agreement.shape
+    cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
+    return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
+
+
+def best_of_few_pairs(agreement: np.ndarray) -> float | None:
+    """Return the same as `best_assignment` by linear programs, or None if rounding may decide.
+
+    Only few pairs of units are in a best plan. A program of the best pairs of each unit gives prices of units, by which
+    all other pairs are judged: those that would lower the cost join, until there are none.
+    """
+    (p, q), common = agreement.shape, math.gcd(*agreement.shape)
+    supply = np.repeat([q // common, p // common], [p, q])
+    cost = -agreement / (float(np.abs(agreement).max()) or 1.0)
+    held = _cheapest(cost - cost.min(axis=1, keepdims=True), _FIRST) | _cheapest(cost - cost.min(axis=0), _FIRST)
+    starts = np.union1d(np.arange(p) * supply[0], np.arange(q) * supply[-1])
+    held[starts // supply[0], starts // supply[-1]] = True  # a plan that is possible: units in their order
+    while True:
+        check_stopped()
+        rows, columns = np.nonzero(held)
+        entries = np.concatenate([rows, p + columns]), np.tile(np.arange(len(rows)), 2)
+        sums = csr_matrix((np.ones(2 * len(rows)), entries), shape=(p + q, len(rows)))
+        # to simplify the program first takes ten times as long as to solve it
+        options = {"presolve": False, "dual_feasibility_tolerance": 1e-10}
+        found = linprog(cost[rows, columns], A_eq=sums, b_eq=supply, method="highs-ds", options=options)
+        if found.status:
+            return None
+        price = found.eqlin.marginals
+        saved = cost - price[:p, None] - price[p:]
+        wanted = (saved < -_TOLERANCE) & ~held
+        if not wanted.any():
+            break
+        held |= wanted & _cheapest(saved, _FIRST)
+    parts = np.rint(found.x)
+    exact = np.array_equal(sums @ parts, supply) and float(saved.min()) >= -_TOLERANCE
+    return float(parts @ agreement[rows, columns]) / (p * int(supply[0])) if exact else None
+
+
+def _cheapest(cost: np.ndarray, number: int) -> np.ndarray:
+    """Return a mask of the cheapest `number` of each row and of each column."""
+    chosen = np.zeros(cost.shape, dtype=bool)
+    for axis in (0, 1):
+        last = min(number, cost.shape[axis]) - 1
+        places = np.argpartition(cost, last, axis=axis).take(np.arange(last + 1), axis=axis)
+        np.put_along_axis(chosen, places, True, axis)
+    return chosen
+
+
+def best_plan(agreement: np.ndarray) -> float:
+    """Return the same as `best_assignment` without copies, for widths that differ much.
+
+    Units of the wider side are placed one by one. Each has `supply` parts, and each unit of the narrower side has
+    `room` for parts. A part goes to a unit with room, or it takes the place of another part, which moves on: Dijkstra's
+    shortest paths over the narrower side, with prices that keep all steps at or above 0. It is the assignment method of
+    Jonker and Volgenant with room for several parts.
+    """
+    cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
+    (p, q), common = cost.shape, math.gcd(*cost.shape)
+    supply, room = q // common, np.full(q, p // common)
+    placed, price = np.zeros((p, q), dtype=np.int64, order="F"), np.zeros(q)
+    for unit in range(p):
+        check_stopped()
+        left = supply
+        while left:
+            path = cheapest_chain(cost[unit].copy(), np.full(q, unit), cost, placed, price, room)
+            left -= move_parts(path, left, placed, room)
+    return -float(np.sum(placed * cost)) / (p * supply)
+
+
+def cheapest_chain(
+    first: np.ndarray, mover: np.ndarray, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
+) -> list[tuple[int, int, int]]:
+    """Find the cheapest chain of moves that places one more part, and update the prices.
+
+    first, mover: for each place the cost of the cheapest new part there, and the unit that it belongs to. Returns the
+    moves (who, out of, into), the last one first: it ends in a place with room. -1 for `out of` is the new part.
+    """
+    q = len(price)
+    distance, done = first - price, np.zeros(q, dtype=bool)
+    before, mover = np.full(q, -1), mover.copy()
+    while True:
+        end = int(np.where(done, np.inf, distance).argmin())
+        done[end] = True
+        if room[end]:
+            break
+        there = np.flatnonzero(placed[:, end])
+        steps = cost[there] - price
+        steps -= steps[:, [end]]
+        who = steps.argmin(axis=0)
+        reached = distance[end] + steps[who, np.arange(q)]
+        nearer = ~done & (reached < distance)
+        distance[nearer], mover[nearer], before[nearer] = reached[nearer], there[who[nearer]], end
+    price[done] += distance[done] - distance[end]
+    path, into = [], end
+    while into >= 0:
+        path.append((int(mover[into]), int(before[into]), into))
+        into = int(before[into])
+    return path
+
+
+def move_parts(path: list[tuple[int, int, int]], most: int, placed: np.ndarray, room: np.ndarray) -> int:
+    """Move as many parts along a chain as there are, at most `most`, and return their number."""
+    flow = int(min(most, room[path[0][2]], *(placed[who, out] for who, out, _ in path if out >= 0)))
+    for who, out, into in path:
+        placed[who, into] += flow
+        if out >= 0:
+            placed[who, out] -= flow
+    room[path[0][2]] -= flow
+    return flow
