@@ -40,12 +40,9 @@ BOUNDS: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("soft_matching_widths", "partial_soft_matching_widths"),
-        "Soft matching of two widths: POT has a compiled solver for such plans. SciPy has none: ours is a few"
-        " linear programs of the best pairs of each unit, or an assignment of equal parts of units, at equal values.",
-    ),
-    "size_and_shape": (
-        "Size and shape: a pair is one product and the singular values of a 256 × 256 matrix on both sides, so there is"
-        " nothing to gain but the BLAS: that of torch finds singular values about as fast as that of NumPy."
+        "Soft matching of two widths: POT has a compiled solver for such plans. SciPy has none: ours is an"
+        " assignment of equal parts of units (768 of each side here), or linear programs of the best pairs of each unit,"
+        " at equal values.",
     ),
     "procrustes": (
         "Procrustes at n > p: a pair is one product and the singular values of a 256 × 256 matrix, and nothing more can"

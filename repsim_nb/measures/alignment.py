@@ -201,7 +201,7 @@ class SoftMatching(Measure):
 
     Range from 0, at most 4/p with preprocessing and equal widths; larger is less alike. Invariant to permutations of
     the features, and with preprocessing to scaling and translation; not to rotations. Needs at least 3 samples. Cost:
-    exact. A pair of 1000 units each takes a tenth of a second, of 1000 and 768 half a second, of 4000 some seconds.
+    exact. A pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to ten seconds.
 
     Misleads when values of layers with different widths are compared: with preprocessing they fall as 1/width. With
     few samples many units match well by chance.

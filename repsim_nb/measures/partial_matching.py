@@ -48,7 +48,7 @@ class PartialSoftMatching(Matched):
 
     Range from 0 to the price (at most 2); larger is less alike. Invariant to permutations of the features, scaling and
     translation; not to rotations. Needs at least 3 samples. Cost: exact, as for `SoftMatching`. A pair of 1000 units
-    each takes a tenth of a second, of 1000 and 768 half a second, of 4000 some seconds.
+    each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 half a second.
 
     Misleads when samples are few: many units then have a partner by chance, and a price that is high enough for chance
     correlations says nothing. Values of different prices cannot be compared.

@@ -15,7 +15,7 @@ from repsim_nb.support.workers import check_stopped
 _QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
 # copies that are assigned faster than a program begins; pairs of each unit that a program begins with; the saving, of
 # the largest agreement, that is rounding
-_SMALL, _FIRST, _TOLERANCE = 256, 12, 1e-12
+_SMALL, _FIRST, _TOLERANCE = 256, 8, 1e-12
 
 
 def equal_copies(p: int, q: int) -> tuple[int, bool]:
@@ -42,9 +42,7 @@ def plan_flops(p: int, q: int) -> float:
 def largest_agreement(agreement: np.ndarray) -> float:
     """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
     copies, few = equal_copies(*agreement.shape)
-    # an assignment is as fast for so many copies, and for more if most pairs are tied
-    times = 3 if np.mean(agreement == agreement.min()) > 0.5 else 2
-    if not few or copies > max(_SMALL, times * max(agreement.shape)):
+    if not few or copies > max(_SMALL, 3 * max(agreement.shape)):  # else an assignment is as fast
         found = best_of_few_pairs(agreement)
         if found is not None:
             return found
