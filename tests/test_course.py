@@ -72,6 +72,19 @@ def test_what_is_not_written_yet_is_to_do(answer):
     assert str(check(SCALE, answer)) == "todo: scale"
 
 
+def test_a_function_without_return_is_to_do_and_hears_why():
+    def scale(x, a):
+        a * x.sum(0)
+
+    assert str(check(SCALE, scale)) == "todo: scale. Your function returns nothing: end it with return."
+
+    def stub(x, a):
+        """Scale."""
+        ...  # your answer
+
+    assert str(check(SCALE, stub)) == "todo: scale"
+
+
 def test_a_stub_that_raises_is_to_do():
     def scale(x, a):
         raise NotImplementedError

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.course.values import form, is_choice, line_of, misspelt, same, unchanged, unlike
+from repsim_nb.course.values import form, is_choice, is_stub, line_of, misspelt, same, unchanged, unlike
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import in_a_notebook
 
@@ -119,7 +119,11 @@ class Exercise:
             if given is None or given is Ellipsis:
                 if answers:
                     return self._wrong("no value", "Your function returns nothing for some inputs.")
-                return Feedback(self.name, "todo")
+                return Feedback(
+                    self.name,
+                    "todo",
+                    text="" if is_stub(answer) else "Your function returns nothing: end it with return.",
+                )
             if not unchanged(inputs, passed):
                 return self._wrong(
                     "changes its input", "Your function changes the arrays that it is given. Work on a copy of them."
