@@ -46,8 +46,8 @@ class Entry:
         Whether the format itself says that the first axis has the samples.
     names : bool
         Whether the format itself says that the labels describe samples, so that each may name them.
-    key, ids, groups
-        As an export of this package wrote them.
+    key, ids, groups, place
+        As an export of this package wrote them; the place among the arrays, since HDF5 and Zarr sort them by name.
     """
 
     array: Any
@@ -59,6 +59,7 @@ class Entry:
     key: Key | None = None
     ids: Any = None
     groups: Any = None
+    place: int = 0
 
 
 @dataclass
@@ -114,6 +115,7 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
             f"{content.path} has no array of numbers with two axes or more, (samples, features).{rest} To use a vector"
             " as one feature, read it yourself, and pass {'model/layer': x[:, None]}."
         )
+    content.entries = dict(sorted(content.entries.items(), key=lambda item: item[1].place))
     if isinstance(samples, Mapping):
         for name in samples:
             check_name("array in samples=", name, content.entries)

@@ -94,6 +94,7 @@ def _add(content: Content, name: str, item: Any, h5py: Any) -> None:
     if "repsim_nb_key" in item.attrs:
         file = item.file
         entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
+        entry.place = int(item.attrs.get("repsim_nb_place", 0))
         entry.ids, entry.groups = (
             to_labels(file[HIDDEN][item.attrs[what]][()]) if what in item.attrs else None for what in ("ids", "groups")
         )

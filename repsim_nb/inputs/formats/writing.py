@@ -115,8 +115,9 @@ def _write_hdf5(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -
     with h5py.File(path, "w") as file:
         file.attrs[OURS] = json.dumps({"facts": facts})
         labels = file.create_group(HIDDEN)
-        for name, array in arrays.items():
+        for place, (name, array) in enumerate(arrays.items()):
             item = file.create_dataset(name, array.shape, array.dtype)
+            item.attrs["repsim_nb_place"] = place
             for row, rows in array.pieces():
                 item[row : row + len(rows)] = rows
             item.attrs["repsim_nb_key"] = json.dumps(list(array.key))
@@ -132,13 +133,13 @@ def _write_zarr(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -
     zarr = import_for("zarr", path, "writing")
     root = zarr.open_group(path, mode="w")
     root.attrs[OURS] = {"facts": facts, "labels": _all_labels(arrays)}
-    for name, array in arrays.items():
+    for place, (name, array) in enumerate(arrays.items()):
         width = max(1, math.prod(array.shape[1:]) * array.dtype.itemsize)
         chunk = max(1, min(array.shape[0], 2**23 // width))
         item = root.create_array(name, shape=array.shape, dtype=array.dtype, chunks=(chunk, *array.shape[1:]))
         for row, rows in array.pieces():
             item[row : row + len(rows)] = rows
-        item.attrs[OURS] = _about(array)
+        item.attrs[OURS] = {**_about(array), "place": place}
 
 
 def _write_safetensors(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -> None:
@@ -193,6 +194,8 @@ def _write_netcdf(path: Path, arrays: dict[str, Written], facts: dict[str, Any])
             item[:] = values.astype(object) if values.dtype.kind == "U" else values
         for name, array in arrays.items():
             flat = name.replace("/", ".")
+            while flat in file.variables:  # "a.b/c" and "a/b.c"
+                flat += "'"
             dims = [f"{flat}_feature_{axis}" for axis in range(1, len(array.shape))]
             for dim, length in zip(dims, array.shape[1:], strict=True):
                 file.dimensions[dim] = length

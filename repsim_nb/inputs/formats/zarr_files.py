@@ -63,7 +63,7 @@ def _open(path: Path) -> Any:
 
 def _mark(entry: Entry, known: Mapping[str, Any], labels: Mapping[str, Any]) -> None:
     """Set what an export of this package wrote."""
-    entry.rows, entry.key = True, Key(*known["key"])
+    entry.rows, entry.key, entry.place = True, Key(*known["key"]), known.get("place", 0)
     entry.ids, entry.groups = (labels.get(known[what]) for what in ("ids", "groups"))
 
 
