@@ -60,6 +60,8 @@ def test_an_answer_is_ok_whatever_its_form():
         lambda x, a: tuple(a * x.sum(0)),
         lambda x, a: torch.tensor(a * x.sum(0), requires_grad=True),
         lambda x, a: a * x.sum(0) + 1e-12,
+        lambda x, a: np.float32(a) * x.astype("float32").sum(0),
+        lambda x, a: np.array(list(a * x.sum(0)), dtype=object),
         lambda *inputs: inputs[1] * inputs[0].sum(0),
     ):
         assert check(SCALE, answer).status == "ok"
@@ -83,6 +85,17 @@ def test_a_function_without_return_is_to_do_and_hears_why():
         ...  # your answer
 
     assert str(check(SCALE, stub)) == "todo: scale"
+
+
+def test_what_is_left_in_an_input_is_named():
+    one = Session("lists", "Lists")
+
+    @one.exercise(minutes=1, inputs=lambda rng: ([1],), left_over=lambda xs: "Empty it." * bool(xs))
+    def empty(xs):
+        return xs.pop()
+
+    assert check(empty, empty.solution).status == "ok"
+    assert check(empty, lambda xs: xs[0]).text == "Empty it."
 
 
 def test_a_stub_that_raises_is_to_do():
@@ -183,7 +196,16 @@ def test_what_does_not_matter_is_not_compared():
     assert check(points, lambda x: -x).status == "ok"
     assert check(points, lambda x: -2 * x).mistake == "twice as large"
     assert check(points, lambda x: x.T).text == "Return an array of shape (4, 2), not an array of shape (2, 4)."
-    for answer in (lambda x: "a", lambda x: {}, lambda x: [[1], [2, 3]], lambda x: x + 1, lambda x: x * np.nan):
+    torch = pytest.importorskip("torch")
+    assert check(points, lambda x: torch.tensor(-x, requires_grad=True)).status == "ok"
+    for answer in (
+        lambda x: "a",
+        lambda x: {},
+        lambda x: x.astype(str),
+        lambda x: [[1], [2, 3]],
+        lambda x: x + 1,
+        lambda x: x * np.nan,
+    ):
         assert check(points, answer).status == "wrong"
 
 
@@ -202,7 +224,8 @@ def test_what_is_the_same():
     assert same("a", np.str_("a"), 0) and same(["a", 1.0], ("a", 1), 0) and same({1, 2}, {2, 1}, 0)
     assert same([np.nan, 1], [np.nan, 1], 0) and not same([1, np.nan], [np.nan, 1], 0)
     assert same([np.inf, 1], [np.inf, 1], 1e-6) and not same([np.inf, 2], [np.inf, 1], 1e-6)
-    assert same(1 + 1e-7, 1, 1e-6) and not same(1 + 1e-5, 1, 1e-6) and not same(1e-3, 0, 1e-6)
+    assert same(1 + 1e-7, 1.0, 1e-6) and not same(1 + 1e-5, 1.0, 1e-6) and not same(1e-3, 0.0, 1e-6)
+    assert same(3e5, 300_000, 1e-4) and not same(300_001, 300_000, 1e-4)  # integers are counted
     assert not same(True, 1, 0) and not same(1, True, 0) and not same("1", 1, 0) and not same(None, 0.0, 0)
     assert not same([1, 2], [1, 2, 3], 0) and not same([[1, 2]], [1, 2], 0) and not same({"a": 1}, {"b": 1}, 0)
     assert not same([[1], [1, 2]], [1, 2], 0) and not same(object(), object(), 0) and not same(b"a", "a", 0)
@@ -295,9 +318,12 @@ def test_a_text_that_is_not_asked_for_is_quoted():
 
     found = check(words, lambda x: ["High" if value > 0 else "low" for value in x])
     assert str(found) == "wrong: words. Your text 'High' is none of those asked for. Check how the task writes them."
+    assert check(words, lambda x: np.array(words.solution(x), dtype=object)).status == "ok"  # a column of pandas
     assert check(words, lambda x: "low").text == "Return a list of 5 texts, not a text."
     assert check(words, lambda x: [bool(value > 0) for value in x]).text.startswith("Return a text, not [")
     assert check(words, lambda x: ["low" if value > 0 else "high" for value in x]).mistake == "another value"
     found = check(sentence, lambda x: f"The value is {x:.3f}, which is high.")
     assert found.mistake == "another text"
     assert re.fullmatch(r"Your text is as asked for up to '.{5,25}\.\d{1,2}', and differs after it\.", found.text)
+    assert check(sentence, lambda x: sentence.solution(x) + ".").text.endswith(".', and should end there.")
+    assert check(sentence, lambda x: sentence.solution(x)[:-1]).text.endswith("', and ends there.")

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.course.values import form, is_choice, is_stub, line_of, misspelt, same, unchanged, unlike
+from repsim_nb.course.values import as_array, form, is_choice, is_stub, line_of, misspelt, same, unchanged, unlike
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import in_a_notebook
 
@@ -72,9 +72,10 @@ class Exercise:
     solution: Callable[..., Any]
     minutes: int
     inputs: Callable[[np.random.Generator], tuple[Any, ...]]
-    tolerance: float = 1e-6  # relative, of numbers
+    tolerance: float = 1e-4  # relative, of numbers: float32 and 1.95996 in place of 1.96 are right
     trials: int | None = None  # hidden inputs a check; None: TRIALS or CHOICES
     up_to: Callable[[Any], Any] | None = None  # what is compared of a value; None: all of it
+    left_over: Callable[..., str] | None = None  # what an answer did not undo in its inputs, as text
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
@@ -128,6 +129,8 @@ class Exercise:
                 return self._wrong(
                     "changes its input", "Your function changes the arrays that it is given. Work on a copy of them."
                 )
+            if text := self.left_over and self.left_over(*passed):
+                return self._wrong("something is left", text)
             answers.append(given)
         return self._compare(answers, trials)
 
@@ -156,10 +159,10 @@ class Exercise:
     def _same(self, given: Any, value: Any) -> bool:
         if self.up_to is None:
             return same(given, value, self.tolerance)
-        try:
-            return np.shape(given) == np.shape(value) and same(self.up_to(given), self.up_to(value), self.tolerance)
-        except (TypeError, ValueError):  # a value of another kind
+        array = as_array(given)
+        if array is None or array.shape != np.shape(value) or array.dtype.kind == "U":
             return False
+        return same(self.up_to(array), self.up_to(value), self.tolerance)
 
     def _is_mistake(self, mistake: Mistake, answers: list[Any], trials: list[tuple[Any, ...]]) -> bool:
         for given, inputs in zip(answers, trials, strict=True):
@@ -202,14 +205,15 @@ class Session:
         *,
         minutes: int,
         inputs: Callable[[np.random.Generator], tuple[Any, ...]],
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-4,
         trials: int | None = None,
         up_to: Callable[[Any], Any] | None = None,
+        left_over: Callable[..., str] | None = None,
     ) -> Callable[[Callable[..., Any]], Exercise]:
         """Declare an exercise: the function below is its solution."""
 
         def declare(solution: Callable[..., Any]) -> Exercise:
-            exercise = Exercise(solution, minutes, inputs, tolerance, trials, up_to)
+            exercise = Exercise(solution, minutes, inputs, tolerance, trials, up_to, left_over)
             self.exercises[exercise.name] = exercise
             return exercise
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def same(given: Any, value: Any, tolerance: float) -> bool:
-    """Whether two answers are equal: numbers up to a relative tolerance, everything else exactly."""
+    """Whether two answers are equal: numbers up to a relative tolerance, integers and everything else exactly."""
     if isinstance(value, Mapping):
         return (
             isinstance(given, Mapping)
@@ -22,20 +22,22 @@ def same(given: Any, value: Any, tolerance: float) -> bool:
         return len(given) == len(value) and all(same(g, v, tolerance) for g, v in zip(given, value, strict=True))
     if isinstance(value, str | bytes) or isinstance(given, str | bytes):
         return isinstance(given, str | bytes) and isinstance(value, str | bytes) and given == value
-    a, b = _array(given), _array(value)
+    a, b = as_array(given), as_array(value)
     if a is None or b is None:
         return type(given) is type(value) and isinstance(value, set | frozenset) and given == value
     if a.shape != b.shape or (a.dtype == bool) != (b.dtype == bool):
         return False
     if a.dtype == bool or a.dtype.kind not in "iufc" or b.dtype.kind not in "iufc":
         return bool(np.array_equal(a, b))
-    largest = float(np.abs(b[np.isfinite(b)]).max(initial=1e-6))
+    if b.dtype.kind in "iu":  # a number of samples, or a place
+        return bool(np.allclose(a, b, rtol=0, atol=1e-6))
+    largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.01))  # what float32 leaves of a value near 0 is rounding
     return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * largest, equal_nan=True))
 
 
 def is_choice(value: Any) -> bool:
     """Whether an answer is one of a few: a text, True or False, an integer."""
-    array = _array(value)
+    array = as_array(value)
     return array is not None and array.ndim == 0 and array.dtype.kind in "biuU"
 
 
@@ -59,7 +61,7 @@ def unlike(given: Any, value: Any) -> str:
         if missing:
             return f"Your dict lacks the key{'s' * (len(missing) > 1)} {', '.join(missing)}."
         return f"Your dict has more keys than asked for: {', '.join(more)}." if more else ""
-    a, b = (None if isinstance(v, str | Mapping) else _array(v) for v in (given, value))
+    a, b = (None if isinstance(v, str | Mapping) else as_array(v) for v in (given, value))
     if a is None or b is None:
         return "" if _kind(given) == _kind(value) else f"Return {_kind(value)}, not {_kind(given)}."
     if a.dtype.kind == "f" and np.isnan(a).any() and not (b.dtype.kind == "f" and np.isnan(b).any()):
@@ -73,14 +75,16 @@ def unlike(given: Any, value: Any) -> str:
 
 def misspelt(answers: list[Any], right: list[Any]) -> str:
     """Say which text is none of the few that are asked for, or up to where a sentence is right; "" for no texts."""
-    arrays = ([_array(value) for value in values] for values in (answers, right))
+    arrays = ([as_array(value) for value in values] for values in (answers, right))
     given, asked = ([t for a in one if a is not None and a.dtype.kind == "U" for t in a.ravel()] for one in arrays)
     if len(set(asked)) <= 6:  # words; sentences differ from input to input
         how = "is none of those asked for. Check how the task writes them."
         return next((f"Your text '{text}' {how}" for text in given if text not in asked), "")
     first, value = next((pair for pair in zip(given, asked, strict=False) if pair[0] != pair[1]), ("", ""))
-    equal = next((k for k, (a, b) in enumerate(zip(first, value, strict=False)) if a != b), len(first))
-    return f"Your text is as asked for up to '{first[max(equal - 25, 0) : equal]}', and differs after it."
+    shorter = min(len(first), len(value))
+    equal = next((k for k in range(shorter) if first[k] != value[k]), shorter)
+    how = "differs after it" if equal < shorter else "ends there" if len(first) == equal else "should end there"
+    return f"Your text is as asked for up to '{first[max(equal - 25, 0) : equal]}', and {how}."
 
 
 def line_of(answer: Callable[..., Any], error: BaseException) -> str:
@@ -95,7 +99,7 @@ def _kind(value: Any) -> str:
         return "a text"
     if isinstance(value, Mapping):
         return "a dict"
-    array = _array(value)
+    array = as_array(value)
     if array is None:
         return f"an object of type {type(value).__name__}"
     if array.ndim == 0:
@@ -104,18 +108,20 @@ def _kind(value: Any) -> str:
 
 
 def form(value: Any) -> str:
-    array = _array(value)
+    array = as_array(value)
     if array is not None and array.ndim:
         return f"of shape {array.shape}"
     return f"= {value!r}" if isinstance(value, int | float | str) else f"({type(value).__name__})"
 
 
-def _array(value: Any) -> np.ndarray | None:
+def as_array(value: Any) -> np.ndarray | None:
     """Return numbers as an array; None for what is not numbers, booleans or texts."""
     if callable(getattr(value, "detach", None)):  # a tensor of torch
         value = value.detach().cpu()
     try:
         array = np.asarray(value)
+        if array.dtype.kind in "OT":  # a column of texts in pandas, for instance
+            array = np.asarray(array.tolist())
     except (TypeError, ValueError, RuntimeError):
         return None
     return array if array.dtype.kind in "biufcU" else None
@@ -126,7 +132,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _all_numbers(value: Any) -> bool:
-    array = _array(value)
+    array = as_array(value)
     return array is not None and array.dtype.kind in "biufc"
 
 

@@ -30,7 +30,8 @@ def _rdm(rng: np.random.Generator, points: np.ndarray, noise: float) -> np.ndarr
 def trials_and_conditions(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     conditions = rng.permutation(np.repeat(np.arange(4), rng.permutation([2, 3, 4, 5])))
     patterns = rng.normal(size=(4, 9))
-    return patterns[conditions] + rng.normal(size=(len(conditions), 9)), conditions
+    labels = np.sort(rng.permutation(20)[:4])  # any integers
+    return patterns[conditions] + rng.normal(size=(len(conditions), 9)), labels[conditions]
 
 
 def _condition_means(trials: np.ndarray, conditions: np.ndarray) -> np.ndarray:
@@ -211,6 +212,14 @@ def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
 )
 def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
     return np.array([_correlation(_pairs(model), _pairs(brain)) for _ in orders])
+
+
+@null_correlations.mistake(
+    "brain permuted",
+    "You permute the brain. As a null distribution this is as good, but here the orders are meant for the model.",
+)
+def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    return np.array([_correlation(_pairs(model), _pairs(brain[np.ix_(o, o)])) for o in orders])
 
 
 @null_correlations.mistake(

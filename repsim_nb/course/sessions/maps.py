@@ -248,10 +248,10 @@ def distances_of(points: np.ndarray) -> np.ndarray:
 
 
 def distances_and_dimensions(rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    return distances_of(rng.normal(size=(int(rng.integers(7, 10)), 12))), int(rng.integers(2, 4))
+    return distances_of(rng.normal(size=(int(rng.integers(7, 10)), 12))), int(rng.integers(1, 5))
 
 
-@session.exercise(minutes=8, inputs=distances_and_dimensions, up_to=distances_of)
+@session.exercise(minutes=8, inputs=distances_and_dimensions, trials=6, up_to=distances_of)
 def mds(d: np.ndarray, k: int) -> np.ndarray:
     """Points of classical multidimensional scaling, from the k largest eigenvalues."""
     values, vectors = np.linalg.eigh(_inner(d))
@@ -351,7 +351,7 @@ def a_noisy_map(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
     return distances_of(points), points[:, :2], int(rng.integers(3, 5))
 
 
-@session.exercise(minutes=6, inputs=a_noisy_map)
+@session.exercise(minutes=6, inputs=a_noisy_map, trials=8)
 def kept_neighbours(d: np.ndarray, points: np.ndarray, k: int) -> float:
     """Mean fraction of the k nearest items that are among the k nearest on the map."""
     return float(np.mean(_common(d, points, k)) / k)

@@ -313,11 +313,11 @@ def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
 
 def with_groups(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     sizes = rng.permutation([4, 5, 6, 8])[:3]
-    groups = rng.permutation(np.repeat(np.arange(3), sizes))
+    number = rng.permutation(np.repeat(np.arange(3), sizes))
     p, q = rng.permutation(np.arange(7, 12))[:2]
     centres = rng.normal(size=(3, 2)) * 2
-    x, y = (rng.normal(size=(len(groups), d)) + (centres @ rng.normal(size=(2, d)))[groups] for d in (p, q))
-    return x, y, groups
+    x, y = (rng.normal(size=(len(number), d)) + (centres @ rng.normal(size=(2, d)))[number] for d in (p, q))
+    return x, y, rng.permutation(20)[number]  # any integers
 
 
 def _means(x: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[
 
 def significance_level(rng: np.random.Generator) -> tuple[float]:
     m = int(rng.integers(3, 9))
-    return (float(rng.uniform(1.1, 1.9) / math.comb(2 * m, m)),)
+    return (float(rng.uniform(*((1.05, 1.9), (2.1, 3.2))[rng.integers(2)]) / math.comb(2 * m, m)),)
 
 
 @session.exercise(minutes=5, inputs=significance_level)
@@ -116,7 +116,7 @@ def _(alpha: float) -> int:
 
 def models_of_units(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     unit = rng.permutation(np.repeat(np.arange(3), rng.permutation([2, 3, 4])))
-    return _similarities(rng, len(unit)), unit
+    return _similarities(rng, len(unit)), np.sort(rng.permutation(20)[:3])[unit]  # any integers
 
 
 def _similarities(rng: np.random.Generator, m: int) -> np.ndarray:
@@ -180,7 +180,7 @@ def _difference(similarity: np.ndarray, group: np.ndarray) -> float:
     return float(within.mean() - between.mean())
 
 
-@session.exercise(minutes=4, inputs=two_groups)
+@session.exercise(minutes=4, inputs=two_groups, trials=20)
 def group_difference(similarity: np.ndarray, group: np.ndarray) -> float:
     """Return the mean similarity of pairs within a group, minus that of pairs of different groups."""
     return _difference(similarity, group)
@@ -264,7 +264,7 @@ def _holm(p: np.ndarray, *, running: bool = True, cap: float = 1) -> np.ndarray:
     return adjusted
 
 
-@session.exercise(minutes=6, inputs=p_values)
+@session.exercise(minutes=6, inputs=p_values, trials=10)
 def holm(p: np.ndarray) -> np.ndarray:
     """Adjust p-values for their number by the method of Holm."""
     return _holm(p)
@@ -278,12 +278,10 @@ def _(p: np.ndarray) -> np.ndarray:
     return np.minimum(p * len(p), 1)
 
 
-@holm.mistake(
+holm.mistake(
     "order changed",
     "Your values are sorted. Return each adjusted value at the place of the p-value that it belongs to.",
-)
-def _(p: np.ndarray) -> np.ndarray:
-    return np.sort(_holm(p))
+)(lambda p: np.sort(_holm(p)))
 
 
 @holm.mistake(
@@ -294,9 +292,11 @@ def _(p: np.ndarray) -> np.ndarray:
     return _holm(p, running=False)
 
 
-@holm.mistake("above 1", "One of your values is above 1. A p-value is a probability.")
-def _(p: np.ndarray) -> np.ndarray:
-    return _holm(p, cap=np.inf)
+holm.mistake("above 1", "One of your values is above 1. A p-value is a probability.")(lambda p: _holm(p, cap=np.inf))
+holm.mistake(
+    "places taken for ranks",
+    "You index by `order` to go back. Its entries are where the sorted values came from: assign there.",
+)(lambda p: np.sort(_holm(p))[np.argsort(p)])
 
 
 # what is written

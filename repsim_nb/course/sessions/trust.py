@@ -107,11 +107,12 @@ p_value.mistake("a count", "You return how many null values are as large. A p-va
 )
 
 
-def value_above_null(rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    return float(rng.uniform(0.62, 0.9)), rng.uniform(0.3, 0.6, size=int(rng.integers(40, 80)))
+def value_and_its_null(rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    low, high = (0.62, 0.9) if rng.random() < 0.6 else (0.3, 0.5)  # some values are below chance
+    return float(rng.uniform(low, high)), rng.uniform(0.3, 0.6, size=int(rng.integers(40, 80)))
 
 
-@session.exercise(minutes=5, inputs=value_above_null)
+@session.exercise(minutes=5, inputs=value_and_its_null, trials=20)
 def chance_corrected(observed: float, null: np.ndarray) -> float:
     """Put a similarity on a scale from 0 (the 95 % quantile of its null values) to 1 (identical)."""
     return _scaled(observed, float(np.quantile(null, 0.95)))
@@ -134,6 +135,9 @@ chance_corrected.mistake(
     "a two-sided quantile",
     "You take the quantile of a two-sided test. Only large similarities count here, so all 5 % are on one side.",
 )(lambda observed, null: _scaled(observed, float(np.quantile(null, 0.975))))
+chance_corrected.mistake(
+    "no negative values", "You replace negative values by 0. They show how far a value is below chance: leave them."
+)(lambda observed, null: max(0.0, _scaled(observed, float(np.quantile(null, 0.95)))))
 chance_corrected.mistake(
     "a ratio", "You divide by the chance level. A ratio has no fixed value for identical representations."
 )(lambda observed, null: observed / float(np.quantile(null, 0.95)))
