@@ -38,8 +38,8 @@ from repsim_nb.measures import (
     Procrustes,
     SoftMatching,
     UndefinedError,
-    alignment,
     neighbour_search,
+    plans,
 )
 
 # -- known values
@@ -529,8 +529,8 @@ def test_soft_matching_of_unequal_widths_by_all_orders_of_copies(p, q, monkeypat
     a, b = np.repeat(x, common // p, axis=1), np.repeat(y, common // q, axis=1)
     best = min(((a - b[:, list(order)]) ** 2).sum() for order in itertools.permutations(range(common))) / common
     assert SoftMatching(preprocess=False)(x, y) == pytest.approx(best, rel=1e-12)
-    monkeypatch.setattr(alignment, "_QUICK", 0)
-    monkeypatch.setattr(alignment, "_COPIES", 0)
+    monkeypatch.setattr(plans, "_QUICK", 0)
+    monkeypatch.setattr(plans, "_COPIES", 0)
     assert SoftMatching(preprocess=False)(x, y) == pytest.approx(best, rel=1e-12), "without copies, too"
 
 
@@ -543,20 +543,24 @@ def by_program(x, y):
     return linprog(costs.ravel(), A_eq=sums, b_eq=np.concatenate([np.full(p, 1 / p), np.full(q, 1 / q)])).fun
 
 
-def test_the_two_ways_to_match_agree_and_too_much_is_refused(monkeypatch):
+def test_the_three_ways_to_match_agree_and_too_much_is_refused(monkeypatch):
     rng = np.random.default_rng(0)
     x = np.maximum(rng.normal(size=(100, 46)), 1)  # ties and units that hardly move
     y = np.maximum(x @ rng.normal(size=(46, 34)), 0)
     y[:, 3] = 0
-    by_copies = SoftMatching()(x, y)
+    with monkeypatch.context() as always:
+        always.setattr(plans, "_SMALL", math.lcm(46, 34))
+        by_copies = SoftMatching()(x, y)
+        assert SoftMatching()(y, x) == pytest.approx(by_copies, abs=1e-16)
     for one, other in ((x, y), (y, x)):
-        monkeypatch.setattr(alignment, "_QUICK", 0)
-        assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-14)
-        monkeypatch.setattr(alignment, "_QUICK", math.lcm(46, 34))
-        assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-16)
+        assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-14), "by linear programs"
+    monkeypatch.setattr(plans, "_QUICK", 0)
+    with monkeypatch.context() as never:
+        never.setattr(plans, "best_of_few_pairs", lambda agreement: None)
+        for one, other in ((x, y), (y, x)):
+            assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-14), "unit by unit"
     assert by_copies == pytest.approx(by_program(x, y), abs=1e-9)
-    monkeypatch.setattr(alignment, "_QUICK", 0)
-    monkeypatch.setattr(alignment, "_CELLS", 46 * 34 - 1)
+    monkeypatch.setattr(plans, "_CELLS", 46 * 34 - 1)
     with pytest.raises(
         UndefinedError,
         match="matching 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units",
