@@ -408,3 +408,11 @@ def test_rounding_of_one_minus_a_similarity_is_no_excuse_for_small_values():
     similar = np.array([[1, 0.3, 0.2], [0.3, 1, 0.1], [0.2, 0.1, 1]], np.float32) * np.float32(1.3e-8)
     with pytest.raises(ValueError, match="0 on its diagonal"):
         rs.RDM(similar)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_sizes_at_the_ends_of_float32_are_checked_without_overflow(size):
+    values = (squareform(np.arange(1, 7)) * size).astype(np.float32)
+    np.testing.assert_array_equal(rs.RDM(values).values, values)
+    with pytest.raises(ValueError, match="an RDM is symmetric"):
+        rs.RDM(values * (1 + np.tri(4, dtype=np.float32)))

@@ -357,10 +357,11 @@ def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> None:
             " rs.RDM(values, missing=np.isnan(values))"
         )
     size = float(np.abs(matrix[~absent]).max(initial=0.0))
-    # 1 - similarity may be rounding everywhere: then all values are multiples of eps / 2, which others are not
-    eps = float(np.finfo(matrix.dtype).eps)
-    steps = np.append(matrix[~absent], np.nan_to_num(diagonal)) / (eps / 2)
-    rounding = max(SMALL * size, 8 * eps if np.array_equal(steps, np.rint(steps)) else 0.0)
+    eps, rounding = float(np.finfo(matrix.dtype).eps), SMALL * size
+    if rounding < 8 * eps:
+        # 1 - similarity may be rounding everywhere: then all values are multiples of eps / 2, which others are not
+        steps = np.append(matrix[~absent], np.nan_to_num(diagonal, posinf=1, neginf=1)) / (eps / 2)
+        rounding = 8 * eps if np.array_equal(steps, np.rint(steps)) else rounding
     off = np.nan_to_num(np.abs(diagonal))  # a sample with itself is no pair, so NaN there is not a missing value
     if off.max() > rounding:
         i = int(off.argmax())
