@@ -71,28 +71,25 @@ def read_comparison(
     path: Path, measure: Measure | None
 ) -> tuple[pd.DataFrame, Measure, int, dict[tuple[Any, Any], str]]:
     """Return values, measure, n and undefined, as `write_comparison` wrote them."""
-    try:
-        content = _read(path)
-    except UnicodeDecodeError:  # its text has all bytes of the file
-        arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
-        raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
-    except ValueError as error:
-        raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
-    return parse_comparison(content, path, measure)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the data for JSON in a file of any format; UnicodeDecodeError if it has other content."""
     _, read = FORMATS.get(path.suffix.lower(), (None, None))
-    if read is None:
-        return json.loads(path.read_text())
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        about, values = read(path)
-    except (KeyError, TypeError, OSError, ValueError) as error:  # a file of the library, with other content
-        raise UnicodeDecodeError("utf-8", b"", 0, 0, str(error)) from error
-    return {**about, "values": values}
+        if read is None:
+            content = json.loads(path.read_text())
+        else:
+            about, values = read(path)
+            content = {**about, "values": values}
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error) from error
+    except (KeyError, TypeError, OSError, ValueError):  # a file with other content, whose error may show all its bytes
+        arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
+        raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
+    return parse_comparison(content, path, measure)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).")
 
 
 def parse_comparison(
@@ -107,7 +104,7 @@ def parse_comparison(
         undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
         name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).") from error
+        raise _damaged(path, error) from error
     written = content["measure"].get("name", name)
     if measure is not None:
         if "name" in content["measure"] and written != code_of(measure).removesuffix("()"):
