@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from repsim_nb import course
-from repsim_nb.course import Checks, CourseError, Session
-from repsim_nb.course.exercises import MIME
+from repsim_nb.course import CourseError
+from repsim_nb.course.exercises import MIME, Checks, Session
 from repsim_nb.course.values import same
 from repsim_nb.support.errors import UndefinedError
 
@@ -285,11 +285,11 @@ def test_nbgrader_sees_no_warning(capsys, monkeypatch):
 
 def test_an_unknown_exercise_or_session_names_the_nearest():
     checks = Checks(SESSION)
-    with pytest.raises(AttributeError, match="no exercise 'scael'; did you mean 'scale'?"):
+    with pytest.raises(AttributeError, match="exercise of the session '.*' 'scael'. Did you mean 'scale'?"):
         checks.scael(None)
-    with pytest.raises(AttributeError, match="it has scale, verdict, parts"):
+    with pytest.raises(AttributeError, match="'a'. Known: 'scale', 'verdict', 'parts'"):
         checks.passed("a")
-    with pytest.raises(ValueError, match="no session 'invariance' in the course; did you mean 'invariances'?"):
+    with pytest.raises(ValueError, match="unknown session of the course 'invariance'. Did you mean 'invariances'?"):
         course.checks("invariance")
     assert copy.copy(checks).passed("scale") is False
 

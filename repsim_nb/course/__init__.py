@@ -9,10 +9,10 @@ The notebooks are in notebooks/course. `exercises` describes an exercise and com
 `sessions` has one file a session.
 """
 
-from repsim_nb.course.exercises import Checks, CourseError, Exercise, Feedback, Mistake, Session
+from repsim_nb.course.exercises import Checks, CourseError
 from repsim_nb.course.sessions import SESSIONS, load_session
 
-__all__ = ["SESSIONS", "Checks", "CourseError", "Exercise", "Feedback", "Mistake", "Session", "checks", "load_session"]
+__all__ = ["SESSIONS", "CourseError", "checks", "load_session"]
 
 
 def checks(session: str, *, strict: bool = False) -> Checks:

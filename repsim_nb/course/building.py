@@ -24,7 +24,7 @@ c.Execute.timeout = 120  # seconds a cell; the figures compute
 README = """\
 # The course of repsim_nb
 
-{sessions} of 50 minutes, written by `python -m repsim_nb course build` (or `make course OUT=folder`).
+{sessions} sessions of 50 minutes, written by `python -m repsim_nb course build` (or `make course OUT=folder`).
 
 | session | for students | solved | notes for instructors | handout |
 |---|---|---|---|---|
@@ -49,17 +49,6 @@ FOLDER is flat (`anna_2_invariances.ipynb`), has one folder a student (`anna/2_i
 
 {licence}
 """
-
-
-def plan() -> str:
-    """Return the plan of the course as a table in Markdown: what is written in each session, and how long it takes."""
-    rows = ["| session | functions to write | minutes of exercises |", "|---|---|---|"]
-    for name in versions.available_sessions():
-        session = load_session(name)
-        minutes = sum(exercise.minutes for exercise in session.exercises.values())
-        functions = ", ".join(f"`{exercise}`" for exercise in session.exercises)
-        rows.append(f"| {SESSIONS.index(name) + 1}. {session.title} | {functions} | {minutes} |")
-    return "\n".join(rows)
 
 
 def build(out: str | Path) -> Path:
@@ -88,7 +77,7 @@ def build(out: str | Path) -> Path:
     if out == sources or sources in out.parents:
         raise ValueError(f"out must not be within the notebooks that the course is made from; got {out}.")
     rows = []
-    for name in versions.available_sessions():
+    for name in SESSIONS:
         session, source, file = load_session(name), versions.read_source(name), file_name(name)
         for folder, notebook in (
             ("students", versions.students_version(source)),
@@ -117,11 +106,7 @@ def build(out: str | Path) -> Path:
     (out / "nbgrader" / "nbgrader_config.py").write_text(NBGRADER_CONFIG.format(stub=versions.STUB), encoding="utf-8")
     if notice := _notice():
         (out / "LICENSE").write_text(notice, encoding="utf-8")
-    readme = README.format(
-        sessions=f"{len(rows)} sessions" if len(rows) > 1 else "One session",
-        rows="\n".join(rows),
-        licence=versions.LICENCE,
-    )
+    readme = README.format(sessions=len(rows), rows="\n".join(rows), licence=versions.LICENCE)
     (out / "README.md").write_text(readme, encoding="utf-8")
     (out / "index.html").write_text(versions.page("The course", readme, to_html), encoding="utf-8")
     return out / "index.html"

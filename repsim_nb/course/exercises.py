@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 import inspect
 import io
 import os
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.course.values import as_array, form, is_choice, is_stub, line_of, misspelt, same, unchanged, unlike
-from repsim_nb.support.errors import UndefinedError, as_clause
+from repsim_nb.support.errors import UndefinedError, as_clause, unknown_name
 from repsim_nb.support.progress import in_a_notebook
 
 TRIALS = 3  # hidden inputs a check; each is drawn again at each check
@@ -238,9 +237,7 @@ class Checks:
             raise AttributeError(name)
         exercises = self._session.exercises
         if name not in exercises:
-            near = difflib.get_close_matches(name, exercises, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(exercises)}"
-            raise AttributeError(f"session '{self._session.name}' has no exercise '{name}'{hint}")
+            raise AttributeError(str(unknown_name(f"exercise of the session '{self._session.name}'", name, exercises)))
 
         def check(answer: Any) -> None:
             self._check(exercises[name], answer)

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from repsim_nb.course.sessions import load_session
+from repsim_nb.course.sessions import SESSIONS, load_session
 from repsim_nb.course.submissions import (
     Submission,
     UnreadableError,
@@ -28,7 +28,7 @@ from repsim_nb.course.submissions import (
     read_cells,
     repair,
 )
-from repsim_nb.course.versions import Cell, available_sessions, exercise_of, has_tag, read_source, students_version
+from repsim_nb.course.versions import Cell, exercise_of, has_tag, read_source, students_version
 from repsim_nb.support.errors import as_clause
 from repsim_nb.support.escaping import spreadsheet_text
 from repsim_nb.support.files import replace_atomically
@@ -119,7 +119,7 @@ def grade_one(submission: Submission, seconds: float, cell_seconds: float) -> li
     try:
         cells = read_cells(submission.path)
         session = submission.session or _session_of(cells)
-        if session not in available_sessions():
+        if session not in SESSIONS:
             raise UnreadableError("it is no session of the course")
         blank = replace(blank, session=session)
         source = read_source(session)
@@ -139,7 +139,7 @@ def grade_one(submission: Submission, seconds: float, cell_seconds: float) -> li
 def _session_of(cells: Sequence[Cell]) -> str:
     """Return the session whose checks a notebook asks for; "" if there is none."""
     texts = "\n".join(cell["source"] for cell in cells)
-    return next((name for name in available_sessions() if f'checks("{name}"' in texts), "")
+    return next((name for name in SESSIONS if f'checks("{name}"' in texts), "")
 
 
 class _Run:
@@ -313,7 +313,7 @@ def write_csv(grades: Iterable[Grade], path: str | Path) -> None:
 
 def summarise(grades: Sequence[Grade]) -> str:
     """Return points by student and session, and the most frequent mistakes, as text."""
-    sessions = [name for name in available_sessions() if any(one.session == name for one in grades)]
+    sessions = [name for name in SESSIONS if any(one.session == name for one in grades)]
     students = sorted({one.student for one in grades})
     width = max(map(len, students), default=0)
     rows = [" " * width + "  " + "  ".join(sessions)]
@@ -332,4 +332,4 @@ def summarise(grades: Sequence[Grade]) -> str:
 
 
 def _firsts() -> list[str]:
-    return [next(iter(load_session(name).exercises)) for name in available_sessions()]
+    return [next(iter(load_session(name).exercises)) for name in SESSIONS]

@@ -32,23 +32,9 @@ def file_name(session: str) -> str:
     return f"{SESSIONS.index(session) + 1}_{session}"
 
 
-def available_sessions() -> list[str]:
-    """Return the names of the sessions that have a notebook, in order."""
-    return [name for name in SESSIONS if source_path(name).is_file()]
-
-
-def source_path(session: str) -> Path:
-    """Return the path of the notebook that all versions of a session are made from."""
-    return shipped_folder("notebooks") / "course" / f"{file_name(session)}.ipynb"
-
-
 def read_source(session: str) -> Notebook:
-    """Return the notebook of a session with its solutions; the source of each cell is one text."""
-    return read_notebook(source_path(session))
-
-
-def read_notebook(path: Path) -> Notebook:
-    """Read a notebook as a dict; the source of each cell is one text."""
+    """Return the notebook that all versions of a session are made from; the source of each cell is one text."""
+    path = shipped_folder("notebooks") / "course" / f"{file_name(session)}.ipynb"
     notebook: Notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if not isinstance(cell["source"], str):
@@ -79,7 +65,7 @@ def students_version(source: Notebook) -> Notebook:
     """Return the notebook for students: stubs in place of solutions, no notes for instructors, nbgrader's metadata."""
     notebook = nbgrader_source(source)
     for cell in notebook["cells"]:
-        cell["source"] = _replace_solution(cell["source"], STUB)
+        cell["source"] = re.sub(rf"{BEGIN}\n.*?{END}", lambda _: STUB, cell["source"], flags=re.DOTALL)
     return notebook
 
 
@@ -96,7 +82,8 @@ def nbgrader_source(source: Notebook) -> Notebook:
 
     Students may change the solutions. nbgrader puts back the checks, the parameters and the imports.
     """
-    notebook = _without(source, "instructor")
+    notebook = copy.deepcopy(source)
+    notebook["cells"] = [cell for cell in notebook["cells"] if not has_tag(cell, "instructor")]
     for cell in notebook["cells"]:
         solution, check = has_tag(cell, "solution"), has_tag(cell, "check")
         if cell["cell_type"] == "code" and (solution or check or not has_tag(cell, "figure")):
@@ -109,16 +96,6 @@ def nbgrader_source(source: Notebook) -> Notebook:
                 "task": False,
             } | ({"points": 1} if check else {})
     return notebook
-
-
-def _without(source: Notebook, tag: str) -> Notebook:
-    notebook = copy.deepcopy(source)
-    notebook["cells"] = [cell for cell in notebook["cells"] if not has_tag(cell, tag)]
-    return notebook
-
-
-def _replace_solution(text: str, stub: str) -> str:
-    return re.sub(rf"{BEGIN}\n.*?{END}", lambda _: stub, text, flags=re.DOTALL)
 
 
 def relink(notebook: Notebook, lessons: str, sessions: str) -> Notebook:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
 from repsim_nb.course.exercises import Session
+from repsim_nb.support.errors import check_name
 
 SESSIONS = ("representations", "invariances", "maps", "function", "trust", "misleading", "brains", "project")
 
@@ -33,9 +33,6 @@ def load_session(name: str) -> Session:
     >>> print(course.load_session("invariances").title)
     Invariances, and CKA written by hand
     """
-    if name not in SESSIONS:
-        near = difflib.get_close_matches(str(name), SESSIONS, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"no session '{name}' in the course{hint} The sessions are {', '.join(SESSIONS)}.")
+    check_name("session of the course", name, SESSIONS)
     session: Session = importlib.import_module(f"repsim_nb.course.sessions.{name}").session
     return session
