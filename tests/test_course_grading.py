@@ -13,7 +13,14 @@ from repsim_nb.course import command, grading, isolated
 from repsim_nb.course.exercises import MIME
 from repsim_nb.course.grading import Grade, summarise, write_csv
 from repsim_nb.course.sessions import load_session
-from repsim_nb.course.submissions import Submission, UnreadableError, find_submissions, insert_answers, read_cells
+from repsim_nb.course.submissions import (
+    Submission,
+    UnreadableError,
+    check_source,
+    find_submissions,
+    insert_answers,
+    read_cells,
+)
 from repsim_nb.course.versions import read_source, solved_version, students_version
 
 SOURCE = read_source("invariances")
@@ -146,9 +153,24 @@ def test_a_changed_check_has_no_effect_and_added_cells_are_run_at_their_place():
     assert order[k - 1 : k + 2] == ["added", "solve-centre", "check-centre"]
     assert order.count("added") == 2 and any(source.endswith("import scipy") for _, source in cells)
     assert not any("print(" in source for _, source in cells)
-    assert [source for place, source in cells if place == "check-centre"] == [
-        "from repsim_nb import course as _course\n_check = _course.checks('invariances')\n_check.centre(centre)"
-    ]
+    (check,) = [source for place, source in cells if place == "check-centre"]
+    assert check.endswith("_check = _checks('invariances')\n_check.centre(centre)")
+
+
+PATCHES = """\
+from repsim_nb import course
+import repsim_nb.course.exercises, repsim_nb.course.sessions.invariances
+course.checks = course.Checks = None
+repsim_nb.course.exercises.same = lambda *values: True
+course.Exercise.check = lambda self, answer, rng: course.Feedback(self.name, "ok")
+course.load_session("invariances").exercises["centre"].solution = lambda x: x"""
+
+
+def test_a_course_that_a_student_changed_is_loaded_again():
+    cells = ["def centre(x):\n    return x", PATCHES, check_source("invariances", "centre")]
+    cells += [check_source("invariances", "gram").replace("(gram)", "(lambda x: (x - x.mean(0)) @ (x - x.mean(0)).T)")]
+    done = subprocess.run([sys.executable, "-c", "\n".join(cells)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("wrong: centre. ") and done.stdout.endswith("ok: gram\n")
 
 
 # the table

@@ -166,10 +166,14 @@ def code_cell(name: str, source: str) -> Cell:
 
 
 def check_source(session: str, exercise: str) -> str:
-    """Return the code of a check that does not depend on names that a student may have changed."""
-    return (
-        f"from repsim_nb import course as _course\n_check = _course.checks({session!r})\n_check.{exercise}({exercise})"
-    )
+    """Return the code of a check: it loads the course again, whatever a student changed in it."""
+    return f"""\
+import sys as _sys
+for _name in [_name for _name in _sys.modules if _name.startswith("repsim_nb.course")]:
+    del _sys.modules[_name]
+from repsim_nb.course import checks as _checks
+_check = _checks({session!r})
+_check.{exercise}({exercise})"""
 
 
 def repair(exercise: str, solution: str, *, always: bool) -> Cell:

@@ -319,7 +319,7 @@ def pilot_study(rng: np.random.Generator) -> tuple[int, float, float]:
             return n, error, margin  # the quantile with more digits gives the same
 
 
-@session.exercise(minutes=4, inputs=pilot_study)
+@session.exercise(minutes=4, inputs=pilot_study, tolerance=1e-9)
 def samples_needed(n: int, error: float, margin: float) -> int:
     """Return how many samples give the interval value ± margin, if n samples give this standard error."""
     return math.ceil(n * (1.96 * error / margin) ** 2)
