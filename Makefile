@@ -73,7 +73,7 @@ oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproje
 docs: $(VENV)/.docs  ## the documentation, into docs/_build/html (the first time it runs the lessons: about an hour)
 	@$(RUN) docs/_tools/build.py $(ARGS)
 
-bench: $(BENCH)/.made  ## speed, memory and values next to other packages, into benchmarks/RESULTS.md (about 25 minutes)
+bench: $(BENCH)/.made  ## speed, memory and values next to other packages, into benchmarks/RESULTS.md (about 50 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
 
 calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-values uniform (about an hour)
