@@ -168,6 +168,20 @@ def test_links_of_hdf5_are_followed_also_into_other_files(tmp_path):
         rs.from_arrays(tmp_path / "main.h5")
 
 
+def test_ragged_arrays_of_hdf5_are_left_out_with_a_warning(tmp_path):
+    for kind, message in ((h5py.vlen_dtype(float), "rows of different lengths"), ([("x", "f4")], "the fields ..x")):
+        WRITERS["h5"](tmp_path / "a.h5", {"m": {"fc": X}})
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            file.create_dataset("m/other", (12, 2), dtype=kind)
+        with pytest.warns(UserWarning, match=f"'m/other' in .* has {message}.* left out"):
+            assert len(rs.from_arrays(tmp_path / "a.h5")) == 1
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["fc"], file["ids"], file["notes"] = X, [f"text {i}" for i in range(12)], [["a", "b"]] * 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # text is left out without a warning
+        assert rs.from_arrays(tmp_path / "b.h5").ids[rs.Key("model", "fc")].tolist()[0] == "text 0"
+
+
 def test_scales_and_marks_for_missing_values_are_never_read_as_values(tmp_path):
     whole = (X * 100).round()
     data = xr.Dataset({"a": (("presentation", "neuroid"), whole)})

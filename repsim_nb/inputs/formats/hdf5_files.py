@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile
+from repsim_nb.support.errors import DamagedFile, warn_user
 from repsim_nb.support.labels import Key
 
 from .content import Content, Entry, as_labels, find_labels, is_numeric, to_labels
@@ -82,6 +82,10 @@ def _add(content: Content, name: str, item: Any, h5py: Any) -> None:
     shape = item.shape
     if shape is None or len(shape) < 2 or not is_numeric(item.dtype, name, content.path):
         content.leave_out(name, shape or (), item.dtype)
+        ragged = None if h5py.check_string_dtype(item.dtype) else h5py.check_vlen_dtype(item.dtype)
+        if ragged is not None or (item.dtype.names and len(shape or ()) > 1):
+            what = f"the fields {item.dtype.names}" if ragged is None else "rows of different lengths"
+            warn_user(f"'{name}' in {content.path} has {what}, and was left out, since it is no array of numbers.")
         return
     dims, along = _dimensions(item, h5py)
     scales = {dim: to_labels(scale[()]) for dim, scale in along.items() if scale.ndim == 1}
