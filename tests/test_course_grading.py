@@ -96,6 +96,12 @@ def test_what_is_not_a_notebook(content, tmp_path):
     assert found == ("unreadable", 0)
 
 
+def test_a_notebook_of_another_session_is_named(tmp_path):
+    hand_in(tmp_path / "anna_5_trust.ipynb", SOLVED)
+    found = {(one.session, one.status, one.mistake) for one in grading.grade(tmp_path)}
+    assert found == {("trust", "unreadable", "it is the notebook of session 'invariances'")}
+
+
 def test_cells_may_lack_anything(tmp_path):
     path = hand_in(tmp_path / "b.ipynb", "\ufeff" + json.dumps({"cells": []}))
     assert read_cells(path) == [], "some editors write a mark of the byte order"
@@ -159,10 +165,10 @@ def test_a_changed_check_has_no_effect_and_added_cells_are_run_at_their_place():
 
 PATCHES = """\
 from repsim_nb import course
-import repsim_nb.course.exercises, repsim_nb.course.sessions.invariances
+from repsim_nb.course import exercises
 course.checks = course.Checks = None
-repsim_nb.course.exercises.same = lambda *values: True
-course.Exercise.check = lambda self, answer, rng: course.Feedback(self.name, "ok")
+exercises.same = lambda *values: True
+exercises.Exercise.check = lambda self, answer, rng: exercises.Feedback(self.name, "ok")
 course.load_session("invariances").exercises["centre"].solution = lambda x: x"""
 
 

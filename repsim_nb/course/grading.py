@@ -124,6 +124,8 @@ def grade_one(submission: Submission, seconds: float, cell_seconds: float) -> li
         blank = replace(blank, session=session)
         source = read_source(session)
         run, found = insert_answers(students_version(source), cells, session)
+        if not found and (other := _session_of(cells)) not in ("", session):
+            raise UnreadableError(f"it is the notebook of session '{other}'")
     except UnreadableError as error:
         names = load_session(submission.session).exercises if submission.session else ("",)
         return [replace(blank, exercise=name, status="unreadable", mistake=str(error)) for name in names]
