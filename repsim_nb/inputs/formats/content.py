@@ -25,6 +25,9 @@ ID_NAME = re.compile(
     r"images?|conds?|conditions?",
     re.IGNORECASE,
 )
+OURS = "repsim_nb"  # the attribute of a file that this package wrote
+KEY, PLACE, DTYPE = "repsim_nb_key", "repsim_nb_place", "repsim_nb_dtype"  # attributes of the arrays in it
+HDF5, MATLAB_73 = b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3"  # how such files begin
 _NUMBERS = "biufc"  # complex numbers too: they are undefined, with a reason, and not left out in silence
 
 
@@ -60,6 +63,10 @@ class Entry:
     ids: Any = None
     groups: Any = None
     place: int = 0
+
+    def restore(self, key: Iterable[Any], ids: Any = None, groups: Any = None, place: int = 0) -> None:
+        """Set what an export of this package wrote about the array."""
+        self.rows, self.key, self.ids, self.groups, self.place = True, Key(*key), ids, groups, place
 
 
 @dataclass
@@ -120,7 +127,7 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
         for name in samples:
             check_name("array in samples=", name, content.entries)
     axes = {name: _axis_of(content.path, name, entry, _of(samples, name)) for name, entry in content.entries.items()}
-    _check_axes(content, axes, samples)
+    _check_axes(content, samples)
     for name, entry in content.entries.items():
         _warn_of_rdm(content.path, name, entry.array)
     arrays: dict[Any, Any] = {}
@@ -207,7 +214,7 @@ def _axis_of(path: Path, name: str, entry: Entry, given: Any) -> int:
     return entry.dims.index(found)
 
 
-def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None:
+def _check_axes(content: Content, samples: Any) -> None:
     """Raise ValueError if ids, or the other arrays, suggest that another axis than the first has the samples."""
     free = {
         name: tuple(entry.array.shape)
@@ -233,16 +240,14 @@ def _check_axes(content: Content, axes: Mapping[str, int], samples: Any) -> None
                 f"'{name}' in {content.path} has the shape {shape}, and '{features[0]}' names {shape[0]} features, so"
                 f" it is not clear which axis has the samples. State it: samples={len(shape) - 1}, or samples=0."
             )
-    if len(free) > 1 and len({shape[0] for shape in free.values()}) > 1:
+    if len({shape[0] for shape in free.values()}) > 1:
+        (first, shape), *others = free.items()
+        other, another = next((name, its) for name, its in others if its[0] != shape[0])
         for axis in (1, -1):
-            lengths = {shape[axis] for shape in free.values()}
-            if len(lengths) == 1 and axes:
-                first, other = (
-                    list(free.items())[:1][0],
-                    next((name, shape) for name, shape in free.items() if shape[0] != next(iter(free.values()))[0]),
-                )
+            lengths = {its[axis] for its in free.values()}
+            if len(lengths) == 1:
                 raise ValueError(
-                    f"'{first[0]}' and '{other[0]}' in {content.path} have the shapes {first[1]} and {other[1]}: the"
+                    f"'{first}' and '{other}' in {content.path} have the shapes {shape} and {another}: the"
                     f" first axes differ, and axis {axis} has {lengths.pop()} in all arrays, so it is not clear which"
                     f" one has the samples. State it: samples={axis}, or samples=0 if the arrays have different samples"
                     " and the same features."
@@ -346,6 +351,12 @@ def to_whole(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f" and values.size and np.all(values == np.round(values)) and abs(values).max() < 2**53:
         return values.astype(np.int64)
     return values
+
+
+def starts_with(path: Path, mark: bytes) -> bool:
+    """Return whether a file begins with these bytes."""
+    with open(path, "rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def is_unique(labels: np.ndarray) -> bool:

@@ -9,14 +9,24 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, warn_user
-from repsim_nb.support.labels import Key
 
-from .content import Content, Entry, as_labels, find_labels, is_numeric, to_labels
+from .content import (
+    KEY,
+    MATLAB_73,
+    OURS,
+    PLACE,
+    Content,
+    Entry,
+    as_labels,
+    find_labels,
+    is_numeric,
+    starts_with,
+    to_labels,
+)
 from .lazy import LazyArray
 from .missing import import_for
 from .xarray_files import read_netcdf
 
-OURS = "repsim_nb"  # the attribute of a file that this package wrote
 HIDDEN = "repsim_nb_samples"  # the group with its ids and groups
 
 
@@ -24,7 +34,8 @@ def read_hdf5(path: Path) -> Content:
     """Return the arrays of an HDF5 file, by their paths in it."""
     h5py = import_for("h5py", path)
     with h5py.File(path, "r") as file:
-        if _says_matlab(path) or any("MATLAB_class" in item.attrs for item in file.values() if item is not None):
+        of_matlab = ("MATLAB_class" in item.attrs for item in file.values() if item is not None)
+        if starts_with(path, MATLAB_73) or any(of_matlab):
             from .matlab_files import read_matlab_73
 
             return read_matlab_73(path, file, h5py)
@@ -56,11 +67,6 @@ def _refuse_others(path: Path, file: Any) -> None:
             f"'{frame}' in {path} is a frame that pandas wrote in parts. Read it by pandas, and pass the frame:"
             f" from_arrays({{'model/layer': pandas.read_hdf({str(path)!r}, {frame!r})}})."
         )
-
-
-def _says_matlab(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(10) == b"MATLAB 7.3"
 
 
 def _read_group(content: Content, labels: dict[str, np.ndarray], group: Any, inside: str, h5py: Any) -> None:
@@ -95,13 +101,12 @@ def _add(content: Content, name: str, item: Any, h5py: Any) -> None:
             " the array: from_arrays({'model/layer': x})."
         )
     entry = Entry(lazy(content.path, item), dims, scales, {dim: dim for dim in scales})
-    if "repsim_nb_key" in item.attrs:
-        file = item.file
-        entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
-        entry.place = int(item.attrs.get("repsim_nb_place", 0))
-        entry.ids, entry.groups = (
-            to_labels(file[HIDDEN][item.attrs[what]][()]) if what in item.attrs else None for what in ("ids", "groups")
+    if KEY in item.attrs:
+        hidden = item.file[HIDDEN]
+        ids, groups = (
+            to_labels(hidden[item.attrs[what]][()]) if what in item.attrs else None for what in ("ids", "groups")
         )
+        entry.restore(json.loads(item.attrs[KEY]), ids, groups, int(item.attrs.get(PLACE, 0)))
     content.entries[name] = entry
 
 

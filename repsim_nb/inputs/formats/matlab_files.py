@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .content import Content, Entry, find_labels, is_numeric, to_labels, to_whole
+from .content import HDF5, MATLAB_73, Content, Entry, find_labels, is_numeric, starts_with, to_labels, to_whole
 from .hdf5_files import lazy, read_hdf5
 
 _NOT_ARRAYS = ("MatlabOpaque", "MatlabFunction")
@@ -16,9 +16,7 @@ _NOT_ARRAYS = ("MatlabOpaque", "MatlabFunction")
 
 def read_matlab(path: Path) -> Content:
     """Return the matrices of a MATLAB file: rows are samples, vectors and cells of text are labels."""
-    with open(path, "rb") as file:
-        head = file.read(10)
-    if head == b"MATLAB 7.3" or _is_hdf5(path):
+    if starts_with(path, MATLAB_73) or starts_with(path, HDF5):
         return read_hdf5(path)
     content = Content(path)
     labels: dict[str, np.ndarray] = {}
@@ -40,11 +38,6 @@ def _load(path: Path) -> dict[str, Any]:
             return dict(scipy.io.loadmat(path, mat_dtype=True))
         except np.exceptions.ComplexWarning:  # SciPy makes doubles of complex numbers
             return dict(scipy.io.loadmat(path))
-
-
-def _is_hdf5(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def _add(content: Content, labels: dict[str, np.ndarray], name: str, value: Any) -> None:

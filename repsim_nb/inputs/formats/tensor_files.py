@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, warn_user
-from repsim_nb.support.labels import Key
 
-from .content import ID_NAME, Content, Entry, as_labels, find_labels, is_numeric, to_whole
+from .content import ID_NAME, OURS, Content, Entry, as_labels, find_labels, is_numeric, to_whole
 from .lazy import LazyArray
 
 _DTYPES = {  # of safetensors
@@ -24,7 +23,6 @@ _DTYPES = {  # of safetensors
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
 SAFETENSORS = {stored: name for name, stored in _DTYPES.items()}
-OURS = "repsim_nb"
 _ITEM = re.compile(r"(.*?)(?:\.\d+)+")  # of a list
 
 
@@ -146,8 +144,7 @@ def read_safetensors(path: Path) -> Content:
         known = ours.get("arrays", {}).get(name)
         entry = content.entries[name] = Entry(found)
         if known:
-            entry.rows, entry.key = True, Key(*known["key"])
-            entry.ids, entry.groups = (ours["labels"].get(known[what]) for what in ("ids", "groups"))
+            entry.restore(known["key"], *(ours["labels"].get(known[what]) for what in ("ids", "groups")))
     for name, entry in content.entries.items():
         entry.labels = {} if entry.rows else find_labels(name, labels, content.entries)
     return content

@@ -22,7 +22,8 @@ from repsim_nb.support.ids import ids_fingerprint, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.row_groups import groups_fingerprint
 
-from .hdf5_files import HIDDEN, OURS
+from .content import DTYPE, KEY, OURS, PLACE
+from .hdf5_files import HIDDEN
 from .missing import import_for
 from .tensor_files import SAFETENSORS
 
@@ -117,10 +118,10 @@ def _write_hdf5(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -
         labels = file.create_group(HIDDEN)
         for place, (name, array) in enumerate(arrays.items()):
             item = file.create_dataset(name, array.shape, array.dtype)
-            item.attrs["repsim_nb_place"] = place
+            item.attrs[PLACE] = place
             for row, rows in array.pieces():
                 item[row : row + len(rows)] = rows
-            item.attrs["repsim_nb_key"] = json.dumps(list(array.key))
+            item.attrs[KEY] = json.dumps(list(array.key))
             for what, fingerprint, values in array.labels():
                 if fingerprint not in labels:
                     text = values.dtype.kind == "U"
@@ -204,9 +205,9 @@ def _write_netcdf(path: Path, arrays: dict[str, Written], facts: dict[str, Any])
             item = file.create_variable(flat, ("sample", *dims), kind)
             for row, rows in array.pieces():
                 item[row : row + len(rows)] = rows.astype(kind)
-            item.attrs["repsim_nb_key"] = json.dumps(list(array.key))
+            item.attrs[KEY] = json.dumps(list(array.key))
             if kind != array.dtype:
-                item.attrs["dtype" if kind == "i1" else "repsim_nb_dtype"] = array.dtype.name  # the first is xarray's
+                item.attrs["dtype" if kind == "i1" else DTYPE] = array.dtype.name  # the first is xarray's
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

@@ -8,21 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.labels import Key
-
-from .content import Content, Entry, as_labels, find_labels, is_numeric
+from .content import DTYPE, HDF5, KEY, OURS, Content, Entry, as_labels, find_labels, is_numeric, starts_with
 from .lazy import LazyArray
 from .missing import import_for
-
-OURS = "repsim_nb"
 
 
 def read_netcdf(path: Path) -> Content:
     """Return the variables of a netCDF file with two dimensions or more; groups are models."""
     xarray = import_for("xarray", path)
     content = Content(path)
-    with open(path, "rb") as file:
-        hdf5 = file.read(4) == b"\x89HDF"
+    hdf5 = starts_with(path, HDF5)
     if hdf5:
         import_for("h5netcdf", path)
     engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
@@ -61,8 +56,8 @@ def _add(content: Content, data: Any, labels: dict[str, Any], axes: dict[str, An
             content.leave_out(whole, item.shape, item.dtype)
             continue
         entry = Entry(_lazy(content.path, item, engine, group), tuple(map(str, item.dims)))
-        if "repsim_nb_key" in item.attrs:
-            entry.rows, entry.key = True, Key(*json.loads(item.attrs["repsim_nb_key"]))
+        if KEY in item.attrs:
+            entry.restore(json.loads(item.attrs[KEY]))
         content.entries[whole] = entry
 
 
@@ -74,7 +69,7 @@ def _lazy(path: Path, item: Any, engine: str, group: str) -> LazyArray:
         with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
             return data[name][index].values
 
-    dtype = np.dtype(item.attrs.get("repsim_nb_dtype", item.dtype))  # netCDF has no float16
+    dtype = np.dtype(item.attrs.get(DTYPE, item.dtype))  # netCDF has no float16
     mapped = engine == "h5netcdf" and dtype == item.dtype
     offset = _offset(path, item, f"{group}/{name}") if mapped else None
     return LazyArray(path, f"{group}/{name}".strip("/"), item.shape, dtype, read, offset)
@@ -82,7 +77,7 @@ def _lazy(path: Path, item: Any, engine: str, group: str) -> LazyArray:
 
 def _offset(path: Path, item: Any, inside: str) -> int | None:
     """Return where the numbers begin, if the file has them as they are."""
-    changed = {"scale_factor", "add_offset", "missing_value", "dtype"} & set(item.encoding) - {"dtype"}
+    changed = {"scale_factor", "add_offset", "missing_value"} & set(item.encoding)
     fill = item.encoding.get("_FillValue")
     with import_for("h5py", path).File(path, "r") as file:
         stored = file[inside]

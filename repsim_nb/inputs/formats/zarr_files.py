@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.labels import Key
-
-from .content import Content, Entry, as_labels, find_labels, is_numeric
+from .content import OURS, Content, Entry, as_labels, find_labels, is_numeric
 from .lazy import LazyArray
 from .missing import import_for
 
-OURS = "repsim_nb"
 MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a folder with one of these is Zarr's
 
 
@@ -45,7 +41,9 @@ def read_zarr(path: Path) -> Any:
         _refuse_packed(path, name, item)
         entry = content.entries[name] = Entry(_lazy(path, name, item), _dimensions(item))
         if OURS in item.attrs:
-            _mark(entry, item.attrs[OURS], ours["labels"])
+            known = item.attrs[OURS]
+            ids, groups = (ours["labels"].get(known[what]) for what in ("ids", "groups"))
+            entry.restore(known["key"], ids, groups, known.get("place", 0))
     axes = {name: np.array(dims) for name in labels if (dims := _dimensions(vectors[name]))}
     for name, entry in content.entries.items():
         entry.labels = find_labels(name, labels, content.entries)
@@ -59,12 +57,6 @@ def _open(path: Path) -> Any:
     if path.is_file():
         return zarr.open(import_for("zarr.storage", path).ZipStore(path, mode="r"), mode="r")
     return zarr.open(path, mode="r")
-
-
-def _mark(entry: Entry, known: Mapping[str, Any], labels: Mapping[str, Any]) -> None:
-    """Set what an export of this package wrote."""
-    entry.rows, entry.key, entry.place = True, Key(*known["key"]), known.get("place", 0)
-    entry.ids, entry.groups = (labels.get(known[what]) for what in ("ids", "groups"))
 
 
 def _lazy(path: Path, name: str, item: Any) -> LazyArray:
