@@ -74,22 +74,6 @@ class TrainingRecord:
         """What the layers were compared with (tuple of str)."""
         return (START, PREVIOUS) + ((REFERENCE,) if self.reference else ())
 
-    def table(self) -> pd.DataFrame:
-        """Return all values in long form.
-
-        Returns
-        -------
-        DataFrame
-            A copy of `values`.
-
-        Examples
-        --------
-        >>> values = pd.DataFrame([[1, "fc", "start", 0.9]], columns=["step", "layer", "compared_to", "value"])
-        >>> rs.TrainingRecord(values, "cka", "mlp", "", "mnist", 100, 0.1).table()["value"].tolist()
-        [0.9]
-        """
-        return self.values.copy()
-
     def to_frame(self, compared_to: str = START) -> pd.DataFrame:
         """Return the values of one comparison, with a column for each layer.
 
