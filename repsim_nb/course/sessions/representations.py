@@ -151,7 +151,7 @@ def a_recording_that_mixes(rng: np.random.Generator) -> tuple[Recording, np.ndar
     return record, x
 
 
-@session.exercise(minutes=5, inputs=a_recording_that_mixes)
+@session.exercise(minutes=5, inputs=a_recording_that_mixes, trials=8)
 def batch_effect(record: Recording, x: np.ndarray) -> float:
     """Largest difference between rows recorded together and rows recorded alone."""
     return float(np.abs(record(x) - _alone(record, x)).max())
