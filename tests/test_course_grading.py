@@ -246,7 +246,7 @@ def test_one_notebook_with_everything(monkeypatch, tmp_path):
     path = hand_in(tmp_path / "anna_2_invariances.ipynb", notebook)
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")  # not passed on: checks would raise
     told = []
-    grades = grading.grade(tmp_path, cell_seconds=4, tell=lambda one, found: told.append((one.path, len(found))))
+    grades = grading.grade(tmp_path, cell_seconds=4, report=lambda one, found: told.append((one.path, len(found))))
     assert {one.exercise: (one.status, one.mistake) for one in grades} == {
         "centre": ("ok", ""),
         "gram": ("stopped", "too long"),

@@ -36,12 +36,12 @@ def _grade(given: argparse.Namespace) -> None:
     from repsim_nb.course.isolated import can_leave_network
     from repsim_nb.course.submissions import Submission
 
-    def tell(submission: Submission, found: list[grading.Grade]) -> None:
+    def report(submission: Submission, found: list[grading.Grade]) -> None:
         print(f"{submission.student}, {submission.path.name}: {sum(one.points for one in found)} of {len(found)}")
 
     reach = "network access to this machine only" if can_leave_network() else "a guard in Python's sockets"
     print(f"Each notebook runs in a process of its own, with {given.seconds:g} s and {reach}.")
-    grades = grading.grade(given.folder, seconds=given.seconds, jobs=given.jobs, tell=tell)
+    grades = grading.grade(given.folder, seconds=given.seconds, jobs=given.jobs, report=report)
     print("\n" + grading.summarise(grades))
     if given.out:
         grading.write_csv(grades, given.out)

@@ -61,7 +61,7 @@ def grade(
     seconds: float = 120,
     cell_seconds: float | None = None,
     jobs: int = 1,
-    tell: Callable[[Submission, list[Grade]], None] | None = None,
+    report: Callable[[Submission, list[Grade]], None] | None = None,
 ) -> list[Grade]:
     """Grade the notebooks in a folder.
 
@@ -80,7 +80,7 @@ def grade(
         The longest time for one cell; a quarter of `seconds` by default.
     jobs : int
         How many notebooks run at the same time.
-    tell : function(submission, grades), optional
+    report : function(submission, grades), optional
         Called after each notebook.
 
     Returns
@@ -100,8 +100,8 @@ def grade(
         except Exception as error:  # whatever is in a notebook, the others are graded
             reason = f"{type(error).__name__}: {as_clause(error)}"
             found = [Grade(submission.student, submission.session, "", "unreadable", reason, submission.path.name)]
-        if tell is not None:
-            tell(submission, found)
+        if report is not None:
+            report(submission, found)
         return found
 
     submissions = find_submissions(folder)
