@@ -217,7 +217,7 @@ def _left_out(similarity: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.array([_difference(similarity[np.ix_(r, r)], group[r]) for r in rest])
 
 
-@session.exercise(minutes=6, inputs=two_groups)
+@session.exercise(minutes=6, inputs=two_groups, trials=12)
 def jackknife_error(similarity: np.ndarray, group: np.ndarray) -> float:
     """Return the standard error of the difference of groups, from leaving out each unit."""
     return float(np.sqrt(len(group) - 1) * _left_out(similarity, group).std())
