@@ -61,7 +61,7 @@ lint: $(VENV)/.check  ## style and types
 check: lint  ## style, types, examples in docstrings, and the fast tests (three minutes)
 	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
-test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (twelve minutes)
+test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (fourteen minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test $(VENV)/.nbgrader oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions

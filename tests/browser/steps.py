@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 import nbformat
+from playwright.sync_api import TimeoutError
 
 READY = """async () => {
   for (let i = 0; i < 1200; i++) {
@@ -105,6 +106,19 @@ def run_all(page, seconds=240):
         page.reload()
         page.evaluate(READY)
         assert page.evaluate(RUN_ALL, seconds), "messages between the page and its kernel were lost twice"
+
+
+def pictured(page, canvas):
+    """Wait until the first picture is visible. Its last message may be lost as others are: then cells run once more."""
+    picture = page.locator(canvas).first
+    try:
+        picture.wait_for(state="visible", timeout=45_000)
+    except TimeoutError:
+        assert page.locator(".rs-error").count() == 0, page.locator(".rs-explorer").first.inner_text()
+        page.reload()
+        page.evaluate(READY)
+        run_all(page)
+        picture.wait_for(state="visible", timeout=60_000)
 
 
 def printed(page, code):

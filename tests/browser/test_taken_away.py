@@ -1,7 +1,7 @@
 """An explorer in JupyterLab keeps its place and gives away what it shows; controls and kernel agree in all cells."""
 
 import pytest
-from steps import finished, leave, opened, printed, run_all, write_notebook
+from steps import finished, leave, opened, pictured, printed, run_all, write_notebook
 
 CELLS = [
     """import asyncio, time
@@ -36,7 +36,7 @@ def explored(lab, page):
     page.set_viewport_size({"width": 1300, "height": 1800})
     opened(page, lab("taken.ipynb"))
     run_all(page)
-    page.locator(CANVAS).first.wait_for(state="visible", timeout=60_000)
+    pictured(page, CANVAS)
     idle(page)
     yield page
     assert page.locator(".rs-error").count() == 0 and page.outside == page.errors == consoled == []
