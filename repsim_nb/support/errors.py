@@ -66,13 +66,20 @@ EXTRAS = {
 @contextmanager
 def explain_missing(name: str) -> Iterator[None]:
     """Add how to install a missing library to the error of an import that a public name needs."""
+    with name_extra(f"repsim_nb.{name}"):
+        yield
+
+
+@contextmanager
+def name_extra(what: str) -> Iterator[None]:
+    """Add how to install a missing library to the error of an import; what: what needs it, such as "reading x.h5"."""
     try:
         yield
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         for extra, libraries in EXTRAS.items():
             if library in libraries:
-                sentence = f"repsim_nb.{name} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
+                sentence = f"{what} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
                 raise ModuleNotFoundError(sentence, name=error.name) from error
         raise
 
