@@ -114,6 +114,7 @@ def read_data(text: str, n: int, seed: int) -> Dataset:
     import numpy as np
 
     from repsim_nb.inputs.datasets import DATASETS, Dataset, load_dataset
+    from repsim_nb.inputs.datasets.sources import random_subset
     from repsim_nb.support.errors import unknown_name
     from repsim_nb.support.validation import check_integer
 
@@ -132,10 +133,7 @@ def read_data(text: str, n: int, seed: int) -> Dataset:
     else:
         hint = "Or give a folder of images, an array in a .npy file, or sentences in a .txt file, one a line."
         raise unknown_name("data set", text, DATASETS, hint)
-    if n >= len(whole):
-        return whole
-    rows = np.random.default_rng(seed).choice(len(whole), n, replace=False)  # as load_dataset draws them
-    return whole.take(rows, f"{whole.name}[n={n},seed={seed}]")
+    return whole if n >= len(whole) else random_subset(whole, n, seed)
 
 
 def _write_page(out: Path, saved: Path) -> None:

@@ -235,6 +235,11 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     if n is None or n == len(whole):
         return whole
     check_integer(n, "n", minimum=1, maximum=len(whole), hint=f"the size of '{whole.name}'")
+    return random_subset(whole, n, seed)
+
+
+def random_subset(whole: Dataset, n: int, seed: int) -> Dataset:
+    """Return n samples drawn at random; the name of the subset contains n and the seed."""
     rows = np.random.default_rng(seed).choice(len(whole), n, replace=False)
     return whole.take(rows, f"{whole.name}[n={n},seed={seed}]")
 
