@@ -101,7 +101,8 @@ class Exercise:
                 "the check calls it with inputs of its own.",
             )
         trials = [self.inputs(rng)]
-        number = self.trials or (CHOICES if is_choice(self.solution(*copy.deepcopy(trials[0]))) else TRIALS)
+        right = [self.solution(*copy.deepcopy(trials[0]))]
+        number = self.trials or (CHOICES if is_choice(right[0]) else TRIALS)
         trials += [self.inputs(rng) for _ in range(number - 1)]
         answers: list[Any] = []
         for inputs in trials:
@@ -131,10 +132,10 @@ class Exercise:
             if text := self.left_over and self.left_over(*passed):
                 return self._wrong("something is left", text)
             answers.append(given)
-        return self._compare(answers, trials)
+        right += [self.solution(*copy.deepcopy(inputs)) for inputs in trials[1:]]
+        return self._compare(answers, right, trials)
 
-    def _compare(self, answers: list[Any], trials: list[tuple[Any, ...]]) -> Feedback:
-        right = [self.solution(*copy.deepcopy(inputs)) for inputs in trials]
+    def _compare(self, answers: list[Any], right: list[Any], trials: list[tuple[Any, ...]]) -> Feedback:
         if all(self._same(given, value) for given, value in zip(answers, right, strict=True)):
             return Feedback(self.name, "ok")
         for mistake in self.mistakes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +102,7 @@ def _names(arrays: Sequence[Written]) -> list[str]:
     found: list[str] = []
     for key, name in zip(keys, short, strict=True):
         whole = str(key).removeprefix(name) if short.count(name) > 1 else ""
-        layer = re.sub("/", ".", key.layer + whole)
+        layer = (key.layer + whole).replace("/", ".")
         unique = f"{key.model.replace('/', '.')}/{layer}"
         while unique in found:
             unique += "'"
