@@ -44,19 +44,22 @@ if __name__ == "__main__":
     app.run()
 """
 
+# Notebook 7.6 reads a schema of settings that it does not have, once or twice, also after the page is ready.
+OF_NOTEBOOK_7 = "Cannot read properties of undefined (reading 'schema')"
+
 
 def test_an_explorer_in_notebook_7_answers_the_mouse(lab, page):
     write_notebook(lab, "elsewhere.ipynb", [CODE])
     opened(page, lab("elsewhere.ipynb").replace("/doc/tree/", "/notebooks/"))
     assert page.evaluate("() => window.jupyterapp.name") == "Jupyter Notebook"
-    at_start = list(page.errors)  # Notebook 7.6 reads a schema of settings that it does not have
     run_all(page)
     canvas = page.locator(".rs-matrix canvas")
     canvas.wait_for(state="visible", timeout=30_000)
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_text("n = 40 samples").wait_for(timeout=20_000)  # the detail, from the kernel
-    assert page.locator(".rs-error").count() == 0 and page.errors == at_start and page.outside == []
+    assert page.locator(".rs-error").count() == 0 and page.outside == []
+    assert set(page.errors) <= {OF_NOTEBOOK_7}
     leave(page)
 
 
