@@ -2,6 +2,8 @@
 and what groups' spreads do to tests of groups.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +41,25 @@ def test_a_frame_of_similarities_is_refused_and_never_turned():
     for a in (table, table.dissimilarity()):
         for b in (other, other.values, other.dissimilarity()):
             assert rank_correlation(a, b).statistic == pytest.approx(found, abs=1e-12)
+
+
+def test_a_frame_without_a_value_above_0_is_named():
+    """It may contain cross-validated distances, so this is a warning; negative distances have the same form."""
+    d, other = rs.compare("procrustes", models(10)).dissimilarity(), rs.compare("cka", models(10))
+    kinds = list("aabbaabbab")
+    for call in (
+        lambda t: rank_correlation(t, other).statistic,
+        lambda t: anosim(t, kinds, n_permutations=49).statistic,
+    ):
+        with pytest.warns(UserWarning, match="no pair has a value above 0, and the lowest is -.*pass -frame"):
+            assert call(-d) == pytest.approx(-call(d))
+    hollow = other.values.where(~np.eye(10, dtype=bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rank_correlation(d.max().max() / 2 * (1 - np.eye(10)) - d, other).statistic < 0, "values above 0"
+        assert rank_correlation(other, hollow, direction="similarity").statistic == pytest.approx(1)
+    with pytest.raises(ValueError, match="cannot be negative"):
+        rs.embedding.mds(-d)
 
 
 def test_a_diagonal_without_values_is_no_missing_pair():

@@ -257,3 +257,18 @@ def test_rdms_of_rsatoolbox_are_rdms_with_ids_and_missing_pairs():
     missing = rs.from_arrays(RSATOOLBOX / "missing.h5")
     assert [missing[layer].missing.sum() for layer in ("0", "1")] == [0, 2] and missing["0"].ids is None
     assert not missing["0"].squared and missing["1"].vector()[[0, 2]].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("measure", ["poisson_cv", "crossnobis", "squared euclidean", "euclidean"])
+def test_cross_validated_rdms_of_rsatoolbox_can_be_negative(tmp_path, measure):
+    with h5py.File(tmp_path / "rdms.h5", "w") as file:
+        file["dissimilarities"] = [[-1.0, -2.0, -0.5]]
+        file.attrs["dissimilarity_measure"] = measure
+        file.create_group("pattern_descriptors")
+        file.create_group("rdm_descriptors")
+    if measure == "euclidean":
+        with pytest.raises(ValueError, match=r"RDM '0' in .*rdms.h5: .* no pair has a value above 0"):
+            rs.from_arrays(tmp_path / "rdms.h5")
+        return
+    with pytest.warns(UserWarning, match="no pair has a value above 0"):
+        assert rs.from_arrays(tmp_path / "rdms.h5")["0"].squared

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -311,6 +312,41 @@ def test_values_that_are_no_dissimilarities(name):
     values, match = BAD[name]
     with pytest.raises(ValueError, match=match):
         RDM(values)
+
+
+def test_values_of_which_none_is_above_0_are_similarities():
+    """Refused, but if they are squared: a cross-validated distance of equal conditions is below 0 half the time."""
+    near, absent = -rdm_of(X).values, holes()
+    for values, options in (
+        (near, {}),
+        (near.astype(np.float32), {}),
+        (near[np.triu_indices(N, 1)], {}),
+        (pd.DataFrame(near), {}),
+        (np.where(absent, 1.0, near), {"missing": absent}),
+        (np.where(near < near.min() / 2, near, 0.0), {}),
+    ):
+        with pytest.raises(ValueError, match=r"no pair has a value above 0, and the lowest is -.*pass -values"):
+            RDM(values, **options)
+        with pytest.warns(UserWarning, match=r"no pair has a value above 0, .* 1 in 100 for 6\).*pass -values"):
+            assert RDM(values, squared=True, **options).vector()[0] <= 0
+    some = near[np.triu_indices(N, 1)]
+    for values in (
+        some - some.min() / 2,
+        np.zeros(3),
+        np.full(3, -0.0),
+        np.full(3, 1 - np.nextafter(1, 2)),
+        [0.0, 1e-3, -5.0],
+    ):
+        assert len(RDM(values)) >= 3
+
+
+def test_crossnobis_of_equal_conditions_is_taken_as_it_is():
+    noise = np.random.default_rng(1).normal(size=(40, 4, 2, 20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [rs.measures.crossnobis(runs, noise="none") for runs in noise]
+    below = [(rdm.vector() < 0).all() for rdm in found]
+    assert 10 < sum(below) < 30 and all(rdm.squared for rdm in found)
 
 
 def test_missing_and_ids_are_checked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -117,7 +118,9 @@ def crossnobis(
     own = products.diagonal()
     values = (own[:, None] + own - products - products.T) / (repeats * (repeats - 1) * p)
     np.fill_diagonal(values, 0.0)
-    return RDM(values, ids=ids, squared=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RDM asks whether values of which none is above 0 are similarities
+        return RDM(values, ids=ids, squared=True)
 
 
 def _checked(noise: Any, p: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Square matrices of dissimilarities from both halves, or from the part above the diagonal."""
+"""Square matrices of dissimilarities: from both halves, or the part above the diagonal; the sign of their values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+
+from repsim_nb.support.errors import warn_user
+
+# how often no cross-validated distance of n equal conditions is above 0, simulated with 2,000 draws each
+_SO_BY_CHANCE = "1 in 2 times for 2 equal conditions, 1 in 15 for 4, 1 in 100 for 6"
 
 
 def to_square(values: np.ndarray, what: str, diagonal: Any) -> np.ndarray:
@@ -43,4 +48,41 @@ def check_both_halves(matrix: np.ndarray) -> None:
         raise ValueError(
             f"an RDM is symmetric, and of this matrix only the part {where} the diagonal has values. Pass this part as"
             f" a vector, rs.RDM({part}[np.triu_indices(len(values), 1)]); missing=, if there is one, in the same form."
+        )
+
+
+def find_only_negative(matrix: np.ndarray, rounding: float) -> str:
+    """Return a clause that names the lowest value if values are below 0 and none is above; "" otherwise.
+
+    Parameters
+    ----------
+    matrix : array (n, n)
+        With NaN where there is no value.
+    rounding : float
+        The largest value below 0 that may be rounding.
+    """
+    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+    pairs = pairs[~np.isnan(pairs)]
+    lowest = float(pairs.min(initial=0.0))
+    return (
+        f"no pair has a value above 0, and the lowest is {lowest:.3g}"
+        if lowest < -rounding and pairs.max() <= 0
+        else ""
+    )
+
+
+def check_sign(matrix: np.ndarray, rounding: float, squared: bool) -> None:
+    """Raise ValueError if no value is above 0, as of negative distances; warn if they can be cross-validated ones."""
+    found = find_only_negative(matrix, rounding)
+    turn = "pass -values for negative distances, 1 - values for correlations"
+    if found and not squared:
+        raise ValueError(
+            f"an RDM has dissimilarities, larger if samples are less alike; in this one {found}. If the values are"
+            f" similarities, {turn}. If they are cross-validated distances, which can be below 0, these are squared:"
+            " rs.RDM(values, squared=True)."
+        )
+    if found:
+        warn_user(
+            f"an RDM has dissimilarities; in this one, of squared distances, {found}. Cross-validated distances are so"
+            f" by chance if no two conditions differ ({_SO_BY_CHANCE}). If the values are similarities, {turn}."
         )

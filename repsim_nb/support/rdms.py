@@ -11,7 +11,7 @@ import pandas as pd
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.ids import check_ids, index_ids, same_ids
-from repsim_nb.support.rdm_halves import check_both_halves, to_square
+from repsim_nb.support.rdm_halves import check_both_halves, check_sign, to_square
 from repsim_nb.support.summaries import summarize
 
 SMALL = 1e-6  # the fraction of the largest value by which numbers that should be equal may differ
@@ -43,12 +43,13 @@ class RDM:
     ------
     ValueError
         If the values are no dissimilarities of samples: another shape, not symmetric, a diagonal that is not 0, NaN
-        that `missing` does not state.
+        that `missing` does not state, values below 0 and none above it.
 
     Notes
     -----
-    Values may be negative, as cross-validated distances are. RSA takes them; distance correlation, an RBF kernel and
-    maps need distances, and refuse them.
+    Some values may be negative, as those of cross-validated distances are. RSA takes them; distance correlation, an RBF
+    kernel and maps need distances, and refuse them. If no value is above 0, they are most likely similarities: an
+    error, or a warning for squared distances, since cross-validated ones of conditions that do not differ can be so.
 
     ``rdm[rows]`` is the RDM of some samples: rows and columns are selected together.
 
@@ -92,7 +93,8 @@ class RDM:
                 raise ValueError(f"missing must be symmetric; it states the pair ({i}, {j}), and not ({j}, {i})")
             np.fill_diagonal(absent, False)
             matrix[absent] = np.nan
-        _check_pairs(matrix, absent if absent.any() else np.zeros(matrix.shape, bool))
+        rounding = _check_pairs(matrix, absent if absent.any() else np.zeros(matrix.shape, bool))
+        check_sign(matrix, rounding, bool(squared))
         own = check_ids(ids, len(matrix)) if ids is not None else index
         self._set(matrix, bool(squared), own)
 
@@ -344,8 +346,11 @@ def _to_numbers(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return found.astype(np.float32 if found.dtype.itemsize <= 4 else np.float64), index_ids(index)
 
 
-def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> None:
-    """Raise ValueError if these are no dissimilarities; rounding is taken out of the diagonal and the symmetry."""
+def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> float:
+    """Raise ValueError if these are no dissimilarities; rounding is taken out of the diagonal and the symmetry.
+
+    Returns by how much equal values may differ.
+    """
     diagonal = matrix.diagonal().copy()
     np.fill_diagonal(matrix, 0)
     bad = ~np.isfinite(matrix) & ~absent
@@ -378,3 +383,4 @@ def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> None:
         )
     lower = np.tri(len(matrix), k=-1, dtype=bool)
     matrix[lower] = matrix.T[lower]
+    return rounding

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.errors import add_context
 from repsim_nb.support.rdms import RDM
 
 from .content import Content, Entry, is_unique, to_labels
 from .hdf5_files import lazy
 
-# dissimilarities of rsatoolbox that are squared distances, besides those that are called squared
-_SQUARED = ("crossnobis", "correlation", "cosine")
+# dissimilarities of rsatoolbox that are squared distances, besides those that are called squared; the symmetrised
+# divergence of Poisson rates is one for small differences
+_SQUARED = ("crossnobis", "correlation", "cosine", "poisson", "poisson_cv")
 
 
 def read_rsatoolbox(path: Path, file: Any) -> Content | None:
@@ -33,7 +35,8 @@ def read_rsatoolbox(path: Path, file: Any) -> Content | None:
     titles = names[0].tolist() if len(names) == 1 and len(names[0]) == len(rows) else range(len(rows))
     for title, values in zip(titles, rows, strict=True):
         absent = np.isnan(values)
-        rdm = RDM(values, missing=absent if absent.any() else None, squared=squared)
+        with add_context(f"RDM '{title}' in {path}", ValueError):
+            rdm = RDM(values, missing=absent if absent.any() else None, squared=squared)
         content.entries[str(title)] = Entry(rdm, labels=labels, rows=True, names=True)
     return content
 

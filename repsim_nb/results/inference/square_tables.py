@@ -10,8 +10,9 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import as_clause, check_name, join_names
+from repsim_nb.support.errors import as_clause, check_name, join_names, warn_user
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
+from repsim_nb.support.rdm_halves import find_only_negative
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_diagonal
 
@@ -52,7 +53,7 @@ def frame_of(table: SquareTable) -> pd.DataFrame:
 
     A frame must have 0 or NaN there: similarities are refused.
     """
-    table = to_table(table)
+    plain, table = isinstance(table, pd.DataFrame), to_table(table)
     frame = table.dissimilarity() if isinstance(table, Comparison) else table
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
@@ -68,9 +69,20 @@ def frame_of(table: SquareTable) -> pd.DataFrame:
     if not isinstance(table, Comparison):
         as_numbers(frame)
         check_diagonal(frame)
+    if plain and (np.diag(as_numbers(frame)) == 0).any():  # NaN on the diagonal: `direction` states what it contains
+        _warn_of_similarities(as_numbers(frame))
     values = as_numbers(frame).copy()
     np.fill_diagonal(values, 0)
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
+
+
+def _warn_of_similarities(values: np.ndarray) -> None:
+    """Warn if no value of a frame is above 0: it does not show whether they are cross-validated distances."""
+    if found := find_only_negative(values, 1e-6 * float(np.nanmax(np.abs(values), initial=0.0))):
+        warn_user(
+            f"a frame must have dissimilarities, which are larger if items are less alike; in this one {found}. If it"
+            " contains similarities, such as negative distances, pass -frame."
+        )
 
 
 def _apply_direction(table: SquareTable, direction: Direction | None) -> pd.DataFrame:
