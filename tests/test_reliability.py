@@ -11,7 +11,7 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb import reliability
-from repsim_nb.display.explorers import table_notes
+from repsim_nb.display.explorers import table_details
 from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError
 
@@ -343,7 +343,7 @@ def test_the_explorer_notes_what_is_off_below_the_table(recorded):
 def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
     looked = []
     monkeypatch.setattr(
-        table_notes, "diagnose", lambda *given, **options: looked.append(options) or diagnose(*given, **options)
+        table_details, "diagnose", lambda *given, **options: looked.append(options) or diagnose(*given, **options)
     )
     e = rs.explorers.comparison(recorded.where(model="mnist-cnn-*"), measure="cka").wait()
     e._table_of_note = None
@@ -357,7 +357,7 @@ def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
 def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):
     looking, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(
-        table_notes,
+        table_details,
         "diagnose",
         lambda *given, **options: looking.set() or (go_on.wait(60) and diagnose(*given, **options)),
     )

@@ -32,7 +32,8 @@ from .code import get_or_make, measure_code
 from .detail import Detail
 from .detail_text import merge_reasons, value_row
 from .measure_choices import NONE, measure_control, why_not
-from .table_notes import TableNoteExplorer
+from .panel import WIDE
+from .table_details import TableDetailExplorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +46,7 @@ _DRAW_BEST = "rs.plots.heatmap(best);"
 _FITS = {"width": "auto"}
 
 
-class LayerTableExplorer(TableNoteExplorer):
+class LayerTableExplorer(TableDetailExplorer):
     """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}; xs: the recordings, to which a subclass may
@@ -72,7 +73,6 @@ class LayerTableExplorer(TableNoteExplorer):
         self._place: tuple[str, str] | None = None  # the labels of the cell that was chosen last
         chosen = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(chosen): chosen}
-        wide = {"style": {"description_width": "initial"}}
         names = list(self._groups)
         first = check_name("choice", a if a is not None else names[0], names)
         mates = [
@@ -82,11 +82,11 @@ class LayerTableExplorer(TableNoteExplorer):
         ]
         second = check_name("choice", b if b is not None else (mates or [first])[0], names)
         controls = {
-            "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
-            "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
+            "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **WIDE),
+            "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **WIDE),
             "measure": measure_control(self._measures, measures.short_name(chosen), "measure"),
             "second": measure_control(self._measures, NONE, "second measure", NONE),
-            "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **wide),
+            "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **WIDE),
             "tested": widgets.Checkbox(description="test the best match", indent=False, tooltip=_TESTED, layout=_FITS),
         }
         self._note_functional(controls)
