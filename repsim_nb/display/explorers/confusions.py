@@ -28,6 +28,7 @@ from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, where_code
 from .detail import Detail, DetailExplorer
 from .given import to_activations
+from .panel import WIDE
 
 SHOWN = 12  # images for a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
@@ -193,7 +194,6 @@ class _DatasetBiasExplorer(DetailExplorer):
         self._source, self._xs, self._datasets, self._n, self._seed = source, xs, datasets, n, seed
         self._probes: dict[tuple[Any, ...], DatasetProbe] = {}
         models, data = (list(dict.fromkeys(getattr(key, field) for key in xs)) for field in ("model", "dataset"))
-        wide = {"style": {"description_width": "initial"}}
 
         def several(names: list[str], text: str) -> widgets.SelectMultiple:
             return widgets.SelectMultiple(
@@ -202,12 +202,12 @@ class _DatasetBiasExplorer(DetailExplorer):
                 rows=min(len(names) + 1, 9),
                 description=text,
                 tooltip="Hold Ctrl or Shift to choose several",
-                **wide,
+                **WIDE,
             )
 
         def one(role: str, options: Any) -> widgets.Dropdown:
             return widgets.Dropdown(
-                options=options, value=chosen[role], description="group rows by" if role == "group" else role, **wide
+                options=options, value=chosen[role], description="group rows by" if role == "group" else role, **WIDE
             )
 
         controls = {

@@ -139,14 +139,15 @@ class Displayed(Panel):
         >>> explorer.status
         'only an explorer shown by a cell of its own can keep its picture'
         """
-        if self.png() is None:
+        image = self.png()
+        if image is None:
             self._status.value = "there is no picture to keep"
         elif not self._displayed:
             self._status.value = "only an explorer shown by a cell of its own can keep its picture"
         else:
             self._put(update=True)
             self._status.value = "picture kept: save the notebook"
-            self._thumbnail.value = saved.thumbnail(self.png())
+            self._thumbnail.value = saved.thumbnail(image)
 
     def png(self) -> bytes | None:
         """Return the current picture as a PNG file, with the filter and the color scale of its view.

@@ -12,11 +12,12 @@ from repsim_nb.support.errors import unknown_name
 
 from .base import Explorer
 from .code import parameters
+from .panel import WIDE
 
 
 def _control(name: str, choice: Any) -> widgets.Widget:
     """Return the widget for the choices of an argument."""
-    style: dict[str, Any] = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
+    style: dict[str, Any] = {"description": name.replace("_", " "), **WIDE}
     if isinstance(choice, widgets.Widget):
         return choice
     if isinstance(choice, bool):

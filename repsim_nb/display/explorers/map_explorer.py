@@ -38,6 +38,7 @@ from .map_choices import (
     list_distinguishing,
 )
 from .measure_choices import measure_control, why_not
+from .panel import WIDE
 
 USUAL_COLORS = ("architecture", "step", "layer")  # the first that distinguishes points
 PRELIMINARY = "a first map, while SMACOF improves it"
@@ -89,15 +90,14 @@ class EmbeddingMapExplorer(DetailExplorer):
     # -- the controls
 
     def _controls(self, measure: str, first: Mapping[str, Any]) -> dict[str, widgets.Widget]:
-        wide = {"style": {"description_width": "initial"}}
         usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
         usual = LAST if LAST in self._layers else usual
         kind = check_name("kind of map", first["kind"], METHODS.values())
         layer = usual if first["layer"] is None else check_name("layer", first["layer"], self._layers)
         controls: dict[str, widgets.Widget] = {
             "measure": measure_control(self._measures, measure, "measure"),
-            "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
-            "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
+            "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **WIDE),
+            "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **WIDE),
         }
         n = len(next(iter(self._xs.values()), ()))
         lacking = "" if OUTPUT in self._layers else f"not all have a layer '{OUTPUT}'"
@@ -107,10 +107,10 @@ class EmbeddingMapExplorer(DetailExplorer):
             options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
             usual = next((name for name in USUAL_COLORS if name in options and role == "color"), NONE)
             chosen = usual if first[role] is None else self._check_meaning(role, first[role], options, most)
-            controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
+            controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **WIDE)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(
-                options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide
+                options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **WIDE
             )
         for name in ("measure", "layer"):
             controls[name].observe(lambda _: self._disable_idle(controls), "value")

@@ -13,6 +13,8 @@ from repsim_nb.display.specs import LineSpec, MapSpec, MatrixSpec
 from repsim_nb.display.views import CopyButton, FileButtons, MatrixView, ScatterView
 from repsim_nb.display.views.lines import LinesView
 
+WIDE = {"style": {"description_width": "initial"}}  # for controls: their descriptions are not cut short
+
 
 class Panel(widgets.VBox):
     """The widgets of an explorer, without what they do.

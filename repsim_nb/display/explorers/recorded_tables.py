@@ -93,17 +93,12 @@ class _RecordedExplorer(LayerTableExplorer):
             several = len({group.dataset for group in self._groups.values()}) > 1
             of_data = {"dataset": self._groups[a].dataset} if several else {}
             lines.append(f"outputs = {where_code(name, {'layer': OUTPUT, **of_data})}")
+            sides = "outputs"
         else:
             lines += [f"{side} = {where_code(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
-        sides_code = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
-        return "\n".join(
-            [
-                *lines,
-                *self._draw_code(
-                    sides_code, measure, second, together, tested and self._can_test(a, b, measure, second)
-                ),
-            ]
-        )
+            sides = "a, b"
+        tested = tested and self._can_test(a, b, measure, second)
+        return "\n".join([*lines, *self._draw_code(sides, measure, second, together, tested)])
 
     def _fields_of(self, name: str) -> dict[str, Any]:
         group, groups = self._groups[name], self._groups.values()

@@ -24,6 +24,7 @@ from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, measure_code, name_of
 from .given import fits, to_activations, to_dataset
 from .located import Located, Options, locate
+from .panel import WIDE
 from .sample_panel import SamplePanel
 
 KINDS = {"principal components": "pca", "t-SNE": "tsne"}
@@ -144,7 +145,6 @@ class SamplesExplorer(Explorer):
         self.children = (*self.children, self.panel.below)
 
     def _controls(self, first: Mapping[str, str | None]) -> dict[str, widgets.Widget]:
-        wide = {"style": {"description_width": "initial"}}
         usual, names = self._usual(), list(self._keys)
         a, b = (
             check_name("layer", first[side], names) if first[side] is not None else other
@@ -153,10 +153,10 @@ class SamplesExplorer(Explorer):
         colors = [name for name in COLORS if name != "class" or self._has_classes()]
         color = first["color"] if first["color"] in colors else colors[0]
         return {
-            "a": widgets.Dropdown(options=names, value=a, description="layer A", **wide),
-            "b": widgets.Dropdown(options=names, value=b, description="layer B", **wide),
-            "kind": widgets.Dropdown(options=list(KINDS.items()), value=first["kind"], description="map", **wide),
-            "color": widgets.Dropdown(options=colors, value=color, description="color", **wide),
+            "a": widgets.Dropdown(options=names, value=a, description="layer A", **WIDE),
+            "b": widgets.Dropdown(options=names, value=b, description="layer B", **WIDE),
+            "kind": widgets.Dropdown(options=list(KINDS.items()), value=first["kind"], description="map", **WIDE),
+            "color": widgets.Dropdown(options=colors, value=color, description="color", **WIDE),
         }
 
     def _has_classes(self) -> bool:
@@ -227,17 +227,17 @@ class SamplesExplorer(Explorer):
     def _code_of(self, a: str, b: str, kind: str, color: str) -> str:
         name, lines = activations_code(self._source)
         options = self._options
+        usual = Options()
         values = {"k": options.k, "metric": options.metric}
-        usual = {"k": 10, "metric": "cosine"}
-        arguments = [f"{key}={value!r}" for key, value in values.items() if value != usual[key]]
-        if options.measure is None or options.measure != measures.get("cka_debiased"):
-            arguments.append(
-                f"measure={None if options.measure is None else measure_code(measures.get(options.measure))}"
-            )
+        arguments = [f"{key}={value!r}" for key, value in values.items() if value != getattr(usual, key)]
+        if options.measure != measures.get("cka_debiased"):
+            measure = options.measure and measure_code(measures.get(options.measure))
+            arguments.append(f"measure={measure}")
         data = ""
         if self._dataset is not None:
-            data = name_of(self._dataset) or "data"
-            if data == "data" and name_of(self._dataset) is None:
+            known = name_of(self._dataset)
+            data = known or "data"
+            if known is None:
                 lines.append(f"# data: the Dataset '{self._dataset.name}', as given to this explorer")
             if self._has_classes():
                 arguments.append(f"targets={data}.targets, classes={data}.classes")

@@ -17,6 +17,7 @@ from repsim_nb.display.views.gallery import GalleryView
 
 from .linked_maps import LinkedMaps
 from .located import Located
+from .panel import WIDE
 
 _HINT = (
     "Click a sample for its neighbours, in a map or in the list. Draw a line around points to list only them."
@@ -53,9 +54,8 @@ class SamplePanel(widgets.VBox):
         self.listed: list[int] = []
         self._filter: tuple[list[int], str] | None = None  # the only samples to list, and what they are
         self._filling = False
-        wide = {"style": {"description_width": "initial"}}
         self.part = widgets.ToggleButtons(options=["samples", "classes"], style={"button_width": "90px"})
-        self.sort = widgets.Dropdown(options=["displacement", "influence"], description="sorted by", **wide)
+        self.sort = widgets.Dropdown(options=["displacement", "influence"], description="sorted by", **WIDE)
         self._about, self._one, self._classes = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._class_box = widgets.VBox()
         self._class_parts = [widgets.HTML(f"<i>{_CLASS_HINT}</i>"), self.matrix, self._classes]

@@ -53,10 +53,8 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
     return {"text/html": f"{place}<style>{_STYLE}{rule}\n</style>", "text/plain": ""}
 
 
-def thumbnail(image: bytes | None) -> str:
+def thumbnail(image: bytes) -> str:
     """Return a PNG file as a small image in HTML: what was kept."""
-    if image is None:
-        return ""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(image)) as picture:
         picture.thumbnail((160, 48))
@@ -65,7 +63,7 @@ def thumbnail(image: bytes | None) -> str:
     return f"<img alt='the picture that was kept' style='height:28px' src='data:image/png;base64,{code}'>"
 
 
-def explain(error: BaseException | None) -> str:
+def explain(error: BaseException) -> str:
     """Return an error as HTML: its type, its message, and the line of the user's code that caused it."""
     place = _place(error)
     line = (
@@ -80,9 +78,9 @@ def explain(error: BaseException | None) -> str:
     )
 
 
-def _place(error: BaseException | None) -> tuple[str, str] | None:
+def _place(error: BaseException) -> tuple[str, str] | None:
     """Return (file or cell and line number, text of the line) of the innermost call in the user's own code."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__ if error else None)):
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
         text = linecache.getline(frame.filename, frame.lineno or 0).strip()
         if text and not frame.filename.startswith(_LIBRARY_FOLDERS):
             return f"{_display_name(frame.filename)}, line {frame.lineno}", text
