@@ -8,8 +8,9 @@ import pytest
 from sizes import sized
 
 import repsim_nb as rs
+from repsim_nb.results.inference.row_dependence import by_distance
 from repsim_nb.results.reliability import diagnose, summarize_findings
-from repsim_nb.support.row_dependence import by_distance, neighbour_fractions
+from repsim_nb.results.reliability.row_findings import neighbour_fractions
 
 
 def whats(d):

@@ -24,7 +24,6 @@ WINGS = {
         "rdm_halves",
         "rdms",
         "containers",
-        "row_dependence",
         "row_groups",
         "row_labels",
         "validation",

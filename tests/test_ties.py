@@ -15,11 +15,12 @@ from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
+from repsim_nb.measures.neighbour_search import shared_places
 from repsim_nb.measures.ties import merge_ties, ranks_with_ties, row_ranks, tolerance_of
 from repsim_nb.results.inference import anosim, permutation_test, rank_correlation, rank_interval
+from repsim_nb.results.reliability.row_findings import neighbour_fractions
 from repsim_nb.results.trajectories import correlate_runs
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.row_dependence import neighbour_fractions, shared_places
 
 FIRSTS = ("correlation", "cosine", "dot", "euclidean")
 

@@ -14,7 +14,6 @@ import numpy as np
 from scipy import sparse
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.row_dependence import shared_places
 from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import check_stopped
 
@@ -189,3 +188,50 @@ def search_flops(n: int, p: int) -> float:
     """Estimate the search of neighbours as flops of a matrix product that takes as long."""
     # the product in float64, and the selection of the k-th of every row
     return 4.0 * n * n * p + 800.0 * n * n
+
+
+def shared_places(
+    values: np.ndarray, k: int, slack: Callable[[np.ndarray], np.ndarray] | np.ndarray, most: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the k columns with the largest values of each row, and those that are tied at the k-th place.
+
+    Parameters
+    ----------
+    values : array (rows, m)
+        The values.
+    k : int
+        How many places there are.
+    slack : array or function(rows)
+        How much each value may be rounding; two are equal if they differ by at most the mean of both. A function is
+        called for the rows in which a tie is possible.
+    most : array (rows, 1), optional
+        For a function: an upper bound for each row.
+
+    Returns
+    -------
+    near, tied : bool array (rows, m)
+        The k largest with all tied ones, and the tied ones. If there are no more than k, none is tied.
+    weight : array (rows,)
+        The weight of a tied one, (k - number larger) / number tied: the probability of a place if chance decides.
+    """
+    m = values.shape[1]
+    if isinstance(slack, np.ndarray):
+        whole = np.broadcast_to(slack, values.shape)
+        most, slack = whole.max(axis=1, keepdims=True), whole.__getitem__
+    kth = np.partition(values, m - k, axis=1)[:, m - k, None]
+    near, weight = values >= kth - most, np.ones(len(values))
+    tied = np.zeros_like(near)
+    doubtful = np.flatnonzero(near.sum(axis=1) > k)
+    if not len(doubtful):
+        return near, tied, weight
+    some, width = values[doubtful], slack(doubtful)
+    at = np.argpartition(some, m - k, axis=1)[:, m - k, None]
+    last = np.take_along_axis(some, at, axis=1)
+    width = (width + np.take_along_axis(width, at, axis=1)) / 2
+    near[doubtful] = some >= last - width
+    for row, i in enumerate(doubtful):
+        if near[i].sum() > k:
+            tied[i] = near[i] & (values[i] <= last[row] + width[row])
+            many = int(tied[i].sum())
+            weight[i] = (k - (int(near[i].sum()) - many)) / many
+    return near, tied, weight

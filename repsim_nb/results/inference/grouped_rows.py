@@ -14,11 +14,11 @@ from repsim_nb.measures.between import Between, between_groups, form_between
 from repsim_nb.support.containers import to_array, to_features
 from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.ids import check_order
-from repsim_nb.support.row_dependence import near_rows
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
 from .representations import pair_of, rows_of
+from .row_dependence import near_rows
 
 MAX_ROWS = 1000  # the first rows, among which dependence is looked for
 

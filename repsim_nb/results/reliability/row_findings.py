@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from repsim_nb.measures.arrays import eps
+from repsim_nb.measures.neighbour_search import shared_places
+from repsim_nb.results.inference.row_dependence import FOLLOWING, near_rows
 from repsim_nb.support.containers import Array
 from repsim_nb.support.ids import check_order
-from repsim_nb.support.row_dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import to_numpy
 
@@ -23,6 +24,9 @@ QUERIES = 300  # samples whose neighbours are looked for, among all
 # a hub is among the nearest of at least this fraction of the others, and of more than this small probability allows;
 # hubs are looked for from this number of samples
 HUB_FRACTION, HUB_CHANCE, HUB_MIN_SAMPLES = 1 / 3, 0.001, 50
+# a near repeat is nearer than this fraction of the distance to the 20th neighbour; reported from this fraction of
+# samples on (samples on a line have 6 % by chance)
+NEARLY = (0.003, 0.25, 20)
 _USE = "rs.inference.interval, sample_size, influence, permutation_test, null_table and chance_corrected"
 
 
@@ -167,3 +171,40 @@ def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
         ],
         nearly,
     )
+
+
+def neighbour_fractions(
+    similarities: np.ndarray, own: tuple[np.ndarray, np.ndarray], k: int, spacing: float = float(np.finfo(float).eps)
+) -> np.ndarray:
+    """Return for each sample the fraction of the others that have it among their k nearest, with weights for ties.
+
+    own: the places of samples with themselves; they are set to -inf.  spacing: of the precision of the
+    numbers from which the similarities were computed.
+    """
+    similarities[own] = -np.inf
+    n = similarities.shape[1]
+    largest = np.where(np.isfinite(similarities), np.abs(similarities), 0).max(axis=1, keepdims=True)
+    slack = 8 * spacing * largest + 64 * np.finfo(float).eps * largest
+    near, tied, weight = shared_places(similarities, k, slack)
+    weights = np.where(tied, weight[:, None], near)
+    others = np.full(n, len(similarities))
+    others[own[1]] -= 1
+    return weights.sum(0) / np.maximum(others, 1)
+
+
+def near_repeats(x: np.ndarray, inner: np.ndarray, places: np.ndarray) -> float:
+    """Return the fraction of samples with a near repeat, which is much nearer than usual but not equal; 0.0 if few.
+
+    x: centred, at unit norm.  inner: inner products of the rows at `places` with all.
+    """
+    k = NEARLY[2]
+    if len(x) < 3 * k:
+        return 0.0
+    squares = np.einsum("ij,ij->i", x, x)
+    distances = np.maximum(squares[places, None] + squares - 2 * inner, 0)
+    distances[np.arange(len(places)), places] = np.inf
+    distances[distances <= 1e-10 * (squares[places, None] + squares.mean())] = np.inf  # the same, up to rounding
+    nearest = np.partition(distances, [0, k - 1], axis=1)[:, [0, k - 1]]
+    known = np.isfinite(nearest[:, 1])
+    fraction = float(np.sum(nearest[known, 0] < NEARLY[0] ** 2 * nearest[known, 1])) / len(places)
+    return fraction if fraction >= NEARLY[1] else 0.0
