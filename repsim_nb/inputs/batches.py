@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause
 
 # a column of this name holds targets; it is an argument of a model only if the model's forward names it
@@ -58,25 +59,14 @@ def slice_batch(batch: Any, rows: slice) -> Any:
 # -- graphs of torch_geometric, which is imported only when graphs are given
 
 
-def is_torch_geometric(thing: Any, *names: str) -> bool:
-    """Whether a thing is of one of these classes of torch_geometric.
-
-    A batch's own class is made when it is needed and belongs to no package, but its bases do.
-    """
-    return any(
-        base.__module__.partition(".")[0] == "torch_geometric" and base.__name__ in names
-        for base in type(thing).__mro__
-    )
-
-
 def is_graph(thing: Any) -> bool:
     """Whether it is one graph: a `Data` or a `HeteroData`, and no `Batch`."""
-    return is_torch_geometric(thing, "Data", "HeteroData") and not is_graphs(thing)
+    return is_of(thing, "torch_geometric", "Data", "HeteroData") and not is_graphs(thing)
 
 
 def is_graphs(thing: Any) -> bool:
     """Whether it is a `Batch` of graphs."""
-    return is_torch_geometric(thing, "Batch")
+    return is_of(thing, "torch_geometric", "Batch")
 
 
 def join_graphs(graphs: Iterable[Any]) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_nb.inputs.batches import is_graph, is_torch_geometric
+from repsim_nb.inputs.batches import is_graph
+from repsim_nb.support.dimensions import is_of
 
 PATCHES = {
     "pixel_values": "image_grid_thw",
@@ -17,7 +18,7 @@ PATCHES = {
 }  # the patches of all pictures, and (time, height, width) of each picture
 
 
-def check_lengths(lengths: Mapping[str, int], columns: Mapping[str, Any]) -> None:
+def check_lengths(lengths: Mapping[str, int]) -> None:
     """Raise a ValueError if columns differ in length."""
     if len(set(lengths.values())) < 2:
         return
@@ -82,7 +83,7 @@ def check_no_single_graph(given: Any) -> None:
             " yourself and give the outputs of its layers, rs.compare(measure, {'layer': array of (nodes, features),"
             " ...})."
         )
-    if is_torch_geometric(given, "TemporalData"):
+    if is_of(given, "torch_geometric", "TemporalData"):
         raise ValueError(
             "a TemporalData has events, which depend on each other and are no separate samples. Call the model yourself"
             " and give the outputs of its layers to rs.compare."

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from repsim_nb.inputs.batches import is_graph, is_graphs
+from repsim_nb.support.dimensions import is_of
 
 from .checks import check_dense, check_no_single_graph, check_pair, check_unmasked
 from .collecting import collect_batches, from_list, to_inputs
@@ -19,11 +20,6 @@ from .pictures import from_folder
 from .rereading import Items, hash_batch, make_sample_hash, read_twice
 from .splitting import split_batch
 from .stacking import stack_samples
-
-
-def is_pandas(given: Any) -> bool:
-    """Return whether an object is of pandas."""
-    return type(given).__module__.split(".")[0] == "pandas"
 
 
 def convert_inputs(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
@@ -50,7 +46,7 @@ def _to_inputs(given: Any) -> tuple[Any, Any]:
     check_no_single_graph(given)
     if is_graphs(given):
         return to_inputs(given, None)
-    if is_pandas(given):
+    if is_of(given, "pandas"):
         given = given.to_numpy()
     if isinstance(given, (set, frozenset)):
         raise ValueError("inputs must have an order; got a set. Give a list, sorted(...).")

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause
 from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
 
-from .conversion import convert_inputs, is_pandas
+from .conversion import convert_inputs
 from .inputs import Inputs, fingerprint_inputs, iterate_batches
 from .pictures import Folder
 
@@ -114,7 +115,7 @@ class Dataset:
             )
         try:
             # an Index, an array or a Categorical of pandas has no index of its own
-            known = index_ids(getattr(self.inputs, "index", None)) if is_pandas(self.inputs) else None
+            known = index_ids(getattr(self.inputs, "index", None)) if is_of(self.inputs, "pandas") else None
             inputs, found, classes = convert_inputs(self.inputs, size)
             classes = _check_classes(self.classes) or classes
             targets = _check_targets(

@@ -18,9 +18,10 @@ from torch.utils.data import (
     default_collate,
 )
 
-from repsim_nb.inputs.batches import find_graph_targets, is_graph, is_option, is_torch_geometric
+from repsim_nb.inputs.batches import find_graph_targets, is_graph, is_option
 from repsim_nb.inputs.fingerprints import fingerprint
 from repsim_nb.inputs.randomness import preserve_random_states
+from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause
 
 from .collecting import check_alike, collect_batches
@@ -126,8 +127,7 @@ def _read_sample(source: Any, row: Any) -> Any:
 
 def check_loader(loader: DataLoader) -> None:
     """Raise a ValueError for a loader of torch_geometric whose batches are no whole graphs, as a NeighborLoader."""
-    of_others = any(base.__module__.startswith("torch_geometric.") for base in type(loader).__mro__)
-    if of_others and not is_torch_geometric(loader, "DataLoader", "DataListLoader"):
+    if is_of(loader, "torch_geometric") and not is_of(loader, "torch_geometric", "DataLoader", "DataListLoader"):
         raise ValueError(
             f"the rows of a {type(loader).__name__} are nodes, which depend on each other through edges, or graphs in"
             " another form. A data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the"
@@ -205,7 +205,7 @@ def find_targets(source: Any) -> np.ndarray | None:
         return None if whole is None else whole[np.asarray(source.indices)]
     tensors: tuple[Any, ...] = getattr(source, "tensors", ())
     targets: Any = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
-    if is_torch_geometric(source, "InMemoryDataset"):
+    if is_of(source, "torch_geometric", "InMemoryDataset"):
         targets = getattr(source, "y", None)  # of all graphs
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
         return None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from repsim_nb.inputs.batches import LABELS
+from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause
 
 GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
@@ -17,7 +18,7 @@ DEEP = {"F", "I"}  # those with more than 8 bits, next to all that begin with "I
 
 def is_pillow(item: Any) -> bool:
     """Return whether an object is a picture of Pillow."""
-    return any(kind.__module__ == "PIL.Image" for kind in type(item).__mro__)
+    return is_of(item, "PIL", "Image")
 
 
 def check_depth(mode: str, what: str) -> None:

@@ -63,7 +63,7 @@ def _split_columns(batch: Mapping[str, Any]) -> tuple[Any, Any]:
     targets = batch[label] if label else None
     if label and label not in options:
         columns[label] = _to_labels(label, targets)
-    check_lengths({name: len(column) for name, column in columns.items()}, columns)
+    check_lengths({name: len(column) for name, column in columns.items()})
     only = next(iter(columns.values()), None)
     strings = (
         isinstance(only, list) and not options.keys() - {label} and not columns.keys() - {next(iter(columns)), label}

@@ -15,13 +15,6 @@ from .preprocessors import find_most_tokens, find_padding, make_pictures
 from .state_dicts import unwrap
 
 
-def is_pipeline(thing: Any) -> bool:
-    """Return whether an object is a pipeline of transformers."""
-    return any(
-        base.__name__ == "Pipeline" and base.__module__.startswith("transformers.") for base in type(thing).__mro__
-    )
-
-
 def make_pipeline_model(pipe: Any) -> Model:
     """Create the Model of a pipeline: sentences go through its tokenizer, pictures through its image processor.
 

@@ -139,10 +139,6 @@ def _drop_modality(columns: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_of_library(module: nn.Module) -> bool:
-    return any((base.__module__ or "").partition(".")[0] == LIBRARY for base in type(module).__mro__)
-
-
 def make_sentence_model(encoder: nn.Module, name: str | None = None, known: Mapping[str, Any] | None = None) -> Model:
     """Create the Model of a module of sentence_transformers. TypeError if its samples are no sentences."""
     kinds = {base.__name__ for base in type(encoder).__mro__}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_nb.inputs.policies import PolicyNetwork, is_policy, unwrap_algorithm
+from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause, check_name, join_names, unknown_name
 
 from .architectures import ARCHITECTURES
@@ -26,11 +27,11 @@ from .layers import default_layers
 from .libraries import load_timm, load_torchvision
 from .model import Model, images, tabulate_cards
 from .packages import load_pretrained
-from .pipelines import WithoutTokenizer, is_pipeline, make_pipeline_model, takes_ids
+from .pipelines import WithoutTokenizer, make_pipeline_model, takes_ids
 from .policy_files import ENDING, build_policy, is_policy_file, make_policy_model, read_policy_weights
 from .preparing import no_sentences
 from .running import OUTPUT
-from .sentences import is_of_library, make_sentence_model
+from .sentences import LIBRARY, make_sentence_model
 from .shipped import zoo_folder, zoo_names
 from .state_dicts import fill_module, unwrap
 from .unknown_specs import explain_no_spec
@@ -218,7 +219,7 @@ def _load_module(module: nn.Module) -> Model:
     module = module.policy if isinstance(module, PolicyNetwork) else module
     if is_policy(module):
         return make_policy_model(module)
-    if is_of_library(module):
+    if is_of(module, LIBRARY):
         return make_sentence_model(module)
     check_forward(module)
     name = type(module).__name__
@@ -328,7 +329,7 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
         )
     if isinstance(spec, nn.Module):
         return _apply_options(_load_module(spec), _check_options(options, ()))
-    if is_pipeline(spec):
+    if is_of(spec, "transformers", "Pipeline"):
         return _apply_options(make_pipeline_model(spec), _check_options(options, ()))
     if isinstance(spec, Path) or (
         isinstance(spec, str)
