@@ -21,11 +21,7 @@ _FINER = 8.0  # a run that is too wide is cut at gaps above the tolerance divide
 def spacing(dtype: Any) -> float:
     """Return the spacing of numbers near 1 of a dtype; integers count as float64, half precision as float32."""
     dtype = np.dtype(dtype)
-    return (
-        float(np.finfo(dtype).eps)
-        if dtype.kind == "f" and dtype.itemsize == 4
-        else float(np.finfo(np.float32 if dtype.kind == "f" and dtype.itemsize < 4 else np.float64).eps)
-    )
+    return float(np.finfo(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64).eps)
 
 
 def tolerance_of(values: np.ndarray, eps: float | None = None, scale: float = 0.0) -> float:

@@ -23,7 +23,6 @@ from repsim_nb.support.rdms import RDM
 Array = Any  # a NumPy array or a torch tensor; an RDM, if the features of a representation are not known
 # names of columns that number samples
 _ID_NAME = re.compile(r"(?:.*[\W_])?(?:id|ids|idx|index|row|nr|no|number|unnamed: ?\d+|level_\d+)", re.IGNORECASE)
-ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
 
 
 def to_array(x: Any) -> Array:
@@ -89,10 +88,10 @@ def to_array(x: Any) -> Array:
     if has_method(x, "get", "cupy", "cupyx"):
         return to_array(x.get())
     if (
-        is_of(x, *ON_DISK[:1], "Dataset")
+        is_of(x, "h5py", "Dataset")
         or is_of(x, "zarr", "Array")
-        or (any(is_of(x, library) for library in ON_DISK[2:]) and hasattr(x, "shape"))
-    ):
+        or ((is_of(x, "tables") or is_of(x, "netCDF4")) and hasattr(x, "shape"))
+    ):  # arrays that are read by slices
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
     return _read_others(x)

@@ -6,7 +6,7 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -63,11 +63,9 @@ EXTRAS = {
 }
 
 
-@contextmanager
-def explain_missing(name: str) -> Iterator[None]:
+def explain_missing(name: str) -> AbstractContextManager[None]:
     """Add how to install a missing library to the error of an import that a public name needs."""
-    with name_extra(f"repsim_nb.{name}"):
-        yield
+    return name_extra(f"repsim_nb.{name}")
 
 
 @contextmanager

@@ -217,13 +217,18 @@ def ids_fingerprint(ids: np.ndarray | None) -> str:
 
 
 def hash_values(digest: hashlib.blake2b, values: np.ndarray) -> None:
-    """Add integers or texts to a hash, each text with its length, so that different lists give different bytes."""
+    """Add integers or texts to a hash."""
     if values.dtype.kind == "i":
         digest.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
     else:
-        for item in values.tolist():
-            raw = item.encode(errors="surrogatepass")
-            digest.update(b"%d " % len(raw) + raw)
+        hash_texts(digest, values.tolist())
+
+
+def hash_texts(digest: hashlib.blake2b, texts: Iterable[str]) -> None:
+    """Add texts to a hash, each with its length, so that different lists give different bytes."""
+    for text in texts:
+        raw = text.encode(errors="surrogatepass")
+        digest.update(b"%d " % len(raw) + raw)
 
 
 def same_ids(a: np.ndarray, b: np.ndarray) -> bool:

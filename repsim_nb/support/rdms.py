@@ -78,7 +78,8 @@ class RDM:
 
     def __init__(self, values: Any, ids: Any = None, *, missing: Any = None, squared: bool = False) -> None:
         given, index = _to_numbers(values)
-        matrix, absent = to_square(given, "values", 0.0), np.zeros((0, 0), bool)
+        matrix = to_square(given, "values", 0.0)
+        absent = np.zeros(matrix.shape, bool)
         check_both_halves(matrix)
         if missing is not None:
             mask = _to_numbers(missing)[0]
@@ -93,7 +94,7 @@ class RDM:
                 raise ValueError(f"missing must be symmetric; it states the pair ({i}, {j}), and not ({j}, {i})")
             np.fill_diagonal(absent, False)
             matrix[absent] = np.nan
-        rounding = _check_pairs(matrix, absent if absent.any() else np.zeros(matrix.shape, bool))
+        rounding = _check_pairs(matrix, absent)
         check_sign(matrix, rounding, bool(squared))
         own = check_ids(ids, len(matrix)) if ids is not None else index
         self._set(matrix, bool(squared), own)

@@ -64,10 +64,10 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.{digits}g} %"
 
 
-def first_few(notes: Iterable[str], most: int = 5) -> list[str]:
-    """Return different notes, and how many more there are if they are more than `most`."""
+def first_few(notes: Iterable[str]) -> list[str]:
+    """Return the first five different notes, and how many more there are."""
     found = list(dict.fromkeys(notes))
-    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
+    return found if len(found) <= 5 else [*found[:5], f"and {len(found) - 5} more"]
 
 
 def count_of(number: int, noun: str) -> str:

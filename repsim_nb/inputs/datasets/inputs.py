@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repsim_nb.inputs.batches import find_label_column, is_graph, is_graphs, is_option
 from repsim_nb.inputs.fingerprints import fingerprint
+from repsim_nb.support.ids import hash_texts
 
 PIECE = 1 << 26  # bytes hashed at a time, so that a memory-mapped array is never whole in memory
 SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
@@ -46,9 +47,7 @@ def fingerprint_inputs(inputs: Any) -> str:
         return fingerprint([inputs.values, inputs.sizes])
     if isinstance(inputs, list) and all(isinstance(text, str) for text in inputs):
         digest = hashlib.blake2b(digest_size=16)
-        for text in inputs:
-            raw = text.encode(errors="surrogatepass")
-            digest.update(b"%d " % len(raw) + raw)
+        hash_texts(digest, inputs)
         return digest.hexdigest()
     if is_graph(inputs) or is_graphs(inputs):
         return fingerprint_graphs([inputs])

@@ -19,6 +19,7 @@ from .checkpoints import read_checkpoint
 from .huggingface import HEADS, encoder_kind, from_folder, import_transformers, make_model, read_config, silence
 from .libraries import first_line, import_library, offline, read_settings, weights_only
 from .model import Model
+from .preprocessors import has_tokenizer
 
 ADAPTER = "adapter_config.json"  # a folder with this file has an adapter
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -99,8 +100,8 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
         module = _put_in(peft, module, folder, tensors, spec)
         if not around:
             module = _drop_head(transformers, module.get_base_model())
-        own = any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))
-        model = make_model(module, folder.resolve().name, spec, "pretrained", 0, str(folder if own else base_folder))
+        origin = str(folder if has_tokenizer(folder) else base_folder)
+        model = make_model(module, folder.resolve().name, spec, "pretrained", 0, origin)
     return replace(model, card={**model.card, "adapter": kind, "base": base_folder.resolve().name})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from repsim_nb.support.errors import join_names
 
 from .adapters import ADAPTER, load_adapter
-from .huggingface import load_transformers
+from .huggingface import is_local, load_transformers
 from .libraries import read_settings
 from .model import Model
 from .sentences import MODULES, load_sentences
@@ -35,11 +35,7 @@ def load_folder(
         return load_sentences(folder, spec, weights=weights, seed=seed, options=options)
     if (folder / ADAPTER).is_file():
         return load_adapter(folder, spec, weights=weights, options=options)
-    if (
-        folder.is_dir()
-        and ((folder / CONFIG).is_file() or "/" in name or weights != "random")
-        and (why := describe_other_folder(folder))
-    ):
+    if is_local(name, weights) and (why := describe_other_folder(folder)):
         raise ValueError(why)
     return load_transformers(name, weights=weights, seed=seed, options=options)
 

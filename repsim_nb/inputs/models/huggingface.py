@@ -44,10 +44,9 @@ MayLack = Callable[[nn.Module, str], bool]
 
 def import_transformers() -> ModuleType:
     """Import transformers; a torchvision that cannot be imported is hidden from it, since it works without one."""
-    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
-        return import_library("transformers", "transformers")
     try:
-        importlib.import_module("torchvision")
+        if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
+            importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError, AttributeError):  # built for another torch
         # Python takes None for "not installed"; transformers caches the answer
         sys.modules["torchvision"] = None  # type: ignore[assignment]
@@ -63,6 +62,12 @@ def import_transformers() -> ModuleType:
     return import_library("transformers", "transformers")
 
 
+def is_local(name: str, weights: str | None) -> bool:
+    """Return whether a name is one of a folder; "bert" with random weights is a kind of model next to any folder."""
+    folder = Path(name).expanduser()
+    return folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
+
+
 def load_transformers(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
@@ -74,7 +79,7 @@ def load_transformers(
     tensors only, as float32.
     """
     spec, options, folder = f"transformers:{name}", dict(options or {}), Path(name).expanduser()
-    local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
+    local = is_local(name, weights)
     if local and not (folder / "config.json").is_file():
         raise ValueError(
             f"the folder {folder} has no config.json, so it was not saved by transformers"

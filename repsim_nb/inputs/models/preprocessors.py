@@ -81,15 +81,15 @@ def find_most_tokens(config: Any) -> int | None:
     return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder contains a tokenizer."""
+    return any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))
+
+
 def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
     """Load the tokenizer of a folder, None if it has none -> (tokenizer, the largest number of tokens)."""
     most = find_most_tokens(config)
-    if origin is None or (
-        Path(origin).is_dir()
-        and not any(
-            (Path(origin) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
-        )
-    ):
+    if origin is None or (Path(origin).is_dir() and not has_tokenizer(Path(origin))):
         return None, most
     try:
         tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(

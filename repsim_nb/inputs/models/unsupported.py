@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from repsim_nb.support.errors import join_names
 
 ARRAYS = "record there, and load the activations as arrays (n, ...): rs.from_arrays({'model/layer': array})"
-_KERAS = (
-    f"Keras and h5py write it. Load it in Keras, {ARRAYS}; keras.Model(model.inputs, [layer.output for layer in"
-    " model.layers]).predict(x) returns them"
-)
+_LAYERS_OF_KERAS = "keras.Model(model.inputs, [layer.output for layer in model.layers]).predict(x) returns them"
+_KERAS = f"Keras and h5py write it. Load it in Keras, {ARRAYS}; {_LAYERS_OF_KERAS}"
 _TENSORFLOW = f"TensorFlow writes it. Load it there, {ARRAYS}"
 _ONNX = (
     "it is a graph for ONNX Runtime, which does not run layer by layer in torch. Pass the module that was exported; the"
@@ -177,7 +175,6 @@ _ADAPTER = (
     " peft.PeftModel.from_pretrained(module, folder) creates the model"
 )
 _WEIGHTS = "it is the name of weights: create the model, torchvision.models.resnet18(weights=...), and pass it"
-_LAYERS_OF_KERAS = "keras.Model(model.inputs, [layer.output for layer in model.layers]).predict(x) returns them"
 _TOKENIZERS = {"PreTrainedTokenizerBase", "ProcessorMixin", "ImageProcessingMixin", "FeatureExtractionMixin"}
 _RUNTIMES = {
     *("onnxruntime", "onnx", "openvino", "tensorrt", "coremltools", "llama_cpp", "vllm", "ctransformers", "gguf"),

@@ -130,7 +130,7 @@ def _multiply(call: OperationCall, x: Tensor, y: Tensor) -> Axes:
     a, b = call.trace.axes(x), call.trace.axes(y)
     if x.ndim < 2 or y.ndim < 2:
         return a[:-1] if y.ndim == 1 else (*b[:-2], b[-1])
-    of_weights = [all(axis.sources <= {PARAMETER} and axis.sources for axis in axes) for axes in (a, b)]
+    of_weights = [_are_of_weights(axes) for axes in (a, b)]
     if of_weights == [False, True]:
         if y.is_leaf or isinstance(y._base, nn.Parameter):
             return (*a[:-1], _mix(a, -1, a[1:-1]))
@@ -144,6 +144,11 @@ def _multiply(call: OperationCall, x: Tensor, y: Tensor) -> Axes:
     return (*(a[:-2] if x.ndim >= y.ndim else b[:-2]), a[-2], b[-1])
 
 
+def _are_of_weights(axes: Axes) -> bool:
+    """Return whether these are the axes of a parameter, or of what was computed from parameters alone."""
+    return all(axis.sources == {PARAMETER} for axis in axes)
+
+
 def einsum(call: OperationCall) -> Axes:
     equation, operands = call.args[0], list(iterate_tensors(call.args[1:]))
     left, arrow, right = equation.replace(" ", "").partition("->")
@@ -154,7 +159,7 @@ def einsum(call: OperationCall) -> Axes:
     weights: set[str] = set()
     for letters, operand in zip(left.split(","), operands, strict=True):
         axes = call.trace.axes(operand)
-        own = all(axis.sources <= {PARAMETER} and axis.sources for axis in axes)
+        own = _are_of_weights(axes)
         (weights if own else data).update(letters)
         for letter, axis in zip(letters, axes, strict=True):
             if own:
