@@ -313,6 +313,16 @@ def partial_soft_matching(x, y, price):
     return float(price + found.fun)
 
 
+def multiscale_cka(x, y, steps):
+    """By the transition matrices of the random walks, written out."""
+    n, walks = len(x), []
+    for side in (x, y):
+        similarities = unit(side) @ unit(side).T
+        chances = 1 / n - similarities / (n * similarities.min())  # none is negative
+        walks.append(np.linalg.matrix_power(chances, steps) - 1 / n)
+    return float((walks[0] * walks[1]).sum() / np.linalg.norm(walks[0]) / np.linalg.norm(walks[1]))
+
+
 def whitened_shape(x, y, alpha, precision):
     sides = []
     for side in (x, y):
@@ -440,6 +450,7 @@ NAMED = {
     "cknna": lambda x, y, e: cknna(x, y, 10, e),
     "gulp": lambda x, y, e: gulp(x, y, 1e-2),
     "soft_matching": lambda x, y, e: soft_matching(x, y),
+    "multiscale_cka": lambda x, y, e: multiscale_cka(x, y, 2),
     "whitened_shape": lambda x, y, e: whitened_shape(x, y, 0.5, e),
     "permutation_procrustes": lambda x, y, e: permutation_procrustes(x, y),
     "hard_correlation_match": lambda x, y, e: correlation_match(x, y, hard=True),

@@ -54,7 +54,7 @@ IDIOMS = {  # pattern: what to write
     rf"\b(?:{THINGS}) (?:says?|tells?|knows?|speaks?)\b": "shows, gives, contains, reports; 'activations of a layer'",
     r"\b(?:say|says|tell|tells) (?:of|about) (?:the same|a|an|the|its|each)\b": "give for",
     r"(?:^|[.:;] |\n *)(?-i:Of) (?:a|an|the|all|two|each|every|which|these|those)\b[^.]{0,60}\b(?:the|that|those|what|which)\b": "subject first",
-    rf"(?<!{')(?<!'.join(kind + ' ' for kind in KINDS.split('|'))})\bnetworks?\b(?! file| access| connection| analysis)": "model",
+    rf"(?<!{')(?<!'.join(kind + ' ' for kind in KINDS.split('|'))})\bnetworks?\b(?! file| access| connection| analysis|: comparing neural)": "model",
     r"\bill-?omened\b|\bhenceforth\b|\bthereof\b|\bwhereof\b|\bhitherto\b|\bnought\b|\bof old\b|\bof late\b|\btwain\b": "plain words",
     r"\bgravest\b|\bgrave\b": "most serious",
     r"\bcolour": "color",

@@ -36,6 +36,7 @@ from repsim_nb.measures import (
     Kappa,
     LinearPredictivity,
     Measure,
+    MultiscaleCKA,
     MutualKNN,
     PartialSoftMatching,
     PermutationProcrustes,
@@ -96,6 +97,9 @@ VARIANTS = {
     "permutation_distance": PermutationProcrustes(form="distance"),
     "permutation_angle": PermutationProcrustes(form="angle"),
     "partial_soft_matching_1": PartialSoftMatching(price=1.0),
+    "multiscale_cka_half": MultiscaleCKA(steps=0.5),
+    "multiscale_cka_8": MultiscaleCKA(steps=8),
+    "multiscale_cka_rbf": MultiscaleCKA(kernel="rbf", steps=3),
     "whitened_shape_0": WhitenedShape(alpha=0),
     "whitened_shape_1": WhitenedShape(alpha=1),
     "whitened_shape_as_is": WhitenedShape(alpha=0.9, normalise=False),
@@ -363,6 +367,13 @@ def test_names():
         lambda: CCA(weights="z"),
         lambda: CCA(normalise="none"),
         lambda: Procrustes(form="square"),
+        lambda: MultiscaleCKA(steps=0),
+        lambda: MultiscaleCKA(steps=math.inf),
+        lambda: MultiscaleCKA(steps=math.nan),
+        lambda: MultiscaleCKA(steps=True),
+        lambda: MultiscaleCKA(kernel="cosine"),
+        lambda: MultiscaleCKA(bandwidth=0),
+        lambda: MultiscaleCKA(median="mean"),
         lambda: WhitenedShape(alpha=1.5),
         lambda: WhitenedShape(alpha=True),
         lambda: SizeAndShape(form="angle"),
@@ -430,7 +441,7 @@ def size_of(prepared):
     [
         name
         for name, measure in EVERYTHING.items()
-        if not isinstance(measure, (CCA, CKA, RSA, DistanceCorrelation)) and name != "accuracy_gap"
+        if not isinstance(measure, (CCA, CKA, RSA, DistanceCorrelation, MultiscaleCKA)) and name != "accuracy_gap"
     ],
 )
 def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):

@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
-from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, first_order
+from repsim_nb.measures import CKA, RSA, DistanceCorrelation, MultiscaleCKA, UndefinedError, first_order
 from repsim_nb.support.rdms import RDM
 
 N = 24
@@ -31,6 +31,9 @@ KERNELS = [
     DistanceCorrelation(),
     DistanceCorrelation(squared=False),
     DistanceCorrelation(debiased=True),
+    MultiscaleCKA(),
+    MultiscaleCKA(steps=0.5),
+    MultiscaleCKA(kernel="rbf", steps=3),
 ]
 
 
@@ -264,7 +267,9 @@ def test_its_picture():
 # -- what else is refused
 
 
-@pytest.mark.parametrize("name", sorted(set(rs.measures.ALL) - {"rsa", "rsa_cosine", "distance_correlation"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(rs.measures.ALL) - {"rsa", "rsa_cosine", "distance_correlation", "multiscale_cka"})
+)
 def test_other_measures_refuse_with_a_reason(name):
     if name.startswith("cka"):
         return

@@ -22,6 +22,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
             "cka_debiased": "The default. Right on average at any number of samples and features.",
             "cka": "To compare with published values.",
             "cka_minibatch": "For data too large to hold in memory.",
+            "multiscale_cka": "If large directions should count more or less than in CKA: `steps` is the dial.",
             "cka_rbf": "If one outlier must not decide the value, or if similarity is local.",
         },
     ),

@@ -26,6 +26,7 @@ from .feature_sampling import DoublyDebiasedCKA
 from .function import FromFunction, from_function
 from .functional import JSD, KL
 from .matching import CorrelationMatch, PermutationProcrustes
+from .multiscale import MultiscaleCKA
 from .names import KNOWN, code_of
 from .neighbours import JaccardKNN, MutualKNN
 from .partial_matching import PartialSoftMatching, UnitRanking, rank_units
@@ -65,6 +66,7 @@ REPRESENTATIONAL: dict[str, Measure] = {
 }
 """The measures of activations for every use, by short name; functions that take all by default take these."""
 FURTHER: dict[str, Measure] = {
+    "multiscale_cka": MultiscaleCKA(),
     "aligned_cosine": AlignedCosine(),
     "whitened_shape": WhitenedShape(),
     "size_and_shape": SizeAndShape(),
@@ -256,6 +258,7 @@ __all__ = [
     "LinearPredictivity",
     "MagnitudeDifference",
     "Measure",
+    "MultiscaleCKA",
     "MutualKNN",
     "OutputRank",
     "PartialSoftMatching",

@@ -164,20 +164,7 @@ class CKA(Cosine):
         self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
     ) -> Products:
         if self.kernel == "linear":
-            features = [kernel.features for kernel in (*left, *(right or ())) if isinstance(kernel, (Kernel, Batches))]
-            one, other = features[: len(left)], None if right is None else features[len(left) :]
-            widths = [side.p for side in one], None if other is None else [side.p for side in other]
-            by_features = (
-                self.batch_size is None
-                and not any(isinstance(side, Distances) for side in features)
-                and engine.cheaper_by_features(features[0].n, *widths)
-            )
-            size = sum(side.n * side.p * side.itemsize for side in features)
-            # by features each is read only a few times, so that many are centred again each time
-            if not run.separate_memory and size <= (_HELD_BYTES if by_features else cost.MATRIX_BYTES):
-                list(run(methodcaller("hold"), features))
-            if by_features:
-                return engine.by_features(one, other, run, tick, unbiased=self.debiased)
+            return linear_products(left, right, run, tick, debiased=self.debiased, batches=self.batch_size is not None)
         return super()._products(left, right, run, tick)
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
@@ -196,6 +183,33 @@ class CKA(Cosine):
             else min(by_tiles, cost.flops_by_features(n, ps, qs))
         )
         return cost.Cost(flops, table_bytes if table_bytes <= cost.MATRIX_BYTES else 0, 4 * 2**26)
+
+
+def linear_products(
+    left: Sequence[Source],
+    right: Sequence[Source] | None,
+    run: Workers,
+    tick: Callable[[float], None],
+    *,
+    debiased: bool = False,
+    batches: bool = False,
+) -> Products:
+    """Compute the inner products of linear kernels, by features or by tiles, whichever is cheaper."""
+    features = [kernel.features for kernel in (*left, *(right or ())) if isinstance(kernel, (Kernel, Batches))]
+    one, other = features[: len(left)], None if right is None else features[len(left) :]
+    widths = [side.p for side in one], None if other is None else [side.p for side in other]
+    by_features = (
+        not batches
+        and not any(isinstance(side, Distances) for side in features)
+        and engine.cheaper_by_features(features[0].n, *widths)
+    )
+    size = sum(side.n * side.p * side.itemsize for side in features)
+    # by features each is read only a few times, so that many are centred again each time
+    if not run.separate_memory and size <= (_HELD_BYTES if by_features else cost.MATRIX_BYTES):
+        list(run(methodcaller("hold"), features))
+    if by_features:
+        return engine.by_features(one, other, run, tick, unbiased=debiased)
+    return engine.by_tiles(left, right, run, tick)
 
 
 class _Gaussian:

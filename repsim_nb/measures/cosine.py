@@ -66,7 +66,8 @@ class Cosine(Measure):
         return to_numpy(a).reshape(n, n)
 
     def check_gram_matrix(self) -> None:
-        """Pass: the standard form is such a matrix, except with some options of subclasses."""
+        # passes: the standard form is such a matrix, except with some options of subclasses
+        return
 
     def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
         return (

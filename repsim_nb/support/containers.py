@@ -103,7 +103,7 @@ def to_features(x: Any) -> Array:
     if isinstance(x, RDM):
         raise UndefinedError(
             "it is an RDM, dissimilarities of samples whose features are not known, and they are needed here. RSA, CKA"
-            " and distance correlation compare RDMs"
+            " (also multi-scale) and distance correlation compare RDMs"
         )
     return x
 

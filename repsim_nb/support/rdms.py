@@ -21,9 +21,9 @@ class RDM:
     """A representational dissimilarity matrix (RDM): how different each two of n samples are.
 
     It takes the place of a representation whose features are not known: judgements of people, recordings of a brain, a
-    published matrix, a model of what should be alike. `RSA`, `CKA` and `DistanceCorrelation` compare it with other RDMs
-    and with activations, in `rs.compare`, `rs.inference.permutation_test` and explorers. Other measures need features,
-    and say so.
+    published matrix, a model of what should be alike. `RSA`, `CKA`, `MultiscaleCKA` and `DistanceCorrelation` compare
+    it with other RDMs and with activations, in `rs.compare`, `rs.inference.permutation_test` and explorers. Other
+    measures need features, and say so.
 
     Parameters
     ----------
