@@ -9,8 +9,7 @@ from sklearn.manifold import smacof
 
 from repsim_nb.results.embedding import mds
 from repsim_nb.results.embedding.layout import classical_points, stress_of
-from repsim_nb.results.embedding.smacof import fit_size, jump, place
-from repsim_nb.results.embedding.stress import Stress, descend
+from repsim_nb.results.embedding.smacof import Stress, descend, fit_size, jump, place
 
 
 def frame(d):

@@ -21,9 +21,8 @@ from repsim_nb.results.embedding import Embedding
 
 from . import saved
 from .history import History
-from .kernel import call_later
 from .panel import Panel
-from .worker import Worker
+from .worker import Worker, call_later
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -30,10 +30,9 @@ from repsim_nb.support.rdms import RDM
 from .base import Drawing
 from .code import get_or_make, measure_code
 from .detail import Detail
-from .detail_text import merge_reasons, value_row
 from .measure_choices import NONE, measure_control, why_not
 from .panel import WIDE
-from .table_details import TableDetailExplorer
+from .table_details import TableDetailExplorer, merge_reasons, value_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

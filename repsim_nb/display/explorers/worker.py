@@ -1,7 +1,10 @@
-"""A thread that runs the last job that was submitted, and can be stopped."""
+"""A thread that runs the last job that was submitted and can be stopped, and calls from it into the kernel."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -124,3 +127,26 @@ class Worker:
                 if self._pending is None:  # under the same lock: from now on there is nothing to stop
                     self._thread = None
                     return
+
+
+def call_later(call: Callable[[], None]) -> Callable[[], None] | None:
+    """Return a function for any thread that lets the kernel run `call` as a part of this cell.
+
+    It is None if the kernel runs nothing but the cell: without a kernel, and if the notebook runs unattended. papermill
+    and nbconvert do not allow input, which shows that nobody is there.
+    """
+    try:
+        from IPython import get_ipython
+
+        parent = get_ipython().get_parent()
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    except (ImportError, AttributeError, RuntimeError):  # no IPython, no kernel, no loop
+        return None
+    if not parent.get("content", {}).get("allow_stdin"):
+        return None
+
+    def soon() -> None:
+        with contextlib.suppress(RuntimeError):  # the kernel is shutting down
+            loop.call_soon_threadsafe(call, context=context)
+
+    return soon

@@ -20,14 +20,12 @@ from repsim_nb.inputs.store import Key
 from repsim_nb.support.errors import UndefinedError, join_names, warn_user
 
 from .arguments import refuse_model
-from .not_finite import explain_inputs
-from .padding import warn_about_padding
+from .input_checks import explain_inputs, warn_about_padding, warn_about_unused_columns
 from .preparation import Preparation
 from .probe import Probe
 from .probe_outputs import RecordableLayer
 from .request import LayerRequest, is_one_of
 from .row_agreement import all_agree, differ, explain_mixing
-from .unused_columns import warn_about_unused_columns
 
 
 def to_dataset(data: Any) -> Dataset:

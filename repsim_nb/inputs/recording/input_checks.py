@@ -1,4 +1,4 @@
-"""Warn about padding that no mask marks."""
+"""Checks of inputs while they are recorded: padding without a mask, columns without an effect, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import Model
-from repsim_nb.support.errors import warn_user
+from repsim_nb.inputs.models.arguments import find_unnamed_columns, list_names
+from repsim_nb.support.errors import join_names, warn_user
+from repsim_nb.support.validation import to_numpy
 
+from .masks import change_values, sum_outputs
 from .probe import Probe
+from .samples import read_samples
 
 
 def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> None:
@@ -88,3 +94,63 @@ def _warn_about_left_padding(
             f"Texts are padded on the left and no position_ids are given, so '{model.name}' counts positions from the"
             " padding. Give position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0), or pad on the right."
         )
+
+
+def warn_about_unused_columns(model: Model, dataset: Dataset, probe: Probe) -> None:
+    """Warn if columns of the data have no effect on the model.
+
+    Forward does not name them, and no output changes if they are left out or have other values.
+    """
+    prepared = probe.company.prepared
+    names = find_unnamed_columns(model.module, prepared) if isinstance(prepared, Mapping) else []
+    given = read_samples(dataset, [0]) if names else {}
+    names = [name for name in names if isinstance(given, Mapping) and name in given]  # a preprocess may add others
+    base = sum_outputs(probe.runner, prepared) if names else None
+
+    def has_effect(name: str) -> bool:
+        others: list[dict[str, Any]] = [{key: value for key, value in prepared.items() if key != name}]
+        if isinstance(prepared[name], Tensor) and prepared[name].ndim:
+            others.append({**prepared, name: change_values(prepared[name])})
+        return any(sum_outputs(probe.runner, other) != base for other in others)
+
+    columns = [name for name in names if not has_effect(name)]
+    if not columns:
+        return
+    column, verb, them = ("column", "has", "it") if len(columns) == 1 else ("columns", "have", "them")
+    warn_user(
+        f"The {column} {join_names(columns)} {verb} no effect on '{model.name}': its forward does not name {them}, and"
+        f" nothing changes without {them}. Leave {them} out, or use a name that forward has:"
+        f" {join_names(list_names(model.module))}."
+    )
+
+
+def explain_inputs(dataset: Dataset, sample: int) -> str:
+    """Return which samples of the data have NaN or infinite numbers, and what to do; "" if this sample has none.
+
+    All samples are looked at if they are in memory, else this one.
+    """
+    if not _find_not_finite(read_samples(dataset, [sample])).any():
+        return ""
+    bad = (
+        np.flatnonzero(_find_not_finite(dataset.inputs))
+        if isinstance(dataset.inputs, (Tensor, np.ndarray))
+        else [sample]
+    )
+    names = [str(i) if dataset.ids is None else f"{i} ('{dataset.ids[i]}')" for i in map(int, bad)]
+    which = f"{len(bad)} of its {len(dataset)} samples" if len(bad) != 1 else "a sample"
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (
+        f"dataset '{dataset.name}' has NaN or infinite numbers in {which}, {listed}, and so have their activations."
+        " Leave these samples out, or replace the missing numbers before they reach the model"
+    )
+
+
+def _find_not_finite(inputs: Any) -> np.ndarray:
+    """Return which samples have a number that is NaN or infinite, as bool (n,); of columns, in any of them."""
+    found = np.zeros(1, bool)
+    for column in inputs.values() if isinstance(inputs, Mapping) else [inputs]:
+        if isinstance(column, (Tensor, np.ndarray)):
+            values = to_numpy(column)
+            if values.dtype.kind in "fc" and values.ndim:
+                found = found | ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return found
