@@ -56,7 +56,7 @@ The reference uses plain torch hooks and layouts that are written down by hand i
 | store | recorded again from a store, the rows are equal and the model hardly runs; after a forward hook adds 5 to a block, the old rows are not given back |
 | time | seconds of recording 200 samples in batches of 50, divided by the seconds of bare forward passes of the same batches, and how many seconds it is more. Both in turn, one thread, the median of five |
 
-Recording has a fixed cost: it runs a few samples alone and in company before it starts. These models are tiny, so that cost is most of the time. In a larger
+Recording has a fixed cost: it runs a few samples alone and together before it starts. These models are tiny, so that cost is most of the time. In a larger
 one, a BERT of six layers of width 384 with 200 texts of 32 tokens, the same ratio is {larger}.
 
 The entries are *equal*, *left out* (a default layer is not recorded; a warning names it and the reason), *refused* (a `ValueError` gives the reason), or **WRONG**.

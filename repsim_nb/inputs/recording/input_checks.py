@@ -26,19 +26,19 @@ def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> Non
 
     layers: the layers to record that follow no mask.
     """
-    company, pooling = probe.company, probe.pooling
-    shapes = {layer: company.given[probe.calls[layer]].shape for layer in layers}
-    columns = company.columns
-    if company.masks:
-        _warn_about_left_padding(model, columns, company.masks, probe)
+    reference, pooling = probe.reference, probe.pooling
+    shapes = {layer: reference.given[probe.calls[layer]].shape for layer in layers}
+    columns = reference.columns
+    if reference.masks:
+        _warn_about_left_padding(model, columns, reference.masks, probe)
     if pooling.own is not None:
         return
     for name, ids in columns.items():
-        if name in probe.mask_columns or name in company.masks or not isinstance(ids, Tensor) or ids.ndim < 2:
+        if name in probe.mask_columns or name in reference.masks or not isinstance(ids, Tensor) or ids.ndim < 2:
             continue
         is_ids = ids.ndim == 2 and ids.dtype in (torch.int32, torch.int64)
         padding = _find_padding(ids, model.module) if is_ids else None
-        inside = probe.mask_inside and not company.masks
+        inside = probe.mask_inside and not reference.masks
         only_behind = padding is not None and not inside and padding == _find_padding(ids, model.module, left=False)
         concerned = [layer for layer, shape in shapes.items() if len(shape) > 2 and ids.shape[1] in shape[1:]]
         if not concerned or (padding is None and not inside) or (pooling.name == "first" and only_behind):
@@ -101,7 +101,7 @@ def warn_about_unused_columns(model: Model, dataset: Dataset, probe: Probe) -> N
 
     Forward does not name them, and no output changes if they are left out or have other values.
     """
-    prepared = probe.company.prepared
+    prepared = probe.reference.prepared
     names = find_unnamed_columns(model.module, prepared) if isinstance(prepared, Mapping) else []
     given = read_samples(dataset, [0]) if names else {}
     names = [name for name in names if isinstance(given, Mapping) and name in given]  # a preprocess may add others

@@ -17,7 +17,7 @@ from .probe_outputs import ModuleCall, Output, Pass, Runner
 
 
 def resolve_masks(
-    runner: Runner, company: Pass, pooling: Pooling, take_rows: Callable[[Output, Pass], None], tolerance: float
+    runner: Runner, reference: Pass, pooling: Pooling, take_rows: Callable[[Output, Pass], None], tolerance: float
 ) -> set[str]:
     """Find the mask of each layer whose shape fits several, and return the columns that masks are for.
 
@@ -26,39 +26,41 @@ def resolve_masks(
     """
     unclear = {
         call: output
-        for call, output in company.given.items()
+        for call, output in reference.given.items()
         if output.value is not None and output.layout is None and not output.problem
     }
     if not unclear:
         return {
             name
-            for name, shape in company.shapes.items()
-            if any(shape[:2] == tuple(mask.shape) for mask in company.masks.values())
+            for name, shape in reference.shapes.items()
+            if any(shape[:2] == tuple(mask.shape) for mask in reference.masks.values())
         }
     names = sorted({name for name, _, _ in unclear})
-    columns = _find_columns_of_masks(runner, company)
+    columns = _find_columns_of_masks(runner, reference)
     changed = {
-        name: [_find_changes(runner, company, names, columns[name], where, tolerance) for where in (~mask, mask)]
-        for name, mask in company.masks.items()
+        name: [_find_changes(runner, reference, names, columns[name], where, tolerance) for where in (~mask, mask)]
+        for name, mask in reference.masks.items()
     }
-    doubts = _find_doubts(runner, company, columns)
-    spoken_of = {column for some in columns.values() for column in some}
-    unmasked = [shape for name, shape in company.shapes.items() if name not in spoken_of and name not in company.masks]
+    doubts = _find_doubts(runner, reference, columns)
+    with_mask = {column for some in columns.values() for column in some}
+    unmasked = [
+        shape for name, shape in reference.shapes.items() if name not in with_mask and name not in reference.masks
+    ]
     for call, output in unclear.items():
         try:
             if doubt := next((doubts[name] for name in output.candidates if name in doubts), ""):
                 raise ValueError(doubt)
             moved = {name: [found.get(call) if found else None for found in both] for name, both in changed.items()}
-            output.layout = _decide(output, company, moved, unmasked, columns) or layout_without_mask(output, pooling)
-            take_rows(output, company)
+            output.layout = _decide(output, reference, moved, unmasked, columns) or layout_without_mask(output, pooling)
+            take_rows(output, reference)
         except ValueError as error:
             output.problem = str(error)
-    return spoken_of
+    return with_mask
 
 
 def _decide(
     output: Output,
-    company: Pass,
+    reference: Pass,
     moved: Mapping[str, list[Tensor | None]],
     unmasked: list[tuple[int, ...]],
     columns: Mapping[str, list[str]],
@@ -68,11 +70,11 @@ def _decide(
     moved: {mask: where the output changes if padding changes, and if real tokens do}.  unmasked: the shapes of the
     columns that no mask is for.  columns: {mask: the columns that it is for}.
     """
-    n, shape = len(company.samples), tuple(output.value.shape) if output.value is not None else ()
+    n, shape = len(reference.samples), tuple(output.value.shape) if output.value is not None else ()
     depends = {name: bool(at_tokens.any()) for name, (_, at_tokens) in moved.items() if at_tokens is not None}
-    applying, empty, all_real, silent = [], [], [], []
+    applying, empty, all_real, without_effect = [], [], [], []
     for name, layout in output.candidates.items():
-        mask, (at_padding, _) = company.masks[name], moved[name]
+        mask, (at_padding, _) = reference.masks[name], moved[name]
         if depends.get(name) is False:
             continue
         if mask.all():
@@ -82,13 +84,15 @@ def _decide(
             mask = mask[:, : tokens.shape[1]]
             if tokens.any() and not bool((tokens & mask).any()):
                 applying.append(name)
-            elif output.value is not None and _is_empty_at_padding(output.value, layout, mask, bool(output.kin[name])):
+            elif output.value is not None and _is_empty_at_padding(
+                output.value, layout, mask, bool(output.mask_inputs[name])
+            ):
                 empty.append(name)
-            elif not tokens.any() and output.kin[name]:
-                silent.append(name)
-    found = applying or empty or ([*all_real, *silent] if len(shape) > 2 else [])
+            elif not tokens.any() and output.mask_inputs[name]:
+                without_effect.append(name)
+    found = applying or empty or ([*all_real, *without_effect] if len(shape) > 2 else [])
     if not found:
-        may_apply = {name for name, mask in company.masks.items() if depends.get(name, True) and not mask.all()}
+        may_apply = {name for name, mask in reference.masks.items() if depends.get(name, True) and not mask.all()}
         if len(shape) > 2 and may_apply & output.candidates.keys():
             raise ValueError(
                 f"has as many places as its texts have tokens, {shape}, and it is not certain that they are these"
@@ -96,35 +100,35 @@ def _decide(
             )
         with_own = len(shape) < 3 or any(column[1] == output.shape[1] for column in unmasked)
         if may_apply and not output.candidates and not with_own:
-            raise ValueError(explain_unlike_mask(output.shape[1], [mask.shape[1] for mask in company.masks.values()]))
+            raise ValueError(explain_unlike_mask(output.shape[1], [mask.shape[1] for mask in reference.masks.values()]))
         return None
-    first = company.masks[found[0]]
+    first = reference.masks[found[0]]
     own = [column for column in unmasked if column[1] == first.shape[1]]  # as long, and no mask is for them
-    of_its_columns = bool((output.kin[found[0]] or frozenset()) & {found[0], *columns[found[0]]})
+    of_its_columns = bool((output.mask_inputs[found[0]] or frozenset()) & {found[0], *columns[found[0]]})
     if own and not (applying or empty or all_real or of_its_columns):
         return None
-    unclear = not (applying or empty) and (own or (unmasked and silent))
-    if unclear or not all(torch.equal(first, company.masks[name]) for name in found):
+    unclear = not (applying or empty) and (own or (unmasked and without_effect))
+    if unclear or not all(torch.equal(first, reference.masks[name]) for name in found):
         both = " and ".join(f"'{name}'" for name in found)
         raise ValueError(f"has tokens, and it is not known whether {both} marks which are padding. {UNKNOWN}")
     return output.candidates[found[0]]
 
 
-def _find_doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]) -> dict[str, str]:
+def _find_doubts(runner: Runner, reference: Pass, columns: Mapping[str, list[str]]) -> dict[str, str]:
     """Reasons against reading a mask with an unusual name as one of padding.
 
     Either it has no effect on the model, or it marks padding by 1.
     """
-    base, found = sum_outputs(runner, company.prepared), {}
-    for name, mask in company.masks.items() if base else ():
+    base, found = sum_outputs(runner, reference.prepared), {}
+    for name, mask in reference.masks.items() if base else ():
         if is_usual_mask(name) or mask.all():
             continue
-        column = company.prepared[name]
+        column = reference.prepared[name]
         rename = (
             "If it marks real tokens by 1, call it 'attention_mask' (a preprocess can: lambda batch: {...}); if it"
             f" marks padding by 1, give ~{name}, or call it 'padding_mask'"
         )
-        if sum_outputs(runner, {**company.prepared, name: torch.ones_like(column)}) == base:
+        if sum_outputs(runner, {**reference.prepared, name: torch.ones_like(column)}) == base:
             found[name] = (
                 f"has places that '{name}' may mark, and it is not certain that this is a mask of padding: nothing in"
                 f" the model depends on it. {rename}; else leave it out"
@@ -137,7 +141,8 @@ def _find_doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]
                 *(
                     sum_outputs(
                         runner,
-                        company.prepared | {one: _change_where(company.prepared[one], where) for one in columns[name]},
+                        reference.prepared
+                        | {one: _change_where(reference.prepared[one], where) for one in columns[name]},
                     )
                     for where in (~mask, mask)
                 ),
@@ -152,7 +157,7 @@ def _find_doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]
 
 
 def _is_empty_at_padding(value: Tensor, layout: Layout, mask: Tensor, of_tokens: bool) -> bool:
-    """Whether an output is zero at padding.
+    """Return whether an output is zero at padding.
 
     Unless it is known that the places are the tokens, exactly the padding must be zero.
     """
@@ -168,24 +173,24 @@ def _by_token(tensor: Tensor, layout: Layout, n: int) -> Tensor:
     return tensor.flatten(2).any(2) if tensor.ndim > 2 else tensor
 
 
-def _find_columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]]:
+def _find_columns_of_masks(runner: Runner, reference: Pass) -> dict[str, list[str]]:
     """Find the columns that each mask is for.
 
     They are the columns of its size. If there are several: those whose padding has no effect at modules that the mask
     reaches, else those that reach all modules that the mask reaches. A column that reaches nothing, such as kinds of
     tokens that are all 0, decides nothing and counts as one of them.
     """
-    prepared = company.prepared
+    prepared = reference.prepared
     found = {
         name: [
             other
             for other, column in prepared.items()
-            if other not in company.masks
+            if other not in reference.masks
             and isinstance(column, Tensor)
             and column.ndim > 1
             and column.shape[:2] == mask.shape
         ]
-        for name, mask in company.masks.items()
+        for name, mask in reference.masks.items()
     }
     if all(len(columns) < 2 for columns in found.values()):
         return found
@@ -198,7 +203,7 @@ def _find_columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]
         return None if sums is None else {call for call in base if sums.get(call) != base[call]}
 
     for name, columns in found.items():
-        mask = company.masks[name]
+        mask = reference.masks[name]
         by_column = {}
         for column in columns:
             reach = reached(column, change_values(prepared[column]))
@@ -266,20 +271,20 @@ def _shorten_mask(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
 
 
 def _find_changes(
-    runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
+    runner: Runner, reference: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
 ) -> dict[ModuleCall, Tensor] | None:
     """Where outputs change, (n, ...) of bool, if these columns of the inputs change at these places.
 
     None if nothing could be changed. A model may refuse other values of one column, such as the kinds of its tokens:
     then the columns change one by one.
     """
-    whole = _find_changes_at_once(runner, company, names, columns, where, tolerance)
+    whole = _find_changes_at_once(runner, reference, names, columns, where, tolerance)
     if whole is not None or len(columns) < 2:
         return whole
     parts = [
         found
         for name in columns
-        if (found := _find_changes_at_once(runner, company, names, [name], where, tolerance)) is not None
+        if (found := _find_changes_at_once(runner, reference, names, [name], where, tolerance)) is not None
     ]
     calls = {call for found in parts for call in found}
     return (
@@ -290,20 +295,20 @@ def _find_changes(
 
 
 def _find_changes_at_once(
-    runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
+    runner: Runner, reference: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
 ) -> dict[ModuleCall, Tensor] | None:
     """Return the same for all columns at once; None also if the model does not run."""
-    batch = dict(company.prepared)
+    batch = dict(reference.prepared)
     for name in columns:
         batch[name] = _change_where(batch[name], where)
-    if all(torch.equal(batch[name], company.prepared[name]) for name in columns):
+    if all(torch.equal(batch[name], reference.prepared[name]) for name in columns):
         return None
     found = {}
 
     def note(name: str, number: int, out: Any) -> None:
-        for part in company.parts.get((name, number), ()):
+        for part in reference.parts.get((name, number), ()):
             call = name, number, part
-            base = company.given[call].value
+            base = reference.given[call].value
             with suppress(ValueError):
                 value = find_tensor(out, part).detach()
                 if base is not None and base.shape == value.shape:

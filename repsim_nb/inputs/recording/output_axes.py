@@ -53,9 +53,9 @@ def find_layout(call: ModuleCall, one: Pass, alone: Pass, pooling: Pooling, axis
         ]
         if len(shape) == 2 and (lone is None or mask.all() or (lone[1] == 1 and shape[1] == len(one.samples))):
             continue  # one number, or one for each sample of the batch
-        kin = {at: _find_kinship(axes, at, columns_of_mask(name, one)) for at in fit}
-        fit = [at for at in fit if kin[at] != frozenset() and (features is None or at not in features)]
-        fit = [at for at in fit if kin[at]] or fit
+        inputs = {at: _find_mask_inputs(axes, at, columns_of_mask(name, one)) for at in fit}
+        fit = [at for at in fit if inputs[at] != frozenset() and (features is None or at not in features)]
+        fit = [at for at in fit if inputs[at]] or fit
         if len(fit) > 1 and len(shape) > 3:
             raise ValueError(
                 f"has several axes as long as its texts, {output.shape}, so it is not known which are the tokens."
@@ -63,8 +63,8 @@ def find_layout(call: ModuleCall, one: Pass, alone: Pass, pooling: Pooling, axis
             )
         if fit:
             at = fit[0] if len(fit) == 1 else 2 if axes and axes[1].role == FEATURES else 1
-            output.candidates[name], output.kin[name] = replace(output.plain, tokens=at, mask=name), kin[at]
-            output.certain |= _is_certain(name, kin[at], one)
+            output.candidates[name], output.mask_inputs[name] = replace(output.plain, tokens=at, mask=name), inputs[at]
+            output.certain |= _is_certain(name, inputs[at], one)
     _check_added(shape, features, axes, one, pooling)
     unclear = (
         len(shape) == 3
@@ -172,36 +172,36 @@ def columns_of_mask(mask: str, one: Pass) -> set[str]:
     return {mask, *(name for name, shape in one.shapes.items() if shape[:2] == tuple(one.masks[mask].shape))}
 
 
-def _is_certain(mask: str, kin: frozenset[str] | None, one: Pass) -> bool:
-    """Whether a mask certainly marks the padding of the places that come from these columns (kin).
+def _is_certain(mask: str, inputs: frozenset[str] | None, one: Pass) -> bool:
+    """Return whether a mask certainly marks the padding of the places that come from these columns (inputs).
 
     It does if its usual name means padding and there is no other column that it could be for.
     """
     columns = columns_of_mask(mask, one) - {mask}
-    if not kin or not is_usual_mask(mask):
+    if not inputs or not is_usual_mask(mask):
         return False
-    return not columns & set(one.masks) and not columns - kin - set(NO_MASKS)
+    return not columns & set(one.masks) and not columns - inputs - set(NO_MASKS)
 
 
-def _find_kinship(axes: Axes | None, at: int, columns: set[str]) -> frozenset[str] | None:
+def _find_mask_inputs(axes: Axes | None, at: int, columns: set[str]) -> frozenset[str] | None:
     """Return the given inputs whose places are those along an axis.
 
     Empty if the places come from something else, such as weights or another input; None if that is not known.
     """
     if axes is None:
         return None
-    if kin := frozenset(name for name, where in axes[at].columns if where == 1 and name in columns):
-        return kin
+    if inputs := frozenset(name for name, where in axes[at].columns if where == 1 and name in columns):
+        return inputs
     return frozenset() if axes[at].sources and not axes[at].sources & columns else None
 
 
 def _comes_from_elsewhere(axes: Axes | None, one: Pass) -> bool:
-    """Whether the places of a layer (n, places, p) come from something that no mask is for."""
+    """Return whether the places of a layer (n, places, p) come from something that no mask is for."""
     columns = {column for name in one.masks for column in columns_of_mask(name, one)}
     return (
         axes is not None
         and len(axes) == 3
-        and any(_find_kinship(axes, at, columns) == frozenset() for at in (1, 2) if axes[at].role != FEATURES)
+        and any(_find_mask_inputs(axes, at, columns) == frozenset() for at in (1, 2) if axes[at].role != FEATURES)
     )
 
 
@@ -235,7 +235,7 @@ def _check_added(
 
 
 def _spans(size: int, mask: Tensor) -> bool:
-    """Whether an axis is as long as the texts, or as the longest of them, as after a packed recurrent layer."""
+    """Return whether an axis is as long as the texts, or as the longest of them, as after a packed recurrent layer."""
     return size == mask.shape[1] or (
         0 < size < mask.shape[1] and not bool(mask[:, size:].any()) and bool(mask[:, size - 1].any())
     )

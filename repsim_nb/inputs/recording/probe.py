@@ -57,29 +57,29 @@ class Probe(ProbeLayers):
         else:
             others = others[: most - 1]
             self.numbers = [*others[::2], self.one, *others[1::2]]
-        self.company = self._run_batch(self.numbers, alone)
+        self.reference = self._run_batch(self.numbers, alone)
         if (
-            self.company.stopped and self.given_size == 1 and not alone.stopped
+            self.reference.stopped and self.given_size == 1 and not alone.stopped
         ):  # the model may take only one sample at a time
             self.numbers, others = [self.one], []
-            self.company = self._run_batch(self.numbers, alone)
-        if self.company.stopped:
-            raise self.company.stopped
+            self.reference = self._run_batch(self.numbers, alone)
+        if self.reference.stopped:
+            raise self.reference.stopped
         self.batch_size = self.given_size or max(1, min(MAX_BATCH, BATCH_BYTES // self.largest))
-        if self.company.masks:
+        if self.reference.masks:
             self.mask_columns = resolve_masks(
-                self.runner, self.company, self.pooling, self._take_rows, self.tolerance()
+                self.runner, self.reference, self.pooling, self._take_rows, self.tolerance()
             )
         self._name_layers(alone)
         self._compare(self._check_alone(alone))
-        self._check_company(others)
+        self._check_other_batches(others)
         self.changes_itself = self.state.restore()  # the recording begins with the same state as the probe
         found = {layer: self._layer(layer) for layer in self.calls if layer not in self.problems}
         return dict(sorted(found.items(), key=lambda item: item[1].place))
 
     def _layer(self, layer: str) -> RecordableLayer:
         """Return a layer that can be recorded, with the rows that the passes gave."""
-        output = self.company.given[self.calls[layer]]
+        output = self.reference.given[self.calls[layer]]
         layout = output.layout or Layout()
         expected = self.seen[layer] | dict(zip(self.numbers, output.rows, strict=True))
         if layer in self.single_rows:
@@ -109,7 +109,7 @@ class Probe(ProbeLayers):
         places = [place for place, sample in enumerate(self.numbers) if sample == self.one]
         checks = {}
         for layer, call in self.calls.items():
-            output, single = self.company.given[call], alone.given.get(call)
+            output, single = self.reference.given[call], alone.given.get(call)
             if layer in self.problems:
                 if single is not None and single.shape == output.shape and "no sample axis" in self.problems[layer]:
                     self.problems[layer] = (
@@ -121,7 +121,7 @@ class Probe(ProbeLayers):
                     f" ({first_sentence(alone.stopped)}). Does it need a batch (batch normalisation without running"
                     " statistics), or drop an axis of length 1?"
                 )
-            elif single is None or alone.calls[call[0]] != self.company.calls[call[0]]:
+            elif single is None or alone.calls[call[0]] != self.reference.calls[call[0]]:
                 self.problems[layer] = self._explain_uneven(call[0], alone)
             else:
                 single.layout = output.layout
@@ -139,12 +139,12 @@ class Probe(ProbeLayers):
             return "once" if number == 1 else "never" if not number else f"{number} times"
 
         return (
-            f"ran {times(self.company.calls[name])} for a batch of {len(self.numbers)} and {times(one.calls[name])}"
+            f"ran {times(self.reference.calls[name])} for a batch of {len(self.numbers)} and {times(one.calls[name])}"
             f" for a batch of {len(one.samples)}, so its rows are not those of the samples. Does it get only some of"
             " them, as an expert does?"
         )
 
-    def _check_company(self, others: list[int]) -> None:
+    def _check_other_batches(self, others: list[int]) -> None:
         """Run every sample in another batch and at another place, without the one that ran alone.
 
         It is first in a batch of the same size, where a state would be carried over. The last batch has more samples,
@@ -178,7 +178,7 @@ class Probe(ProbeLayers):
                     f" {len(self.numbers)} ({first_sentence(again.stopped)}). Does it keep a state of the size of the"
                     " batch?"
                 )
-            elif output is None or again.calls[call[0]] != self.company.calls[call[0]]:
+            elif output is None or again.calls[call[0]] != self.reference.calls[call[0]]:
                 self.problems[layer] = self._explain_uneven(call[0], again)
             elif output.problem:
                 self.problems[layer] = output.problem
@@ -192,7 +192,7 @@ class Probe(ProbeLayers):
         return checks
 
     def _stops_at(self, samples: list[int]) -> bool:
-        """Whether the model fails on these samples from its first state too.
+        """Return whether the model fails on these samples from its first state too.
 
         Then the samples stop it, and no state that it keeps.
         """
@@ -206,7 +206,7 @@ class Probe(ProbeLayers):
             if layer in self.single_rows:
                 continue
             call = self.calls[layer]
-            known, tolerance = self.company.given[call], self.tolerance()
+            known, tolerance = self.reference.given[call], self.tolerance()
             pairs = [(one.given[call].rows[at], known.rows[place]) for one, at, place in places]
             if pairs and all_agree([x for x, _ in pairs], [y for _, y in pairs], known.size, tolerance):
                 continue
@@ -243,18 +243,18 @@ class Probe(ProbeLayers):
                 self.problems[layer] = self._explain_mixing(call, one, at, place, gap)
 
     def _is_unequal(self, x: Pass, y: Pass, call: ModuleCall) -> bool:
-        """Whether a call gave different rows in two passes of the same batch."""
+        """Return whether a call gave different rows in two passes of the same batch."""
         a, b = x.given.get(call), y.given.get(call)
         if a is None or b is None or len(a.rows) != len(b.rows):
             return a is not None or b is not None
-        size = self.company.given[call].size
+        size = self.reference.given[call].size
         return any(differ(u, v, size, self.tolerance()) for u, v in zip(a.rows, b.rows, strict=True))
 
     def _explain_mixing(self, call: ModuleCall, one: Pass, at: int, place: int, gap: float) -> str:
         """Return the problem of a layer whose rows depend on the batch, with the most likely cause."""
-        rows, n, size = self.company.given[call].rows, len(self.numbers), self.company.given[call].size
+        rows, n, size = self.reference.given[call].rows, len(self.numbers), self.reference.given[call].size
         got, wanted = one.given[call].rows[at].shape, rows[place].shape
-        columns, all_columns = one.shapes, self.company.shapes
+        columns, all_columns = one.shapes, self.reference.shapes
         of_other_length = columns.keys() == all_columns.keys() and any(
             columns[name][1:] != shape[1:] for name, shape in all_columns.items()
         )
@@ -281,7 +281,7 @@ class Probe(ProbeLayers):
                 f"{head}The inputs are padded to the longest of the batch, and the padding reaches this layer: pad all"
                 " to one length, or give a mask that the model uses"
             )
-        if not are_equal(one, self.company, at, place):
+        if not are_equal(one, self.reference, at, place):
             return (
                 f"{head}The preprocess computes its outputs over the batch, or changes the order: make it treat each"
                 " sample alone"

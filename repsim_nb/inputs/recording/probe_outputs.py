@@ -26,31 +26,24 @@ ModuleCall = tuple[str, int, Part]  # the name of a module, the number of its ca
 
 @dataclass
 class Output:
-    """What one call of a module gave in a pass.
+    """What one call of a module gave in a pass."""
 
-    shape, axes, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until
-    its layout is known.  layout: where its samples, features and tokens are, once known.  plain: the layout without a
-    mask. candidates: {mask: the layout with this mask}.  kin: {mask: the inputs of this mask whose tokens these are,
-    None if unknown}.  certain: whether that is enough.  first_of: the number of tensors in the tuple that it is the
-    first of. no_logits: for the output of the model, why it is no matrix of logits.  scale: the size of the values
-    whose means the rows are, by feature.  rows: an array (rows, p) for each sample.
-    """
-
-    place: int
-    shape: tuple[int, ...] = ()
+    place: int  # in forward order
+    shape: tuple[int, ...] = ()  # of its tensor
     axes: Axes = ()
     address: int = 0
-    problem: str = ""
-    value: Tensor | None = None
-    layout: Layout | None = None
-    plain: Layout = field(default_factory=Layout)
-    candidates: dict[str, Layout] = field(default_factory=dict)
-    kin: dict[str, frozenset[str] | None] = field(default_factory=dict)
-    certain: bool = False
-    first_of: int = 1
-    no_logits: str = ""
-    scale: np.ndarray | None = None
-    rows: list[np.ndarray] = field(default_factory=list)
+    problem: str = ""  # why it cannot be recorded
+    value: Tensor | None = None  # a copy of the tensor, until its layout is known
+    layout: Layout | None = None  # where its samples, features and tokens are, once known
+    plain: Layout = field(default_factory=Layout)  # the layout without a mask
+    candidates: dict[str, Layout] = field(default_factory=dict)  # {mask: the layout with this mask}
+    # {mask: the inputs of this mask whose tokens these are, None if unknown}
+    mask_inputs: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    certain: bool = False  # whether that is enough to choose the mask
+    first_of: int = 1  # the number of tensors in the tuple that it is the first of
+    no_logits: str = ""  # for the output of the model: why it is no matrix of logits
+    scale: np.ndarray | None = None  # the size of the values whose means the rows are, by feature
+    rows: list[np.ndarray] = field(default_factory=list)  # an array (rows, p) for each sample
 
     @functools.cached_property
     def size(self) -> float:
@@ -60,41 +53,31 @@ class Output:
 
 @dataclass(frozen=True)
 class RecordableLayer:
-    """A layer that can be recorded.
+    """A layer that can be recorded."""
 
-    shape, dtype: of one row.  place: its place in forward order.  rows: the number of rows of a sample; None: one for
-    each real token.  layout: where its samples, features and tokens are.  part: which part of the output of the module
-    it is. size: the root mean square of its values.  expected: {sample: its rows (rows, p) in the probe}.  no_logits:
-    for an output, why it cannot be compared as logits.  scale: the size of the values whose means the rows are; None if
-    rows are no means.
-    """
-
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of one row
     dtype: np.dtype
-    place: int
-    rows: int | None = 1
-    layout: Layout = field(default_factory=Layout)
-    part: Part = None
-    size: float = 0.0
-    expected: Mapping[int, np.ndarray] = field(default_factory=dict)
-    no_logits: str = ""
-    scale: np.ndarray | None = None
+    place: int  # in forward order
+    rows: int | None = 1  # the number of rows of a sample; None: one for each real token
+    layout: Layout = field(default_factory=Layout)  # where its samples, features and tokens are
+    part: Part = None  # of the output of the module
+    size: float = 0.0  # the root mean square of its values
+    expected: Mapping[int, np.ndarray] = field(default_factory=dict)  # {sample: its rows (rows, p) in the probe}
+    no_logits: str = ""  # for an output: why it cannot be compared as logits
+    scale: np.ndarray | None = None  # the size of the values whose means the rows are; None if rows are no means
 
 
 @dataclass
 class Pass:
-    """A batch that ran, by the numbers of its samples.
+    """A batch that ran."""
 
-    parts: the parts of the output of each call.  stopped: the error that ended the pass early.
-    """
-
-    samples: list[int]
+    samples: list[int]  # their numbers
     prepared: Any
     masks: Mapping[str, Tensor]
     given: dict[ModuleCall, Output] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
-    parts: dict[tuple[str, int], list[Part]] = field(default_factory=dict)
-    stopped: Exception | None = None
+    parts: dict[tuple[str, int], list[Part]] = field(default_factory=dict)  # of the output of each call
+    stopped: Exception | None = None  # the error that ended the pass early
 
     @property
     def columns(self) -> Mapping[str, Any]:

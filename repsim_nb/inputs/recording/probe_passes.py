@@ -37,12 +37,11 @@ class ProbePasses:
     `_run_batch` runs a batch and notes what every module gives; `_run_samples` runs other samples and takes the rows of
     the layers that are known by then.
 
-    run: inside `ready`, with its model in its first state.  given_size: the batch_size of the user, or None.  company:
-    the pass of all samples.
+    run: inside `ready`, with its model in its first state.  given_size: the batch_size of the user, or None.
     """
 
-    company: Pass
-    numbers: list[int]  # the samples of `company`
+    reference: Pass  # of all samples, with which other passes are compared
+    numbers: list[int]  # the samples of `reference`
 
     def __init__(self, run: Preparation, request: LayerRequest, pooling: Pooling, given_size: int | None) -> None:
         self.run, self.request, self.pooling, self.given_size = run, request, pooling, given_size
@@ -65,7 +64,7 @@ class ProbePasses:
         self._alone: dict[int, Pass] = {}
 
     def is_scripted(self, name: str) -> bool:
-        """Whether torch.jit compiled a module."""
+        """Return whether torch.jit compiled a module."""
         return any(name == part or name.startswith(f"{part}.") for part in self.scripted)
 
     def address_of(self, layer: str) -> Address:
@@ -149,7 +148,7 @@ class ProbePasses:
             output.problem = f"gives a tensor that cannot be recorded ({first_sentence(error)})"
 
     def moves_with_padding(self, mask: Tensor) -> bool:
-        """Whether a sample that is padded on the left gives other rows without its padding.
+        """Return whether a sample that is padded on the left gives other rows without its padding.
 
         mask: of the pass of all samples.
         """
@@ -162,7 +161,7 @@ class ProbePasses:
             for name, column in self._start([self.numbers[place]])[1].columns.items()
         }
         one = self._run_pass(Pass([self.numbers[place]], prepared, find_masks(prepared)), prepared)
-        known = {call: self.company.given[call] for call, output in one.given.items() if output.rows}
+        known = {call: self.reference.given[call] for call, output in one.given.items() if output.rows}
         return not known or any(
             differ(one.given[call].rows[0], output.rows[place], output.size, self.tolerance())
             for call, output in known.items()
@@ -177,8 +176,8 @@ class ProbePasses:
         """Run a prepared pass, and take the rows of the layers that can be recorded so far."""
 
         def note(name: str, number: int, out: Any) -> None:
-            for part in self.company.parts.get((name, number), ()):
-                known = self.company.given[name, number, part]
+            for part in self.reference.parts.get((name, number), ()):
+                known = self.reference.given[name, number, part]
                 if known.problem or not known.rows:
                     continue
                 output = one.given[name, number, part] = Output(known.place, layout=known.layout)
@@ -228,7 +227,7 @@ def first_sentence(error: BaseException) -> str:
 
 
 def are_equal(x: Pass, y: Pass, at: int | None = None, place: int | None = None) -> bool:
-    """Whether the inputs of two passes are equal, or one sample of each (at, place).
+    """Return whether the inputs of two passes are equal, or one sample of each (at, place).
 
     What is no tensor counts as equal.
     """

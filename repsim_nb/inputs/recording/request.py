@@ -79,7 +79,7 @@ def module_of(layer: str) -> str:
 
 
 def is_one_of(layer: str, names: Iterable[str]) -> bool:
-    """Whether a layer was asked for by one of these names of layers or modules."""
+    """Return whether a layer was asked for by one of these names of layers or modules."""
     return layer in names or module_of(layer) in names
 
 

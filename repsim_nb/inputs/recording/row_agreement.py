@@ -95,7 +95,7 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
 
 
 def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tolerance: float) -> bool:
-    """Whether all rows differ by little compared with the size of the layer.
+    """Return whether all rows differ by little compared with the size of the layer.
 
     If not, `differ` compares them one by one.
     """
@@ -106,7 +106,7 @@ def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tol
 
 
 def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: float) -> bool:
-    """Whether the rows of a batch are those of its samples in another order. wanted: the samples alone."""
+    """Return whether the rows of a batch are those of its samples in another order. wanted: the samples alone."""
     if any(row.shape != rows[0].shape for row in [*rows, *wanted]):
         return False
     size = typical_size(wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -111,37 +111,34 @@ class Run(Preparation):
         all_found = dict(self.found)
         not_finite = {layer: why for layer, about in self.found.items() if (why := _explain_not_finite(about))}
         constant = [layer for layer in self.found if layer not in not_finite and _is_constant(self.found[layer])]
-        for layer in (
-            constant if len(constant) < len(self.found) else ()
-        ):  # if all layers are constant, the samples are equal
-            if layer not in self.required:
-                self.leave_out(
-                    layer,
-                    "is constant: all samples that were tried have the same activations, so it cannot be compared",
-                )
-        for layer, why in (probe.problems | not_finite).items():
-            if layer in self.required or is_one_of(layer, self.request.by_name):
-                if layer in not_finite:
-                    self._blame_inputs(_first_not_finite(all_found[layer]))
-                raise (UndefinedError if layer in not_finite else ValueError)(
-                    f"layer '{layer}' of '{self.model.name}' {why}"
-                )
-            if layer not in probe.silent or (layer in self.request.names and not why.startswith("did not run")):
-                self.leave_out(layer, why)
-        if not self.found:
-            layer, why = next(iter(self.left_out.items() or probe.problems.items()))
+        if len(constant) < len(self.found):  # if all layers are constant, the samples are equal
+            why = "is constant: all samples that were tried have the same activations, so it cannot be compared"
+            for layer in constant:
+                if layer not in self.required:
+                    self.leave_out(layer, why)
+
+        def refuse(layer: str, why: str) -> NoReturn:
             if layer in not_finite:
                 self._blame_inputs(_first_not_finite(all_found[layer]))
             raise (UndefinedError if layer in not_finite else ValueError)(
                 f"layer '{layer}' of '{self.model.name}' {why}"
-                + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else "")
             )
+
+        for layer, why in (probe.problems | not_finite).items():
+            if layer in self.required or is_one_of(layer, self.request.by_name):
+                refuse(layer, why)
+            if layer not in probe.not_run or (layer in self.request.names and not why.startswith("did not run")):
+                self.leave_out(layer, why)
+        if not self.found:
+            layer, why = next(iter(self.left_out.items() or probe.problems.items()))
+            none = f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""
+            refuse(layer, why + none)
 
     def _usual_layers(self, found: Mapping[str, RecordableLayer], probe: Probe) -> list[str]:
         """Return the default layers in forward order; of several that return the unchanged output, only "output"."""
 
         def is_output(layer: str) -> bool:
-            one, last = (probe.company.given[probe.calls[name]] for name in (layer, OUTPUT))
+            one, last = (probe.reference.given[probe.calls[name]] for name in (layer, OUTPUT))
             return (one.address, one.shape) == (last.address, last.shape) and all(
                 np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(one.rows, last.rows, strict=True)
             )
@@ -152,7 +149,7 @@ class Run(Preparation):
     def _explain_loss(self, probe: Probe) -> None:
         """Add to the problem of the output that a model which is given labels may return only a loss."""
         if self.labels and "no sample axis" in probe.problems.get(OUTPUT, ""):
-            probe.silent.discard(OUTPUT)
+            probe.not_run.discard(OUTPUT)
             probe.problems[OUTPUT] += (
                 f". It gets the column '{self.labels}' as forward({self.labels}=), and may then return a loss. Remove"
                 f" the column from the data and give it as rs.Dataset(name, columns, targets={self.labels})"
@@ -343,7 +340,7 @@ def _explain_not_finite(layer: RecordableLayer) -> str:
 
 
 def _is_constant(layer: RecordableLayer) -> bool:
-    """Whether all samples that were tried have the same rows, up to rounding."""
+    """Return whether all samples that were tried have the same rows, up to rounding."""
     first, *others = layer.expected.values()
     # a few integers, such as classes, can be the same by chance
     if not others or layer.dtype.kind != "f" or any(rows.shape != first.shape for rows in others):

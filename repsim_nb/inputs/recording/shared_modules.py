@@ -55,7 +55,7 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two preprocesses do the same."""
+    """Return whether two preprocesses do the same."""
     name = getattr(one, "name", None)
     if type(one) is type(other) and is_ours(one) and name is not None and dataclasses.is_dataclass(other):
         other = dataclasses.replace(other, name=name)  # type: ignore[type-var]  # errors call the model so

@@ -115,7 +115,7 @@ def check_probed_rows(run: Run, store: Store, layers: Iterable[str]) -> None:
 
 
 def continues_recording(run: Run, layer: str, part: np.ndarray, tolerance: Tolerance) -> bool:
-    """Whether the rows of an unfinished recording, `part`, are what the model computes now. run: probed."""
+    """Return whether the rows of an unfinished recording, `part`, are what the model computes now. run: probed."""
     about = run.found[layer]
     done = {sample: rows for sample, rows in about.expected.items() if run.row(about, sample + 1) <= len(part)}
     if not done and run.row(about, 1) <= len(part):
