@@ -210,7 +210,7 @@ def test_maps_and_points_have_the_colors_of_families(recorded):
 
 
 def test_curves_on_each_other_are_seen(rng):
-    from repsim_nb.display.specs.grounded import find_offsets
+    from repsim_nb.display.specs.grounding import find_offsets
 
     flat = pd.DataFrame({"a": [0, 0, 0.01], "b": [0, 0.5, 2], "c": [0, 0, 0], "d": [0, 0.01, 0]})
     assert find_offsets(flat) == [0, 0, 4, 8] and np.unique(find_offsets(flat[["a", "b"]])).tolist() == [0]

@@ -8,8 +8,8 @@ import pytest
 from explorer_state import name_things, texts
 
 import repsim_nb as rs
-from repsim_nb.display.explorers import located as located_module
-from repsim_nb.display.explorers.located import Options, locate
+from repsim_nb.display.explorers import located_differences as located_module
+from repsim_nb.display.explorers.located_differences import Options, locate
 from repsim_nb.display.reports.live_pictures import MIME, read_data
 from repsim_nb.display.specs import MapsSpec
 from repsim_nb.support.errors import UndefinedError

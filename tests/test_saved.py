@@ -99,7 +99,7 @@ def test_one_picture_in_a_report(recorded, monkeypatch, tmp_path):
 def at_a_kernel(monkeypatch, allow_stdin):
     shell = types.SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": allow_stdin}})
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    monkeypatch.setattr("repsim_nb.display.explorers.displayed.FIRST_PICTURE_TIMEOUT", 0.2)
+    monkeypatch.setattr("repsim_nb.display.explorers.picture_panel.FIRST_PICTURE_TIMEOUT", 0.2)
 
 
 def in_a_loop(cell):

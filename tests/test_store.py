@@ -273,7 +273,7 @@ def test_an_interrupted_recording_is_invisible_and_goes_on(tmp_path, mnist, reco
     x = rs.record(model, mnist, into=tmp_path, batch_size=32, progress=False)
     handle.remove()
     assert seen[:3] == [1, 8, 8] and seen[4:] == [32, 32, 32, 8], (
-        "a few samples alone and in company, then only the rows that were missing"
+        "a few samples alone and together, then only the rows that were missing"
     )
     direct = rs.record(model, mnist, batch_size=32, progress=False)
     assert all(np.array_equal(x[key], direct[key]) for key in direct)

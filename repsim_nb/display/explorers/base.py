@@ -18,14 +18,14 @@ from repsim_nb.display.specs import FigureSpec, spec
 from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.support.progress import Tick
 
-from . import saved
+from . import stand_ins
 from .code import parameters
-from .displayed import Displayed
+from .picture_panel import PicturePanel
 
 Drawing = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
 
 
-class Explorer(Displayed):
+class Explorer(PicturePanel):
     """Controls and a picture that is drawn again whenever a control changes.
 
     A notebook cell that ends with an explorer shows it. Usually an explorer comes from a function: `explore` makes one
@@ -252,7 +252,7 @@ class Explorer(Displayed):
         if drawn is None:
             assert error is not None
             self.errors.append(error)
-            self._show(None, saved.explain(error))
+            self._show(None, stand_ins.explain(error))
             self.spec = self._image = None
         else:
             result, shown, image = drawn

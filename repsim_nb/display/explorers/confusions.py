@@ -27,7 +27,7 @@ from repsim_nb.support.validation import check_integer
 from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, where_code
 from .detail import Detail, DetailExplorer
-from .given import to_activations
+from .inputs import to_activations
 from .panel import WIDE
 
 SHOWN = 12  # images for a cell

@@ -13,7 +13,7 @@ from repsim_nb.display.views import MatrixView
 from repsim_nb.support.progress import Tick
 
 from .base import Explorer
-from .saved import explain
+from .stand_ins import explain
 
 Detail = tuple[str, FigureSpec | None]  # HTML, and the picture below it
 

@@ -88,9 +88,9 @@ class LayerTableExplorer(TableDetailExplorer):
             "together": widgets.Dropdown(options=[SIDE_BY_SIDE, DIFFERENCE], description="", **WIDE),
             "tested": widgets.Checkbox(description="test the best match", indent=False, tooltip=_TESTED, layout=_FITS),
         }
-        self._note_functional(controls)
+        self._disable_idle(controls)
         for name in ("a", "b", "measure", "second"):  # what the others depend on
-            controls[name].observe(lambda _: self._note_functional(controls), "value")
+            controls[name].observe(lambda _: self._disable_idle(controls), "value")
         super().__init__(self._make_table, controls, self._code_of)
         self._other = MatrixView(layout={"flex": "1 1 400px", "min_width": "0"})
         self._pair_of_views = widgets.Box([self._stage], layout={"flex_flow": "row wrap", "grid_gap": "8px 12px"})
@@ -135,7 +135,7 @@ class LayerTableExplorer(TableDetailExplorer):
         return table
 
     def _can_test(self, a: str, b: str, measure: str, second: str) -> bool:
-        """Whether the table has two sides, of which the best match can be tested."""
+        """Return whether the table has two sides, of which the best match can be tested."""
         return a != b and second == NONE and self._measures[measure].compares != "outputs"
 
     def _table_of(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
@@ -158,7 +158,7 @@ class LayerTableExplorer(TableDetailExplorer):
             )
         return self._xs.only(found)
 
-    def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
+    def _disable_idle(self, controls: Mapping[str, widgets.Dropdown]) -> None:
         """Disable the controls that have no effect with a functional measure, which shows all models.
 
         With a functional measure, A selects only the data, if there are several data sets. B has no effect.

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.display.plots.images import dataset_images
-from repsim_nb.display.plots.located import CHANGE_COLORS
+from repsim_nb.display.plots.sample_differences import CHANGE_COLORS
 from repsim_nb.display.plots.tiles import TILE, png_address, tile
 from repsim_nb.display.specs import GallerySpec, MapsSpec
-from repsim_nb.display.specs.located import has_class_colors, sample_labels, sample_maps_spec
+from repsim_nb.display.specs.sample_differences import has_class_colors, sample_labels, sample_maps_spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.measures import Measure
 from repsim_nb.results.embedding.of_samples import align_points, sample_points
@@ -41,7 +41,7 @@ class Options(NamedTuple):
     seed: int = 0
 
 
-class Located:
+class LocatedDifferences:
     """The differences of a pair, the samples as a data set, and maps of both sides."""
 
     def __init__(self, found: SampleDifferences, sides: tuple[Any, Any], dataset: Dataset | None, seed: int) -> None:
@@ -174,7 +174,7 @@ class Located:
 
 def locate(
     x: Any, y: Any, names: tuple[str, str], dataset: Dataset | None, options: Options, progress: Tick
-) -> Located:
+) -> LocatedDifferences:
     """Locate the differences of a pair; with many samples, of evenly spaced ones."""
     n = min(len(x), len(y))
     rows = None if n <= options.most else np.linspace(0, n - 1, options.most).round().astype(int)
@@ -197,7 +197,7 @@ def locate(
         names=names if names[0] != names[1] else (names[0], f"{names[1]} (again)"),
         progress=progress,
     )
-    return Located(found, sides, dataset, options.seed)
+    return LocatedDifferences(found, sides, dataset, options.seed)
 
 
 def _number(value: float) -> str:

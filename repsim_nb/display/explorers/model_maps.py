@@ -9,7 +9,7 @@ from repsim_nb import measures
 from repsim_nb.support.errors import join_names
 
 from .base import Explorer
-from .given import to_activations
+from .inputs import to_activations
 from .map_choices import Attributes, has_aligned_models, known_attributes
 from .map_explorer import EmbeddingMapExplorer
 

@@ -180,7 +180,7 @@ class _ModelPairExplorer(LayerTableExplorer):
 
         return get_or_make(self._activations, name, make)
 
-    def _note_functional(self, controls: Mapping[str, Any]) -> None:
+    def _disable_idle(self, controls: Mapping[str, Any]) -> None:
         """Disable no model: both have an effect with every measure."""
         self._list_reasons(controls)
 

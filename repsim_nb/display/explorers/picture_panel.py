@@ -19,7 +19,7 @@ from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.embedding import Embedding
 
-from . import saved
+from . import stand_ins
 from .history import History
 from .panel import Panel
 from .worker import Worker, call_later
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRST_PICTURE_TIMEOUT = 3
 
 
-class Displayed(Panel):
+class PicturePanel(Panel):
     """A panel with a picture that can be taken away, and that a cell displays."""
 
     result: Any
@@ -146,7 +146,7 @@ class Displayed(Panel):
         else:
             self._put(update=True)
             self._status.value = "picture kept: save the notebook"
-            self._thumbnail.value = saved.thumbnail(image)
+            self._thumbnail.value = stand_ins.thumbnail(image)
 
     def png(self) -> bytes | None:
         """Return the current picture as a PNG file, with the filter and the color scale of its view.
@@ -198,7 +198,7 @@ class Displayed(Panel):
 
         display(self.bundle(), raw=True, display_id=self._display_id, update=update)
         display(
-            saved.stand_in(self._display_id, self._text(), self.png()),
+            stand_ins.stand_in(self._display_id, self._text(), self.png()),
             raw=True,
             display_id=f"{self._display_id}-saved",
             update=update,

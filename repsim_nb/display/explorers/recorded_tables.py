@@ -15,7 +15,7 @@ from repsim_nb.support.labels import short_labels
 
 from .base import Explorer
 from .code import activations_code, where_code
-from .given import to_activations, to_dataset
+from .inputs import to_activations, to_dataset
 from .layer_tables import LayerTableExplorer
 
 

@@ -22,8 +22,8 @@ from repsim_nb.support.validation import check_integer
 
 from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, measure_code, name_of
-from .given import fits, to_activations, to_dataset
-from .located import Located, Options, locate
+from .inputs import fits, to_activations, to_dataset
+from .located_differences import LocatedDifferences, Options, locate
 from .panel import WIDE
 from .sample_panel import SamplePanel
 
@@ -137,7 +137,7 @@ class SamplesExplorer(Explorer):
         if len(set(names)) < len(names):
             names = list(short_labels(pd.MultiIndex.from_tuples(keys, names=Key._fields)))
         self._keys = dict(zip(names, keys, strict=True))
-        self._located: dict[tuple[str, str], Located] = {}
+        self._located: dict[tuple[str, str], LocatedDifferences] = {}
         self.panel = SamplePanel(lambda call: self._worker.call_locked(call))
         super().__init__(self._locate, self._controls(first), self._code_of)
         self._views[MapsSpec] = self.panel.maps
@@ -182,7 +182,7 @@ class SamplesExplorer(Explorer):
     # -- drawing
 
     def _locate(self, a: str, b: str, kind: str, color: str, progress: Tick) -> SampleDifferences:
-        def make() -> Located:
+        def make() -> LocatedDifferences:
             keys = self._keys[a], self._keys[b]
             x, y = self._xs[keys[0]], self._xs[keys[1]]
             known = self._dataset

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.display.specs import MapsSpec
-from repsim_nb.display.specs.located import neighbour_confusion_spec
+from repsim_nb.display.specs.sample_differences import neighbour_confusion_spec
 from repsim_nb.display.views import MatrixView, ScatterView, View
 from repsim_nb.display.views.gallery import GalleryView
 
-from .located import Located
+from .located_differences import LocatedDifferences
 from .panel import WIDE
 
 _HINT = (
@@ -40,7 +40,7 @@ class SamplePanel(widgets.VBox):
         The samples that are listed.
     matrix : MatrixView
         The classes of the neighbours: fractions of the second side minus those of the first.
-    located : Located or None
+    located : LocatedDifferences or None
         What is shown.
     listed : list of int
         The rows of the samples that are listed, also those that are not among the first 60.
@@ -50,7 +50,7 @@ class SamplePanel(widgets.VBox):
 
     def __init__(self, locked: Callable[[Callable[[], None]], None]) -> None:
         self.maps, self.gallery, self.matrix = LinkedMaps(), GalleryView(), MatrixView()
-        self.located: Located | None = None
+        self.located: LocatedDifferences | None = None
         self.listed: list[int] = []
         self._filter: tuple[list[int], str] | None = None  # the only samples to list, and what they are
         self._filling = False
@@ -99,7 +99,7 @@ class SamplePanel(widgets.VBox):
         """The chosen sample and its neighbours, as HTML."""
         return self._one.value
 
-    def show(self, located: Located, maps: Any) -> None:
+    def show(self, located: LocatedDifferences, maps: Any) -> None:
         """Show a pair, and the sample that differs most."""
         again, self._filling = located is self.located, True
         try:

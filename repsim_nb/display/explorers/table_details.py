@@ -18,7 +18,7 @@ from repsim_nb.support.progress import Tick
 
 from .code import get_or_make
 from .detail import Detail, DetailExplorer
-from .located import Located, Options, locate
+from .located_differences import LocatedDifferences, Options, locate
 from .sample_panel import SamplePanel
 
 LOCATED_SAMPLES = 1000  # at most, evenly spaced
@@ -47,7 +47,7 @@ class TableDetailExplorer(DetailExplorer):
         self, draw: Callable[..., Any], controls: Mapping[str, widgets.Widget], code: Callable[..., str]
     ) -> None:
         self.samples = SamplePanel(lambda call: self._worker.call_locked(call))
-        self._located: dict[tuple[Key, Key], Located] = {}
+        self._located: dict[tuple[Key, Key], LocatedDifferences] = {}
         self._reports: dict[tuple[Key, Key], Report | None] = {}
         self._diagnoses: dict[Key, Diagnosis | None] = {}
         self._table_of_note: Comparison | None = None
@@ -80,8 +80,8 @@ class TableDetailExplorer(DetailExplorer):
     # -- the samples
 
     def _request_samples(self, pair: tuple[Key, Key]) -> None:
-        def job(tick: Tick) -> Located | None:
-            def make() -> Located:
+        def job(tick: Tick) -> LocatedDifferences | None:
+            def make() -> LocatedDifferences:
                 sides = self._xs[pair[0]], self._xs[pair[1]]
                 names = f"{pair[0].model} / {pair[0].layer}", f"{pair[1].model} / {pair[1].layer}"
                 k = min(Options().k, max(1, (len(sides[0]) - 1) // 3))  # of few samples, a few neighbours
@@ -96,7 +96,7 @@ class TableDetailExplorer(DetailExplorer):
 
         self._worker.submit(job, self._deliver_samples, before=lambda: self._busy(True, "comparing the samples …"))
 
-    def _deliver_samples(self, located: Located | None, error: BaseException | None) -> None:
+    def _deliver_samples(self, located: LocatedDifferences | None, error: BaseException | None) -> None:
         self._busy(False, "")
         if error is not None:
             self.errors.append(error)

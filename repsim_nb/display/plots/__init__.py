@@ -8,12 +8,12 @@ shown character by character: dollar signs do not begin a formula. To write a fo
 from repsim_nb.display.specs.colors import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color
 
 from .drawing import draw, png
-from .grounded import benchmark, sensitivity, specificity
+from .grounding import benchmark, sensitivity, specificity
 from .images import influential, pictures
 from .line_plots import band, curves, intervals, null, scatter, to_final
-from .located import differences, neighbour_confusion, neighbours
 from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
+from .sample_differences import differences, neighbour_confusion, neighbours
 
 __all__ = [
     "COLORS",

@@ -88,23 +88,23 @@ def without_markup(draw: Callable[Arguments, Result]) -> Callable[Arguments, Res
     """
 
     @functools.wraps(draw)
-    def drawing(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+    def wrapper(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         place = next((options[name] for name in ("ax", "figure") if options.get(name) is not None), None)
-        before = {} if place is None else {part: _content(part) for part in _parts(_figure_of(place))}
+        before = {} if place is None else {part: _content(part) for part in _parts(_find_figure(place))}
         drawn = draw(*args, **options)
-        for part in _parts(_figure_of(drawn)):
+        for part in _parts(_find_figure(drawn)):
             if before.get(part) != _content(part):
                 for text in _names_along(part) if isinstance(part, Axis) else [part]:
                     _disable_markup(text)
         return drawn
 
-    return drawing
+    return wrapper
 
 
-def _figure_of(drawn: Any) -> FigureBase:
+def _find_figure(drawn: Any) -> FigureBase:
     if isinstance(drawn, FigureBase):
         return drawn
-    return drawn.figure if isinstance(drawn, Axes) else _figure_of(drawn[0])
+    return drawn.figure if isinstance(drawn, Axes) else _find_figure(drawn[0])
 
 
 def _parts(artist: Artist) -> Iterator[Text | Axis]:

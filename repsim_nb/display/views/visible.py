@@ -14,9 +14,9 @@ def visible_spec(shown: FigureSpec, view: Any) -> FigureSpec:
     if not isinstance(shown, MatrixSpec) or not hasattr(view, "scaling"):
         return shown
     words = view.filter.lower().split()
-    rows, columns = (_filtered(labels, words) for labels in (shown.row_labels, shown.column_labels))
+    rows, columns = (_match_words(labels, words) for labels in (shown.row_labels, shown.column_labels))
     if len(rows) < len(shown.row_labels) or len(columns) < len(shown.column_labels):
-        shown = _part(shown, rows, columns)
+        shown = _select(shown, rows, columns)
     low, high = shown.low, shown.high
     if view.scaling == "locked" and len(view.limits) == 2:
         low, high = view.limits
@@ -32,13 +32,13 @@ def visible_spec(shown: FigureSpec, view: Any) -> FigureSpec:
     return replace(shown, low=low, high=high, bar_ticks=ticks)
 
 
-def _filtered(labels: Sequence[str], words: Sequence[str]) -> list[int]:
+def _match_words(labels: Sequence[str], words: Sequence[str]) -> list[int]:
     """Return the numbers of the labels that have all words; all numbers if none has."""
     found = [k for k, label in enumerate(labels) if all(word in label.lower() for word in words)]
     return found or list(range(len(labels)))
 
 
-def _part(shown: MatrixSpec, rows: list[int], columns: list[int]) -> MatrixSpec:
+def _select(shown: MatrixSpec, rows: list[int], columns: list[int]) -> MatrixSpec:
     """Return the spec of some rows and columns."""
     down, across = ({k: place for place, k in enumerate(which)} for which in (rows, columns))
 

@@ -15,7 +15,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.support.labels import Labels, constant_fields, frame_of, own_constants, select_from_axis, short_labels
 from repsim_nb.support.summaries import decimal_places, first_few, summarize
 
-from .saved import read_comparison, write_comparison
+from .files import read_comparison, write_comparison
 
 
 @dataclass(frozen=True, eq=False)

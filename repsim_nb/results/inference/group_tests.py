@@ -116,7 +116,7 @@ def anosim_r(tied: np.ndarray, codes: np.ndarray, parts: list[np.ndarray]) -> np
         ranks = np.zeros((len(rows), len(rows)))
         of_pairs = np.triu_indices(len(rows), 1)
         ranks[of_pairs] = ranks_with_ties(tied[np.ix_(rows, rows)][of_pairs])
-        total += _contrast(ranks + ranks.T, codes[:, rows]) / len(parts)
+        total += _r_of_stratum(ranks + ranks.T, codes[:, rows]) / len(parts)
     return total
 
 
@@ -237,7 +237,7 @@ def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.where((variance <= smallest).any(axis=1), np.inf, top / bottom)
 
 
-def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _r_of_stratum(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return R for each row of group codes (k, m). All sums are of halves, so they are exact in any order."""
     m, inside = len(ranks), np.zeros(len(codes))
     pairs = m * (m - 1) // 2

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.results.comparison.saved import comparison_to_json, parse_comparison
+from repsim_nb.results.comparison.files import comparison_to_json, parse_comparison
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.summaries import count_of, first_few, percent, summarize

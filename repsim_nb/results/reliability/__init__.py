@@ -7,8 +7,7 @@ from .influential import LeftOut, leave_out
 from .pair_checks import report
 from .report_result import Report
 from .separation import separating_direction
-from .translated_values import translation_curves
-from .translation import translate, translated_cka, translation_limit
+from .translation import translate, translated_cka, translation_curves, translation_limit
 
 __all__ = [
     "Diagnosis",
