@@ -56,7 +56,7 @@ def leave_network() -> bool:
 
 
 def can_leave_network() -> bool:
-    """Whether this machine lets a process give up its network access, tried in another process."""
+    """Return whether this machine lets a process give up its network access, tried in another process."""
     if sys.platform != "linux":
         return False
     trial = os.fork()

@@ -150,7 +150,7 @@ def _place(cell: Cell, by_id: Mapping[str, Cell], by_source: Mapping[str, str], 
 
 
 def _is_changed(cell: Cell, ours: Cell) -> bool:
-    """Whether a student added something of use to one of our cells, such as an import."""
+    """Return whether a student added something of use to one of our cells, such as an import."""
     tags = ours["metadata"].get("tags", [])
     return tags in ([], ["parameters"]) and cell["source"].strip() != ours["source"].strip()
 

@@ -36,13 +36,13 @@ def same(given: Any, value: Any, tolerance: float) -> bool:
 
 
 def is_choice(value: Any) -> bool:
-    """Whether an answer is one of a few: a text, True or False, an integer."""
+    """Return whether an answer is one of a few: a text, True or False, an integer."""
     array = as_array(value)
     return array is not None and array.ndim == 0 and array.dtype.kind in "biuU"
 
 
 def is_stub(answer: Callable[..., Any]) -> bool:
-    """Whether a function does nothing, as those that students receive."""
+    """Return whether a function does nothing, as those that students receive."""
 
     def documented() -> None:
         """Do nothing."""
@@ -137,7 +137,7 @@ def _all_numbers(value: Any) -> bool:
 
 
 def unchanged(before: Any, after: Any) -> bool:
-    """Whether the arrays within inputs have their old values."""
+    """Return whether the arrays within inputs have their old values."""
     old, new = list(_arrays_within(before)), list(_arrays_within(after))
     return len(old) == len(new) and all(
         np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(old, new, strict=True)

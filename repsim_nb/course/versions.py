@@ -52,7 +52,7 @@ def write_notebook(notebook: Notebook, path: Path) -> None:
 
 
 def has_tag(cell: Cell, tag: str) -> bool:
-    """Whether a cell has this tag."""
+    """Return whether a cell has this tag."""
     return tag in cell["metadata"].get("tags", [])
 
 

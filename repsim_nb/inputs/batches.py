@@ -15,7 +15,7 @@ LABELS = ("labels", "label")
 
 
 def is_option(value: Any) -> bool:
-    """Whether a value of a dict is the same for all samples: one number, a truth value, a string, None."""
+    """Return whether a value of a dict is the same for all samples: one number, a truth value, a string, None."""
     return (
         value is None
         or isinstance(value, (bool, int, float, complex, str, np.generic))
@@ -60,12 +60,12 @@ def slice_batch(batch: Any, rows: slice) -> Any:
 
 
 def is_graph(thing: Any) -> bool:
-    """Whether it is one graph: a `Data` or a `HeteroData`, and no `Batch`."""
+    """Return whether it is one graph: a `Data` or a `HeteroData`, and no `Batch`."""
     return is_of(thing, "torch_geometric", "Data", "HeteroData") and not is_graphs(thing)
 
 
 def is_graphs(thing: Any) -> bool:
-    """Whether it is a `Batch` of graphs."""
+    """Return whether it is a `Batch` of graphs."""
     return is_of(thing, "torch_geometric", "Batch")
 
 

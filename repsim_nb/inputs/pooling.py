@@ -246,7 +246,7 @@ class Pooling:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Whether a pool function needs two arguments, the output and the mask."""
+    """Return whether a pool function needs two arguments, the output and the mask."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some builtin functions have no signature
@@ -285,12 +285,12 @@ def explain_unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
 
 
 def is_lengths_column(name: str) -> bool:
-    """Whether a column has the name of a column of lengths of the samples."""
+    """Return whether a column has the name of a column of lengths of the samples."""
     return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
 
 
 def is_usual_mask(mask: str) -> bool:
-    """Whether the name of a mask means that it marks padding."""
+    """Return whether the name of a mask means that it marks padding."""
     return mask.endswith("attention_mask") or "pad" in mask or is_lengths_column(mask)
 
 
@@ -304,7 +304,7 @@ def _fit_mask(mask: Tensor, tokens: int) -> Tensor:
 
 
 def _may_be_mask(name: str, value: Tensor) -> bool:
-    """Whether a column has the name and the shape of a mask of tokens."""
+    """Return whether a column has the name and the shape of a mask of tokens."""
     if not name.endswith("mask") or name in NO_MASKS or value.ndim not in (2, 3, 4):
         return False
     if value.ndim == 2 or (

@@ -51,7 +51,7 @@ class Inputs:
         values = self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values
         return reduce_features(centred_unit(values))
 
-    def prepared(self, base: Measure, like: Array, values: np.ndarray) -> Any:
+    def prepare(self, base: Measure, like: Array, values: np.ndarray) -> Any:
         """Return what `base` prepares of `values`, in library, device and precision of `like`; the last is cached."""
         key = base, str(like.dtype), str(array_api_compat.device(like)), type(like).__module__
         last = self._prepared
@@ -101,17 +101,19 @@ def read_inputs(inputs: Any) -> tuple[Array, np.ndarray | None]:
         )
     if not (hasattr(inputs, "batches") and hasattr(inputs, "inputs")):
         names = names_of(inputs)
-        return _exact(to_array(inputs)), names.names if names is not None and names.kind == "ids" else None
+        return _small_integers_to_floats(
+            to_array(inputs)
+        ), names.names if names is not None and names.kind == "ids" else None
     parts = [batch for _, _, batch in inputs.batches()]
     if not all(hasattr(part, "shape") and part.ndim > 1 for part in parts):
         raise ValueError(
             "inputs of deconfounded must be numbers with one row for each sample; those of the dataset"
             f" '{inputs.name}' are {type_name(parts[0])}. Give an array, such as counts of words or an embedding."
         )
-    return np.concatenate([to_numpy(_exact(to_array(part))) for part in parts]), inputs.ids
+    return np.concatenate([to_numpy(_small_integers_to_floats(to_array(part))) for part in parts]), inputs.ids
 
 
-def _exact(x: Array) -> Array:
+def _small_integers_to_floats(x: Array) -> Array:
     """Return small integers, such as pictures, as float32, which represents them exactly; an RDM as it is."""
     if isinstance(x, RDM):
         return x

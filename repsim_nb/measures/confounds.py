@@ -144,7 +144,7 @@ class Deconfounded(Measure):
             checked = to_numpy(checked)
         self._check_rows(checked.shape[0], "the representation")
         mine = self.base.prepare(checked)
-        r = self.base.pair(mine, self.inputs.prepared(self.base, checked, self.values))
+        r = self.base.pair(mine, self.inputs.prepare(self.base, checked, self.values))
         self._check_left(r, NEAR * _eps(checked))
         return mine, r
 

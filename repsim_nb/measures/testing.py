@@ -172,7 +172,7 @@ class _Case:
         self.value = measure(x, y)
 
     def differs(self, value: float, tolerance: float = SAME) -> bool:
-        """Whether a value is another one than that of the data, in units of it if it is large."""
+        """Return whether a value is another one than that of the data, in units of it if it is large."""
         return not abs(value - self.value) <= tolerance * max(1.0, abs(self.value))
 
 

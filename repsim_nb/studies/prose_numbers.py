@@ -93,7 +93,7 @@ def numbers(text: str) -> list[Number]:
 
 
 def _in_a_name(text: str, match: re.Match[str]) -> bool:
-    """Whether the number belongs to a word before it, as in cnn-0 and ViT-B/16."""
+    """Return whether the number belongs to a word before it, as in cnn-0 and ViT-B/16."""
     start = match.start()
     return (
         not match["sign"]

@@ -70,9 +70,8 @@ class Columns(Inputs):
         pieces = [{name: column[:0] for name, column in self.parts[0].items()}] if len(rows) == 0 else []
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1) if len(rows) else ():
             part, within = self.parts[parts[run[0]]], rows[run] - self.starts[parts[run[0]]]
-            chosen = (
-                slice(within[0], within[-1] + 1) if (np.diff(within) == 1).all() else within
-            )  # a slice copies nothing
+            # a slice copies nothing
+            chosen = slice(within[0], within[-1] + 1) if (np.diff(within) == 1).all() else within
             pieces.append(
                 {
                     name: [column[i] for i in within] if isinstance(column, list) else column[chosen]

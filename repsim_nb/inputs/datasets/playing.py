@@ -125,7 +125,7 @@ class Player:
         self.stack.close()
 
     def play(self, number: int, seed: int, limit: int | None = None) -> list[Visit]:
-        """Play an episode, at most `limit` steps of it. Its begin depends on its number and the seed alone."""
+        """Play an episode, at most `limit` steps of it. How it begins depends on its number and the seed alone."""
         begin = np.random.SeedSequence([seed, number])
         rng = np.random.default_rng([seed, number, zlib.crc32(self.name.encode())])
         observation, _ = self.world.reset(seed=int(begin.generate_state(1)[0]))

@@ -105,7 +105,7 @@ def align(xs: Any, ys: Any = None) -> Any:
 
 
 def _is_dataset(x: Any) -> bool:
-    """Whether it is an xarray Dataset, a mapping of arrays that is one representation."""
+    """Return whether it is an xarray Dataset, a mapping of arrays that is one representation."""
     return array_type(x) == "xarray.Dataset"
 
 

@@ -100,13 +100,13 @@ def merge_facts(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dic
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two facts are equal; arrays if all their values are."""
+    """Return whether two facts are equal; arrays if all their values are."""
     same = a == b
     return same if isinstance(same, bool) else bool(np.array_equal(a, b))
 
 
 def is_same(a: Any, b: Any) -> bool:
-    """Whether two entries are one array, one file, or have equal values."""
+    """Return whether two entries are one array, one file, or have equal values."""
     if isinstance(a, RDM) or isinstance(b, RDM):
         return bool(a == b)
     if a is b or (find_file(a) is not None and find_file(a) == find_file(b)):

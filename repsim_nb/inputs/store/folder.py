@@ -115,7 +115,7 @@ class StoreFolder:
     # -- writing
 
     def is_read_only(self) -> bool:
-        """Whether this process may not write to the folder."""
+        """Return whether this process may not write to the folder."""
         return self.path.is_dir() and not os.access(self.path, os.W_OK | os.X_OK)
 
     @contextmanager
