@@ -161,18 +161,14 @@ def test_lines_of_one_family_share_its_color_and_are_told_apart_by_dashes():
 
 def test_a_picture_of_one_family_keeps_the_palette():
     names = ["procrustes", "procrustes_distance", "angular_shape"]
-    assert line_colors(names, LINE_COLORS) == [
-        (MEASURE_COLORS["procrustes"], 0),
-        (LINE_COLORS[0], 0),
-        (LINE_COLORS[2], 0),
-    ]
+    assert line_colors(names) == [(MEASURE_COLORS["procrustes"], 0), (LINE_COLORS[0], 0), (LINE_COLORS[2], 0)]
 
 
 def test_names_of_no_family_have_the_palette_as_it_is():
     names = [f"run {k}" for k in range(16)]
-    assert line_colors(names, LINE_COLORS) == [(LINE_COLORS[k % 7], k // 7) for k in range(16)]
+    assert line_colors(names) == [(LINE_COLORS[k % 7], k // 7) for k in range(16)]
     assert group_colors(names[:8], COLORS) == list(COLORS)
-    assert line_colors([], LINE_COLORS) == [] == group_colors([], COLORS)
+    assert line_colors([]) == [] == group_colors([], COLORS)
 
 
 def test_groups_have_different_colors_always():

@@ -11,7 +11,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array, is_array, to_array
 from repsim_nb.support.dimensions import check_dimensions
-from repsim_nb.support.errors import as_clause, format_label
+from repsim_nb.support.errors import add_context, as_clause, format_label
 from repsim_nb.support.ids import Names, compare_names, ids_of, names_of
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import check_groups
@@ -35,12 +35,10 @@ def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
     """Return representations as arrays whose rows are samples; an error names the label."""
     found = {}
     for label in xs:
-        try:
+        with add_context(f"'{format_label(label)}'", ValueError, MemoryError):
             found[label] = to_array(xs[label])
             if found[label].ndim == 1 and not is_array(xs[label]):
                 check_shape(xs[label], 0)  # refuses it, with the code for its type
-        except (ValueError, MemoryError) as error:
-            raise type(error)(f"'{format_label(label)}': {error}") from error
     return found
 
 

@@ -13,9 +13,10 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import rank_correlation
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import add_context, join_names
 from repsim_nb.support.labels import model_names, step_order, to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.summaries import count_of
 
 __all__ = ["compare_to_final", "correlate_runs"]
 
@@ -75,7 +76,7 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     if not runs:
         seen = f" (steps: {join_names(steps, 6)})" if steps else ""
         raise ValueError(
-            f"compare_to_final needs two steps of one model; among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
+            f"compare_to_final needs two steps of one model; among {count_of(len(xs), 'recording')} no two are"
             f" steps of one model{seen}. Record checkpoints under one name, each with its step."
         )
     rows = [step for step in steps if any(step in labels for labels in runs.values())]
@@ -153,9 +154,7 @@ def correlate_runs(
     for run in a.columns:
         both = (a[run].notna() & b[run].notna()).to_numpy()
         before = np.flatnonzero(both)[:-1]
-        try:
+        with add_context(f"the run '{run}'", ValueError):
             test = rank_correlation(a[run].iloc[before].to_numpy(), b[run].iloc[before].to_numpy(), kind, alternative)
-        except ValueError as error:
-            raise ValueError(f"the run '{run}': {error}") from error
         rows[run] = {"statistic": test.statistic, "p_value": test.p_value, "n": len(before)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")

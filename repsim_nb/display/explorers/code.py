@@ -14,13 +14,18 @@ Name = TypeVar("Name")
 Value = TypeVar("Value")
 
 
-def name_of(thing: Any) -> str | None:
-    """Return the shortest name of an object in the notebook; None if it has none."""
+def notebook_shell() -> Any:
+    """Return the shell of IPython that runs the cells; None if there is none."""
     try:
         from IPython import get_ipython
     except ImportError:
         return None
-    shell = get_ipython()
+    return get_ipython()
+
+
+def name_of(thing: Any) -> str | None:
+    """Return the shortest name of an object in the notebook; None if it has none."""
+    shell = notebook_shell()
     names = [
         name for name, value in (shell.user_ns if shell else {}).items() if value is thing and not name.startswith("_")
     ]

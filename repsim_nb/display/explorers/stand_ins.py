@@ -14,6 +14,8 @@ from typing import Any
 
 from PIL import Image
 
+from .code import notebook_shell
+
 _PACKAGE_FOLDER = str(Path(__file__).parents[2]) + os.sep
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _LIBRARY_FOLDERS = (_PACKAGE_FOLDER, *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES))
@@ -89,10 +91,6 @@ def _place(error: BaseException) -> tuple[str, str] | None:
 
 def _display_name(filename: str) -> str:
     """Return the name of a file to show; for a notebook cell, its number."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return filename
-    shell = get_ipython()
+    shell = notebook_shell()
     cell = shell.compile.format_code_name(filename) if shell else None
     return " ".join(cell) if cell else filename

@@ -173,21 +173,21 @@ def group_colors(names: Sequence[Hashable], palette: Sequence[str]) -> list[str]
     return [color or next(left) for color in fixed]
 
 
-def line_colors(names: Iterable[Hashable], palette: Sequence[str]) -> list[tuple[str, int]]:
+def line_colors(names: Iterable[Hashable]) -> list[tuple[str, int]]:
     """Return a color for each name, and how many names before it have the same one.
 
-    By the number, lines of one color can differ. The names of one family share its color. If all known names are of one
-    family, its color says nothing: then the first name has it and the others the palette. Colors of the palette come
-    again when they are used up.
+    By the number, lines of one color can differ. The names of one family share its color. If all names are of one
+    family, its color distinguishes nothing: then the first name has it, and the others have other `LINE_COLORS`. These
+    come again when they are used up.
     """
-    names = list(names)
+    names, palette = list(names), list(LINE_COLORS)
     fixed = [fixed_color(name) for name in names]
     known = {color for color in fixed if color is not None}
     if len(known) == 1 and len(names) == sum(color is not None for color in fixed):
         (first,) = known
         palette, fixed = [first, *(color for color in palette if color != first)], [None] * len(names)
         known = set()
-    left = [color for color in palette if color not in known] or list(palette)
+    left = [color for color in palette if color not in known] or palette
     found: list[tuple[str, int]] = []
     unknown = 0
     for color in fixed:

@@ -35,9 +35,7 @@ def benchmark_spec(
     colors = tuple(fixed_color(name) or OTHER for name in table.index)
     undefined = f"\nundefined: {', '.join(result.undefined)}" if result.undefined else ""
     references, n = len(result.sets) // len(table), int(table["n"].iloc[0])
-    pairs = (
-        f"all {n} pairs" if result.pairing == "all" else f"{references} reference{'s' * (references != 1)}, {n} pairs"
-    )
+    pairs = f"all {n} pairs" if result.pairing == "all" else f"{count_of(references, 'reference')}, {n} pairs"
     ranked = f"Spearman's ρ, {percent(result.level)} interval over {unit}"
     points = Layer("points", numbers(table["spearman"]), y, colors=colors, marker="o", size=30**0.5, order=3)
     gray = Layer("line", colors=("0.35",), marker="o", size=5.5, width=1.8, label=ranked)

@@ -14,7 +14,7 @@ from repsim_nb.results.inference import Test
 from repsim_nb.support.errors import join_names
 
 from .base import FigureSpec, Spec, check_frame, finite, spec
-from .colors import COLORS, DASHES, LINE_COLORS, MARKERS, OTHER, fixed_color, line_colors
+from .colors import COLORS, DASHES, MARKERS, OTHER, fixed_color, line_colors
 
 Numbers = tuple[float | None, ...]
 Places = tuple[tuple[float, str], ...]
@@ -204,7 +204,7 @@ def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
             size=size,
             rim=rim,
         )
-        for name, (color, again) in zip(names, line_colors(names, LINE_COLORS), strict=True)
+        for name, (color, again) in zip(names, line_colors(names), strict=True)
     ]
 
 
@@ -282,7 +282,7 @@ def intervals_spec(
     fixed = [fixed_color(name) for name in index] if len(frames) == 1 else []
     rows = tuple(color or OTHER for color in fixed) if any(fixed) else None
     layers = [] if line is None else [Layer("vertical", (line,), colors=("0.35",), dash="--", width=1, order=0)]
-    styles = zip(frames.items(), shifts, line_colors(frames, LINE_COLORS), itertools.cycle(MARKERS), strict=False)
+    styles = zip(frames.items(), shifts, line_colors(frames), itertools.cycle(MARKERS), strict=False)
     for (name, frame), shift, (color, _), marker in styles:
         y, colors = numbers(np.arange(len(index)) + shift), rows or (color,)
         layers += [

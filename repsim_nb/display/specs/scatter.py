@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import as_clause, join_names, unknown_name
+from repsim_nb.support.summaries import count_of
 
 from .base import check_frame
 from .colors import COLORS, group_colors
@@ -131,7 +132,7 @@ def _least_squares(places: np.ndarray, value: object) -> tuple[float, tuple[np.n
     """Return the slope of a fitted line, and its ends as (x, y)."""
     x, y = places.T
     if len(x) < 2 or x.min() == x.max():
-        many = f"{len(x)} point{'s' * (len(x) != 1)}" + (f", all at {x[0]:.4g}" if len(x) > 1 else "")
+        many = count_of(len(x), "point") + (f", all at {x[0]:.4g}" if len(x) > 1 else "")
         raise ValueError(f"fit needs points at 2 or more different x; '{value}' has {many}.")
     middle = x.mean()
     slope = float((x - middle) @ (y - y.mean()) / ((x - middle) @ (x - middle)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.policies import Observations, PolicyNetwork, is_policy, unwrap_algorithm
 from repsim_nb.inputs.randomness import preserve_random_states, seed_generators
-from repsim_nb.support.errors import as_clause, explain_missing, join_names
+from repsim_nb.support.errors import add_context, as_clause, explain_missing, join_names
 
 
 class Visit(NamedTuple):
@@ -142,10 +142,8 @@ class Player:
 
     def _observe(self, observation: Any) -> Any:
         """Return the batch of one observation, in arrays of its own, since an environment may write into its own."""
-        try:
+        with add_context(f"policy '{self.name}' in {name_environment(self.world)}", ValueError):
             return _map(self.observe(_map(observation, lambda x: np.asarray(x)[None])), lambda x: x.numpy().copy())
-        except ValueError as error:
-            raise ValueError(f"policy '{self.name}' in {name_environment(self.world)}: {error}") from error
 
     def _act(self, batch: Any, rng: np.random.Generator) -> Any:
         space, module = self.world.action_space, self.module

@@ -17,6 +17,7 @@ from repsim_nb.inputs.models.running import evaluation_mode
 from repsim_nb.inputs.models.state import State
 from repsim_nb.inputs.pooling import find_masks, is_usual_mask
 from repsim_nb.support.errors import as_clause
+from repsim_nb.support.summaries import count_of
 
 
 class Preparation:
@@ -122,7 +123,7 @@ class Preparation:
     def _describe_batch(self, n: int) -> str:
         """Return how many samples a batch has; a few samples are repeated to fill it."""
         own = min(n, len(self.dataset))
-        return f"{own} sample{'s' * (own > 1)}" + (f", repeated in a batch of {n}" if own < n else "")
+        return count_of(own, "sample") + (f", repeated in a batch of {n}" if own < n else "")
 
 
 def _describe_form(prepared: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from repsim_nb.support.containers import array_type, type_name
 from repsim_nb.support.dimensions import sample_dimension
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import add_context, join_names
 from repsim_nb.support.ids import Names, check_ids, check_unique_ids, ids_fingerprint, ids_of, names_of
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
@@ -143,10 +143,8 @@ def _entry_of(x: Any, title: str) -> _Entry:
     if names is None:
         raise ValueError(f"align matches samples by their ids; '{title}' has none. {_HOW}")
     if names.kind == "repeated":
-        try:
+        with add_context(f"'{title}'", ValueError):
             check_unique_ids(names.names)
-        except ValueError as error:
-            raise ValueError(f"'{title}': {error}") from error
     return _Entry(title, x, names)
 
 

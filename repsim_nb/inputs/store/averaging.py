@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.containers import array_type, to_features
-from repsim_nb.support.errors import format_label
+from repsim_nb.support.errors import add_context, format_label
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import Key
 from repsim_nb.support.row_groups import stored_groups
@@ -83,12 +83,10 @@ def _mean_rows(x: Any, conditions: Any, label: Any) -> Any:
             f"average_conditions needs one row for each trial; '{format_label(label)}' has one for each token. Record"
             " it with record(..., pool='mean')."
         )
-    try:
+    with add_context(f"'{format_label(label)}'", ValueError):
         check_order(x, conditions)
         array = to_features(x)
         labels = stored_groups(check_labels(conditions, array.shape[0], "conditions"))
-    except ValueError as error:
-        raise type(error)(f"'{format_label(label)}': {error}") from error
     codes, names = pd.factorize(labels)
     rows = [np.flatnonzero(codes == k) for k in range(len(names))]
     if hasattr(array, "detach"):

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.inputs.formats import OnDisk
+from repsim_nb.support.errors import add_context
 from repsim_nb.support.ids import how_ids_differ, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import how_groups_differ, same_groups, stored_groups
+from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_labels, to_numpy
 
 from .arrayfile import ArrayFile
@@ -22,8 +24,7 @@ from .arrayfile import ArrayFile
 
 def count_recordings(recordings: Sized, models: Sized) -> str:
     """How many there are, in words for a repr."""
-    n, m = len(recordings), len(models)
-    return f"{n} recording{'s' * (n != 1)} of {m} model{'s' * (m != 1)}"
+    return f"{count_of(len(recordings), 'recording')} of {count_of(len(models), 'model')}"
 
 
 def join_labels(key: Key, what: str, one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
@@ -53,10 +54,8 @@ def check_each(
             continue
         which = id(its), arrays[key].shape[0]
         if which not in done:
-            try:
+            with add_context(f"'{Key(*key)}'", ValueError):
                 done[which] = check(its, which[1])
-            except ValueError as error:
-                raise ValueError(f"'{Key(*key)}': {error}") from error
         found[key] = done[which]
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from repsim_nb.inputs.formats import LazyArray, NamedArrays, orient, read_file
 from repsim_nb.support.containers import one_feature, to_array, type_name
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import add_context, unknown_name
 from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
 from repsim_nb.support.labels import Key
 from repsim_nb.support.row_groups import groups_of
@@ -50,10 +50,8 @@ def read_named_arrays(
             )
         names[key] = name
         own = _labels_of(name, ids, read.ids)
-        try:
+        with add_context(f"'{key}'", ValueError, MemoryError):
             array, index = (value, None) if isinstance(value, LazyArray) else (to_array(value), names_of(value))
-        except (ValueError, MemoryError) as error:
-            raise type(error)(f"'{key}': {error}") from error
         if array.ndim < 2:
             hint = f" Use {one_feature(value)} for one feature." if array.ndim else ""
             raise ValueError(
@@ -62,10 +60,8 @@ def read_named_arrays(
         found[key] = array
         known[key] = _choose_ids(key, own, index, array.shape[0])
         labels = _labels_of(name, groups, read.groups)
-        try:
+        with add_context(f"groups of '{key}'", ValueError):
             check_order(value, labels)
-        except ValueError as error:
-            raise ValueError(f"groups of '{key}': {error}") from error
         grouped[key] = groups_of(array) if labels is None else labels
     return NamedArrays(found, known, grouped, read.facts)
 
@@ -147,10 +143,8 @@ def _choose_ids(key: Key, given: Any, own: Names | None, n: int) -> Any:
     if given is None or key.by_token:
         return own.names if given is None and own is not None and own.kind == "ids" else given
     if own is not None and own.kind == "ids":
-        try:
+        with add_context(f"'{key}'", ValueError):
             ids = check_ids(given, n)
-        except ValueError as error:
-            raise ValueError(f"'{key}': {error}") from error
         if (
             ids.dtype.kind == own.names.dtype.kind
             and np.array_equal(np.sort(ids), np.sort(own.names))

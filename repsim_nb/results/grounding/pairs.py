@@ -9,7 +9,7 @@ import pandas as pd
 
 from repsim_nb.results.inference import Test, rank_correlation
 from repsim_nb.results.inference.rank_correlations import asymptotic_test
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import add_context, join_names, unknown_name
 
 
 def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.DataFrame:
@@ -279,8 +279,6 @@ def correlate_pairs(part: pd.DataFrame, name: str, gap: str, kind: str, alternat
                 f"for {where} '{column}' is {part[column].iloc[0]:.4g} in all {len(part)} pairs, so there is no rank"
                 " correlation."
             )
-    try:
+    with add_context(f"for {where}, '{name}' against '{gap}'", ValueError):
         # published figures take numbers as they are, without ties up to rounding
         return asymptotic_test(part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative)
-    except ValueError as error:
-        raise ValueError(f"for {where}, '{name}' against '{gap}': {error}") from error

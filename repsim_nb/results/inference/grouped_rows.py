@@ -15,6 +15,7 @@ from repsim_nb.support.containers import to_array, to_features
 from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_groups import groups_of
+from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
 from .representations import pair_of, rows_of
@@ -79,7 +80,7 @@ def check_number(codes: np.ndarray, measure: Measure) -> None:
     if many < measure.min_samples:
         raise ValueError(
             f"{measure} needs at least {measure.min_samples} groups, since groups are exchanged like samples; the"
-            f" {len(codes)} rows are in {many} group{'s' * (many > 1)}. Use more groups, or groups=range(n) if rows are"
+            f" {len(codes)} rows are in {count_of(many, 'group')}. Use more groups, or groups=range(n) if rows are"
             " independent."
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -323,11 +322,6 @@ def _range_of(within: Any) -> tuple[float, float]:
 
 def _number(value: Any, name: str, *, endless: bool = False) -> float:
     """Check a number, which may be infinite only if it is `endless`, and return it as float."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or math.isnan(value)
-        or (math.isinf(value) and not endless)
-    ):
+    if not is_number(value) or math.isnan(value) or (math.isinf(value) and not endless):
         raise ValueError(f"{name} must be a number; got {value!r}.")
     return float(value)

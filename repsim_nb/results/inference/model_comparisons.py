@@ -295,14 +295,14 @@ def _differences(
     """Return the differences of each two models, the better one first."""
     n, m, units = numbers
     pairs = pd.MultiIndex.from_tuples(itertools.combinations(values.index, 2), names=["model", "minus"])
-    places = {name: i for i, name in enumerate(names)}
-    one, other = (np.array([places[pair[side]] for pair in pairs], dtype=int) for side in (0, 1))
+    first, second = np.triu_indices(len(values), 1)  # the places of both models of each pair
+    columns = names.get_indexer(values.index)
+    one, other = columns[first], columns[second]
     gaps = {kind: its[:, one] - its[:, other] for kind, its in variants.items()}
     draws = _chosen(gaps, drawn)
     sd, spread = np.sqrt(_variance(gaps, drawn, n, m)), draws.std(axis=0, ddof=1)
     # `simultaneous` widens what it is given for few units, which this variance does already
     scale = np.divide(sd, spread, out=np.zeros_like(sd), where=spread > 0) * math.sqrt(1 - 1 / units)
     ordered = values.to_numpy()
-    first, second = (np.array([values.index.get_loc(pair[side]) for pair in pairs], dtype=int) for side in (0, 1))
     estimates = pd.Series(ordered[first] - ordered[second], index=pairs)
     return simultaneous(estimates, pd.DataFrame((draws - draws.mean(axis=0)) * scale, columns=pairs), units, level)
