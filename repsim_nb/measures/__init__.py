@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, show_public_names, unknown_name
 
 from . import testing  # noqa: F401  (rs.testing)
-from .alignment import NBS, Procrustes, SoftMatching
+from .alignment import NBS, Procrustes
 from .base import Measure
 from .cca import CCA
 from .cka import CKA, DistanceCorrelation
@@ -29,12 +29,12 @@ from .matching import CorrelationMatch, PermutationProcrustes
 from .multiscale import MultiscaleCKA
 from .names import KNOWN, code_of
 from .neighbours import JaccardKNN, MutualKNN
-from .partial_matching import PartialSoftMatching, UnitRanking, rank_units
 from .prediction import GULP, LinearPredictivity
 from .ranked_neighbours import RankSimilarity, SecondOrderCosine
 from .rsa import RSA, first_order
 from .rsm_norm import RSMNormDifference
 from .shape_distances import SizeAndShape, WhitenedShape
+from .soft_matching import PartialSoftMatching, SoftMatching, UnitRanking, rank_units
 from .spanning_trees import NTS, RTDLite
 from .summary_differences import ConcentricityDifference, MagnitudeDifference, UniformityDifference
 from .table_inputs import check_same_samples, to_device

@@ -1,7 +1,4 @@
-"""Measures of what is left after one representation is aligned to the other.
-
-The alignment is a rotation (Procrustes, and its cosine NBS) or a matching of single units (SoftMatching).
-"""
+"""Measures of what is left after one representation is rotated to the other: Procrustes, and its cosine, NBS."""
 
 from __future__ import annotations
 
@@ -13,12 +10,11 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.validation import check_choice, check_representation, to_numpy
+from repsim_nb.support.validation import check_choice, check_representation
 
 from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
 from .losses import nuclear_norm, procrustes_value
-from .plans import check_size, largest_agreement, plan_flops
 from .polar import polar_nuclear_norms
 
 if TYPE_CHECKING:
@@ -173,83 +169,3 @@ class NBS(Aligned):
 
     def _torch_value(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return nuclear_norm(x, y)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoftMatching(Measure):
-    """Soft matching: how far two representations are apart after the best matching of single units, without rotation.
-
-    A unit is a feature (a column). A squared distance.
-
-    Parameters
-    ----------
-    preprocess : bool
-        Whether the columns are centred and the matrix is scaled to Frobenius norm 1 first; False takes them as they
-        are.
-
-    Raises
-    ------
-    UndefinedError
-        If the units are too many: more than 8192 of one (or nearly one) width, or more than 2,097,152 pairs of units
-        of other widths.
-
-    Notes
-    -----
-    The smallest value of the sum over units i, j of T_ij ‖x_i - y_j‖², over all transport plans T (rows sum to 1/p,
-    columns to 1/q). For equal widths it is the mean over units after the best permutation. The root of the value obeys
-    the triangle inequality.
-
-    Range from 0, at most 4/p with preprocessing and equal widths; larger is less alike. Invariant to permutations of
-    the features, and with preprocessing to scaling and translation; not to rotations. Needs at least 3 samples. Cost:
-    exact. A pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to ten seconds.
-
-    Misleads when values of layers with different widths are compared: with preprocessing they fall as 1/width. With
-    few samples many units match well by chance.
-
-    References
-    ----------
-    Khosla, Williams 2024, "Soft matching distance: a metric on neural representations that captures single-neuron
-    tuning", UniReps.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(100, 5))
-    >>> rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    >>> measure = rs.measures.SoftMatching()
-    >>> abs(measure(x, x[:, ::-1])) < 1e-9, measure(x, x @ rotation) > 0.1
-    (True, True)
-    """
-
-    preprocess: bool = True
-
-    kind: ClassVar = "dissimilarity"
-    range: ClassVar[tuple[float, float]] = (0.0, math.inf)
-
-    @property
-    def invariant_to(self) -> frozenset[str]:  # type: ignore[override]
-        return frozenset({"permutation", "scaling", "translation"} if self.preprocess else {"permutation"})
-
-    def prepare(self, x: Array) -> Array:
-        # returns the representation (n, p) in float64, centred at unit norm if `preprocess` is set
-        x = check_representation(x, min_samples=self.min_samples, double=True)
-        return centred_unit(x) if self.preprocess else x
-
-    def permute(self, a: Array, order: np.ndarray) -> Array:
-        return a[order]
-
-    def pair(self, a: Array, b: Array) -> float:
-        xp = array_api_compat.array_namespace(a, b)
-        p, q = a.shape[1], b.shape[1]
-        check_size(p, q)
-        best = largest_agreement(to_numpy(a.T @ b))
-        return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
-
-    def prepare_flops(self, n: int, p: int) -> float:
-        return 10.0 * n * p
-
-    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        return 8.0 * n * p
-
-    def pair_flops(self, n: int, p: int, q: int) -> float:
-        return 4.0 * n * p * q + plan_flops(p, q)
