@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import repsim_nb as rs
 from repsim_nb.inputs.formats import LazyArray
-from repsim_nb.inputs.store import copying, row_blocks
+from repsim_nb.inputs.store import arrays, row_blocks
 
 RNG = np.random.default_rng(0)
 NAMES = [f"bild {i} ä" for i in range(12)]
@@ -100,7 +100,7 @@ def test_an_exported_file_under_a_name_keeps_steps_and_facts(tmp_path, x):
 def test_a_copy_is_found_again_continues_and_does_not_mix_files(tmp_path, x, monkeypatch):
     path = x.export(tmp_path / "x.h5")
     calls = []
-    monkeypatch.setattr(copying, "pieces", lambda *given: calls.append(given) or row_blocks.pieces(*given))
+    monkeypatch.setattr(arrays, "pieces", lambda *given: calls.append(given) or row_blocks.pieces(*given))
     rs.from_arrays(path, into=tmp_path / "store")
     assert len(calls) == len(x)
     rs.from_arrays(path, into=rs.Store(tmp_path / "store"))

@@ -36,7 +36,7 @@ def _recipe(
     widths: tuple[int, ...] | None = None,
     **changes: Any,
 ) -> Recipe:
-    """Fewer images are seen as often more, so that all models take the same number of steps."""
+    """Return a recipe; the fewer the images, the more the epochs, so that all models take the same number of steps."""
     base = _BASE[architecture]
     its = widths if widths is not None else _WIDTHS.get(architecture, (64,) * 4)
     depth = len(its) + (architecture == "cnn")  # the fully connected layer after the convolutions
@@ -167,7 +167,7 @@ FAMILIES: dict[str, Recipe] = {
 """Two seeds of ten architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST,
 and each before its first step: 40 models.
 
-Their cards say `family` and `train_or_load`."""
+Their cards say `family` and `trained`."""
 
 _SHORTENED = (
     "mlp-0",

@@ -164,20 +164,22 @@ class SamplesExplorer(Explorer):
 
     def _usual(self) -> tuple[str, str]:
         """Return the pair of layers that is selected first."""
-        names, keys = list(self._keys), list(self._keys.values())
-        own = [k for k, key in enumerate(keys) if key._replace(layer="") == keys[0]._replace(layer="")]
-        inside = [k for k in own if keys[k].layer != OUTPUT] or own
-        a = inside[-1]
-        mates = [
-            k
-            for k, key in enumerate(keys)
-            if key.dataset == keys[a].dataset and key._replace(layer="") != keys[a]._replace(layer="")
-        ]
-        same = [k for k in mates if keys[k].layer == keys[a].layer]
-        others = [k for k in mates if keys[k].layer != OUTPUT] or mates
-        model = [k for k in others if keys[k]._replace(layer="") == keys[others[0]]._replace(layer="")]
-        before = inside[-2] if len(inside) > 1 else a
-        return names[a], names[same[0] if same else model[-1] if model else before]
+        keys = {name: key._replace(layer="") for name, key in self._keys.items()}  # of all layers of a recording
+        layers = {name: key.layer for name, key in self._keys.items()}
+
+        def hidden(names: list[str]) -> list[str]:
+            return [name for name in names if layers[name] != OUTPUT] or names
+
+        first = keys[next(iter(keys))]
+        own = hidden([name for name in keys if keys[name] == first])
+        others = [name for name in keys if keys[name] != first and keys[name].dataset == first.dataset]
+        same = [name for name in others if layers[name] == layers[own[-1]]]
+        if same:
+            return own[-1], same[0]
+        if others:
+            others = hidden(others)
+            return own[-1], [name for name in others if keys[name] == keys[others[0]]][-1]
+        return own[-1], own[-2:][0]
 
     # -- drawing
 

@@ -67,11 +67,8 @@ def to_floats(batch: Tensor | np.ndarray) -> Tensor:
     Pictures are (n, h, w), (n, h, w, c) or (n, c, h, w), features are (n,) or (n, p). ValueError for other shapes, and
     for pictures whose channels can be either axis.
     """
-    tensor = batch
-    if not isinstance(tensor, Tensor):
-        tensor = torch.from_numpy(
-            np.require(batch, requirements=("C", "W"))
-        )  # torch warns about arrays that cannot be written to
+    # torch warns about arrays that cannot be written to
+    tensor = batch if isinstance(batch, Tensor) else torch.from_numpy(np.require(batch, requirements=("C", "W")))
     if tensor.ndim < 3:
         return tensor.float()
     if tensor.ndim > 4:

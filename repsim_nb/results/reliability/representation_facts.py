@@ -68,12 +68,12 @@ def affordable_samples(n: int, p: int) -> int:
     return max(100, int(by_features if by_features >= p else math.sqrt(MAX_MULTIPLICATIONS / p)))
 
 
-def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
-    """Compute the facts of one representation. given: the samples looked at. places: their rows among all n."""
-    entered = check_representation(given)
-    smallest = smallest_direction(entered)
-    raw = to_numpy(entered)
-    still = np.all(raw == raw[0], axis=0)
+def describe_side(name: str, looked_at: Array, n: int, places: np.ndarray) -> Side:
+    """Compute the facts of one representation. looked_at: the samples to look at. places: their rows among all n."""
+    checked = check_representation(looked_at)
+    smallest = smallest_direction(checked)
+    raw = to_numpy(checked)
+    constant = np.all(raw == raw[0], axis=0)
     x = centred_unit(raw.astype(np.float64))
     s, p = x.shape
     products = x @ x.T if p >= s else x.T @ x
@@ -83,10 +83,7 @@ def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
     scores = vector if p >= s else x @ vector
     scores = scores / np.linalg.norm(scores)
     distances = np.sqrt(np.einsum("ij,ij->i", x, x))
-    usual = float(np.median(distances))
-    spread = 1.4826 * float(np.median(np.abs(distances - usual)))
-    far = np.flatnonzero((distances > OUTLIER_MEDIANS * usual) & (distances > usual + OUTLIER_DEVIATIONS * spread))
-    far = far[np.argsort(-distances[far], kind="stable")]
+    median = float(np.median(distances))
     rank = _rank(x, values, max(smallest, max(x.shape) * eps(x)))
     facts = {
         "samples": n,
@@ -98,13 +95,20 @@ def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
         "first component, of variance": float(values[0]),
         "first component, of cka": float(values[0] ** 2 / np.vdot(products, products)),
         "furthest sample": int(places[distances.argmax()]),
-        "its distance in medians": float(distances.max() / usual) if usual > 0 else math.inf,
-        "outliers": tuple(places[far].tolist()),
+        "its distance in medians": float(distances.max() / median) if median > 0 else math.inf,
+        "outliers": tuple(places[_outliers(distances, median)].tolist()),
         "repeated samples": tuple((int(places[i]), int(places[j])) for i, j in _repeats(raw)),
-        "dead units": int(still.sum()),
-        "repeated units": len(_repeats(np.ascontiguousarray(raw[:, ~still].T))),
+        "dead units": int(constant.sum()),
+        "repeated units": len(_repeats(np.ascontiguousarray(raw[:, ~constant].T))),
     }
     return Side(name, n, raw, x, products, float(values[0]), scores, rank, facts)
+
+
+def _outliers(distances: np.ndarray, median: float) -> np.ndarray:
+    """Return the rows of the samples that are far from the mean, the furthest first."""
+    deviation = 1.4826 * float(np.median(np.abs(distances - median)))  # a standard deviation, if they were normal
+    far = np.flatnonzero((distances > OUTLIER_MEDIANS * median) & (distances > median + OUTLIER_DEVIATIONS * deviation))
+    return far[np.argsort(-distances[far], kind="stable")]
 
 
 def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
