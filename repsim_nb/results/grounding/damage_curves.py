@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -137,32 +138,33 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     pairs, undefined = _pairs(chosen, xs)
     thresholds = {short: table.sum(axis=0) / (len(xs) - 1) for short, table in pairs.items()}
     probed = probe and classes is not None
-    seen: dict[tuple[str, str], np.ndarray] = {}
-    accuracies = {name: np.zeros(len(amounts)) for name in names}
+    accuracies = np.zeros((len(xs), len(amounts)))
+    dissimilarities = {short: np.zeros_like(accuracies) for short in chosen}  # of the whole and the damaged, over draws
     steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
+    total = len(xs) * draws * steps
     with show_progress(progress, "damage", "step") as tick:
-        for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
-            label, name = labels[model], names[model]
-            damaged = damage.start(xs[label], classes, draw, seed, model)
+        for done, (model, draw) in enumerate(itertools.product(range(len(xs)), range(draws))):
+            x = xs[labels[model]]
+            damaged = damage.start(x, classes, draw, seed, model)
             left = {f"{amount!r}": damaged(amount) for amount in amounts}
             for k, (short, measure) in enumerate(chosen.items()):
-                tick(done * steps + k, len(labels) * draws * steps)
+                tick(done * steps + k, total)
                 if short in undefined:
                     continue
-                found = compare_corresponding(measure, {"whole": xs[label]}, left, on_undefined="mask")
+                found = compare_corresponding(measure, {"whole": x}, left, on_undefined="mask")
                 if found.undefined:
-                    why = next(iter(found.undefined.values()))
                     undefined[short] = (
-                        f"{len(found.undefined)} of {len(left)} damaged representations of {name} are undefined: {why}"
+                        f"{len(found.undefined)} of {len(left)} damaged representations of {names[model]} are"
+                        f" undefined: {next(iter(found.undefined.values()))}"
                     )
-                seen[name, short] = seen.get((name, short), 0) + found.dissimilarity().to_numpy(float)[0] / draws
-            for k, x in enumerate(left.values() if probed else (), len(chosen)):
-                tick(done * steps + k, len(labels) * draws * steps)
-                read = linear_probe(
-                    x, classes, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
-                ).accuracy
-                accuracies[name][k - len(chosen)] += read / draws
-        tick(len(labels) * draws * steps, len(labels) * draws * steps)
+                dissimilarities[short][model] += found.dissimilarity().to_numpy(float)[0] / draws
+            for k, damaged_x in enumerate(left.values() if probed else ()):
+                tick(done * steps + len(chosen) + k, total)
+                probed_x = linear_probe(
+                    damaged_x, classes, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
+                )
+                accuracies[model, k] += probed_x.accuracy / draws
+        tick(total, total)
     defined = [short for short in chosen if short not in undefined]
     if not defined:
         raise ValueError(
@@ -170,9 +172,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
             f" {'; '.join(f'{short}: {as_clause(why)}' for short, why in undefined.items())}."
         )
     index = pd.MultiIndex.from_product([names, amounts], names=["model", "amount"])
-    each = pd.DataFrame(
-        {short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index
-    )
+    each = pd.DataFrame({short: dissimilarities[short].ravel() for short in defined}, index=index)
     closed = pd.DataFrame(index=index)
     if damage is DAMAGES["components"]:
         closed = closed_forms({short: chosen[short] for short in defined}, list(xs.values()), amounts, index)
@@ -190,7 +190,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     accuracy = None
     if probed:
-        each = each.assign(accuracy=np.concatenate([accuracies[name] for name in names]))
+        each = each.assign(accuracy=accuracies.ravel())
         accuracy = each["accuracy"].groupby(level="amount", sort=False).mean()
     rows = [_row(curves[short], float(thresholds[short].mean()), noticed[short], accuracy) for short in defined]
     table = pd.DataFrame(rows, index=pd.Index(defined, name="measure"), columns=_COLUMNS[: len(rows[0])])

@@ -195,20 +195,7 @@ def pair_means(
             f"pair_means needs pairs with values in all columns; {undefined} of {len(values)} pairs have none in some"
             " column. Drop those."
         )
-    models = pd.Index(dict.fromkeys([*pairs.index.get_level_values(0), *pairs.index.get_level_values(1)]), name="model")
-    one, other = (models.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
-    if (one == other).any():
-        raise ValueError(
-            f"a pair needs two different models; got {join_names([models[k] for k in one[one == other]], 3)} with"
-            " itself."
-        )
-    both = pd.MultiIndex.from_arrays([np.minimum(one, other), np.maximum(one, other)])
-    if both.has_duplicates:
-        twice = pairs.index[np.flatnonzero(both.duplicated())[0]]
-        raise ValueError(
-            f"each pair must occur once, whichever model is first; {twice[0]} and {twice[1]} occur twice. Average both"
-            " directions."
-        )
+    models, one, other = _models_of(pairs.index)
     check_groups_named(models, groups)
     units = units_of(models, groups, "models")
     counted = units.differ(one, other)
@@ -225,10 +212,8 @@ def pair_means(
         if name in pairs.columns:
             raise ValueError(f"'{name}' is a column of the pairs. Give the derived statistic another name.")
         columns = list(pairs.columns)
-        means[name], draws[name] = (
-            float(function(means[columns])),
-            [float(function(row)) for _, row in draws[columns].iterrows()],
-        )
+        means[name] = float(function(means[columns]))
+        draws[name] = [float(function(row)) for _, row in draws[columns].iterrows()]
         if not np.isfinite(means[name]):
             raise UndefinedError(
                 f"'{name}' is undefined: the function returns {means[name]} for the means"
@@ -244,6 +229,25 @@ def pair_means(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"]).rename_axis("statistic")
     table.attrs["level"] = level
     return PairMeans(table, draws, units.number, units.text, level)
+
+
+def _models_of(pairs: pd.MultiIndex) -> tuple[pd.Index, np.ndarray, np.ndarray]:
+    """Return all models, and the places of the first and of the second model of each pair among them."""
+    models = pd.Index(dict.fromkeys([*pairs.get_level_values(0), *pairs.get_level_values(1)]), name="model")
+    one, other = (models.get_indexer(pairs.get_level_values(end)) for end in (0, 1))
+    if (one == other).any():
+        raise ValueError(
+            f"a pair needs two different models; got {join_names([models[k] for k in one[one == other]], 3)} with"
+            " itself."
+        )
+    both = pd.MultiIndex.from_arrays([np.minimum(one, other), np.maximum(one, other)])
+    if both.has_duplicates:
+        twice = pairs[np.flatnonzero(both.duplicated())[0]]
+        raise ValueError(
+            f"each pair must occur once, whichever model is first; {twice[0]} and {twice[1]} occur twice. Average both"
+            " directions."
+        )
+    return models, one, other
 
 
 def _interval(draws: np.ndarray, mean: float, units: int, level: float) -> tuple[float, float]:
