@@ -178,7 +178,7 @@ class _Run:
         self._left = [check for check in self._left if check not in checks]
 
     def _run_once(self) -> tuple[str, str]:
-        """Run what is left; -> (the cell that stopped it, why), or ("", why)."""
+        """Run what is left; return (the cell that stopped it, why), or ("", why)."""
         cells = list(self._with_repairs())
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path, events = Path(folder, "work", "graded.ipynb"), Path(folder, "events")

@@ -106,7 +106,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def insert_answers(pristine: Notebook, cells: list[Cell], session: str) -> tuple[list[Cell], set[str]]:
-    """Put the answers of a student into our notebook; -> (code cells to run, exercises that were found).
+    """Put the answers of a student into our notebook; return the code cells to run, and the exercises that were found.
 
     Solutions are found by the id of their cell, by nbgrader's, or by the function that they define. Cells that the
     student added are run at their place. All other cells are ours: a changed check has no effect.

@@ -47,7 +47,7 @@ class Layout:
 
 
 def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
-    """All values of a sample as one row."""
+    """Return all values of a sample as one row."""
     if mask is not None and not mask.all():
         raise ValueError(
             f"has a row for every token, {tuple(x.shape)}, and texts of different length contain padding, which is no"

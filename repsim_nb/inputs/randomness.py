@@ -28,7 +28,7 @@ def preserve_random_states(gpus: Sequence[int] = ()) -> Iterator[None]:
 
 
 def seed_generators(seed: int) -> States:
-    """Seed the three generators (torch's of the CPU only) -> their states.
+    """Seed the three generators (torch's of the CPU only), and return their states.
 
     Use it inside `preserve_random_states`.
     """
@@ -46,7 +46,7 @@ def read_generator_states() -> States:
 
 
 def find_used_generators(first: tuple[States, States], second: tuple[States, States]) -> tuple[str, ...]:
-    """Find the generators from which numbers were drawn -> a part of GENERATORS.
+    """Return those of GENERATORS from which numbers were drawn.
 
     first, second: the states before and after the same work, started with different states. If the state after depends
     on the state before, numbers were drawn. A generator that the work sets to a fixed state gives the same numbers each

@@ -296,7 +296,7 @@ class RSA(Cosine):
         return self.diagonal or self.second in WHITENED
 
     def _cells(self, n: int) -> np.ndarray:
-        """Which cells of the matrix count (n, n): all with the diagonal, else each pair once."""
+        """Return which cells of the matrix count (n, n): all with the diagonal, else each pair once."""
         return np.ones((n, n), dtype=bool) if self.diagonal else np.tri(n, k=-1, dtype=bool)
 
     _by_tiles: ClassVar[bool] = False
@@ -350,7 +350,7 @@ def _missing_pairs(measure: RSA) -> NotImplementedError:
 
 
 def _without_diagonal(matrix: Array) -> Array:
-    """Take the diagonal out of a matrix: (n, n) -> (n, n - 1)."""
+    """Return a matrix (n, n) without its diagonal, (n, n - 1)."""
     xp = array_api_compat.array_namespace(matrix)
     n = matrix.shape[0]
     flat = xp.reshape(matrix, (-1,))[:-1]  # a[0,0] then n - 1 runs of [n others, next diagonal]
@@ -358,7 +358,7 @@ def _without_diagonal(matrix: Array) -> Array:
 
 
 def _with_diagonal(flat: Array, n: int) -> Array:
-    """Undo `_without_diagonal`, of one vector -> (n, n), 0 on the diagonal."""
+    """Undo `_without_diagonal` for one vector; return a matrix (n, n) with 0 on the diagonal."""
     xp = array_api_compat.array_namespace(flat)
     nothing = xp.zeros((n, 1), dtype=flat.dtype, device=array_api_compat.device(flat))
     rows = xp.concat([nothing[:-1], xp.reshape(flat, (n - 1, n))], axis=1)

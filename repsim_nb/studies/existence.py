@@ -210,7 +210,7 @@ def _two_heads(
 
 
 def _compare_before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """Compare both models before the masks -> (similarities of their features, facts about CCA)."""
+    """Compare both models before the masks; return the similarities of their features, and facts about CCA."""
     components = _for_cca(x)
     fraction = float(np.var(components, axis=0).sum() / np.var(x, axis=0).sum())
     return _compare_features("before", (x, x), (components, components)), {

@@ -162,17 +162,15 @@ def _compared_constants(tree: ast.AST) -> Iterator[float]:
 
 
 def evaluate(checks: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> list[dict[str, str]]:
-    """Evaluate annotations in the names of a notebook -> those that fail: text, kind ("differs" or "error"), why.
+    """Evaluate annotations in the names of a notebook, and return those that fail.
 
-    checks: with ``cell``, the source of the cell, besides the keys of an annotation.
+    checks: annotations, with ``cell``, the source of their cell. Returned are text, kind ("differs" or "error"), why.
     """
     failed = []
     for check in checks:
         inside = numbers_in(check, check["cell"])
         try:
-            value = eval(
-                check.get("value") or check["holds"], names
-            )  # the expressions are those of the notebook itself
+            value = eval(check.get("value") or check["holds"], names)  # written by the author of the notebook
             if "holds" in check:
                 why = "" if bool(value) else f"does not hold: {check['holds']}"
             else:
@@ -186,7 +184,7 @@ def evaluate(checks: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> list
 
 
 def _compare(value: Any, inside: Sequence[Number], tolerance: float | None) -> str:
-    """Why values are not the numbers of the text; empty if they are."""
+    """Return why values are not the numbers of the text; empty if they are."""
     values = [value] if isinstance(value, Real) or getattr(value, "ndim", None) == 0 else list(value)
     if len(values) != len(inside):
         raise ValueError(
@@ -216,7 +214,7 @@ def markdown_of(notebook: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str,
 
 
 def list_complaints(notebook: Mapping[str, Any]) -> list[str]:
-    """All numbers that nothing accounts for, and all faults of annotations, a line each."""
+    """Return all numbers that nothing accounts for, and all faults of annotations, a line each."""
     found = []
     for place, cell in markdown_of(notebook):
         text = source_of(cell)
@@ -278,7 +276,7 @@ def _evaluation_cell(checks: list[dict[str, Any]]) -> dict[str, Any]:
 def run(
     path: str | Path, out: str | Path | None = None, *, fast: bool = False, timeout: int | None = None
 ) -> list[dict[str, Any]]:
-    """Run a notebook and evaluate its annotations -> those that fail: cell, text, kind ("differs" or "error"), why.
+    """Run a notebook, evaluate its annotations, and return those that fail: cell, text, kind and why, as `evaluate`.
 
     Parameters
     ----------

@@ -119,5 +119,5 @@ def _sample(way: np.ndarray, spacing: float) -> np.ndarray:
 
 
 def _inside(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """How many points lie in each box."""
+    """Return how many points lie in each box."""
     return ((points[None] > low[:, None]) & (points[None] < high[:, None])).all(axis=2).sum(axis=1)

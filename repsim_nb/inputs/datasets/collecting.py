@@ -18,7 +18,7 @@ from .stacking import describe_items, explain_padding, stack_samples
 
 
 def from_list(items: Sequence[Any]) -> tuple[Any, Any]:
-    """Convert a list of samples -> (inputs, targets or None).
+    """Convert a list of samples; return (inputs, targets or None).
 
     Samples are strings, numbers, arrays, pictures, graphs, dicts, or (input, target) pairs.
     """
@@ -46,7 +46,7 @@ def to_inputs(inputs: Any, targets: Any) -> tuple[Any, Any]:
 
 
 def collect_batches(batches: Iterable[Any], *, called: str = "") -> tuple[Any, Any]:
-    """Read all batches once, into memory -> (inputs, targets or None).
+    """Read all batches once, into memory; return (inputs, targets or None).
 
     A str is one sample, and so is a graph. called: their type, for an error.
     """

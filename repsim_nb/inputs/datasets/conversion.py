@@ -23,7 +23,7 @@ from .stacking import stack_samples
 
 
 def convert_inputs(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
-    """Convert a user's inputs -> (inputs that have `len` and slices, targets or None, classes)."""
+    """Convert a user's inputs; return (inputs that have `len` and slices, targets or None, classes)."""
     if isinstance(given, (str, Path)):
         folder = Path(given).expanduser()
         if not folder.is_dir():

@@ -164,7 +164,7 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
 
 
 def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
-    """Read all batches of a DataLoader with batch_size=None, into memory -> (inputs, targets or None)."""
+    """Read all batches of a DataLoader with batch_size=None, into memory; return (inputs, targets or None)."""
     source, rows = loader.dataset, _check_order(loader.sampler)
 
     def joined(samples: list[Any], _rows: Any) -> Any:

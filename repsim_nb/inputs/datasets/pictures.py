@@ -155,7 +155,7 @@ def _decode(path: str) -> np.ndarray:
 
 
 def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folder, np.ndarray | None, tuple[str, ...]]:
-    """Find the pictures of a folder -> (pictures, targets or None, classes).
+    """Find the pictures of a folder; return (pictures, targets or None, classes).
 
     Subfolders are the classes, sorted; files are in natural order (2 before 10); hidden ones are ignored.
     """

@@ -97,7 +97,7 @@ def check_samples(
 def _read_twice(
     number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any]
 ) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
-    """Read a sample twice -> both batches, the generators that the sample used, and those that the batch used."""
+    """Read a sample twice; return both batches, the generators that the sample used, and those that the batch used."""
     (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
     by_sample, by_batch = (find_used_generators((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
     return batch, again, by_sample, by_batch
@@ -110,7 +110,7 @@ def _in_both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
 def _read(
     number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any], seed: int
 ) -> tuple[Any, States, States, States]:
-    """Read a sample -> a batch of one, the random states before, after the sample, and after the batch."""
+    """Read a sample; return a batch of one, the random states before, after the sample, and after the batch."""
     before = seed_generators(seed)
     sample = one(number)
     between = read_generator_states()
@@ -285,7 +285,7 @@ def _compare(
 def _read_first_items(
     source: Iterable[Any], of_item: Callable[[Any], str | None], seed: int
 ) -> tuple[list[str | None], States, States, Exception | None]:
-    """Read the first items -> their hashes, the random states before and after, and the error, if any."""
+    """Read the first items; return their hashes, the random states before and after, and the error, if any."""
     before, hashes, error = seed_generators(seed), [], None
     try:
         hashes = [of_item(item) for item in itertools.islice(iter(source), FEW)]

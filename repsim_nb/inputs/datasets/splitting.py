@@ -17,7 +17,7 @@ from .stacking import describe_items, explain_padding
 
 
 def split_batch(batch: Any) -> tuple[Any, Any]:
-    """Split a batch -> (inputs, targets or None).
+    """Split a batch into (inputs, targets or None).
 
     A pair is both; the column 'labels' or 'label' of a dict is the targets, and also stays in the inputs.
     """

@@ -187,7 +187,7 @@ class OperationCall:
         return self.before or self.trace.axes(self.x)
 
     def of_each(self, rule: Callable[[int, Axis, Tensor], Axis]) -> Any:
-        """Apply a rule to each axis of the input -> the axes of each output; unknown if their number differs.
+        """Return the axes of each output by a rule for each axis of the input; unknown if their number differs.
 
         rule(place, axis of the input, output): the axis of the output.
         """

@@ -87,7 +87,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
-    """Load the tokenizer of a folder, None if it has none -> (tokenizer, the largest number of tokens)."""
+    """Return the tokenizer of a folder, None if it has none, and the largest number of tokens."""
     most = find_most_tokens(config)
     if origin is None or (Path(origin).is_dir() and not has_tokenizer(Path(origin))):
         return None, most

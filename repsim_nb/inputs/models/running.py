@@ -135,7 +135,7 @@ def list_parents(name: str) -> list[str]:
 def evaluation_mode(
     module: nn.Module, device: str | torch.device | None = None
 ) -> Iterator[tuple[torch.device, State]]:
-    """Put the model into evaluation mode without gradients while open -> (its device, its state before).
+    """Put the model into evaluation mode without gradients while open; yield its device, and its state before.
 
     Afterwards all is as before: its state (see `State`), training flags, device, random states. Gradients are turned
     off by `no_grad` and not by inference mode: tensors of inference mode that a model caches could never be trained

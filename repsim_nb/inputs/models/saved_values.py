@@ -97,7 +97,7 @@ def find_plain_tensors(tensor: Tensor) -> list[Tensor]:
 
 
 def restore_value(value: Any, saved: Any) -> bool:
-    """Restore the contents of an object, unless it got weights since -> whether they differed."""
+    """Restore the contents of an object, unless it got weights since; return whether they differed."""
     if isinstance(saved, list):
         return any([restore_value(one, its) for one, its in saved])
     if (

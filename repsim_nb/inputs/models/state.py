@@ -67,7 +67,7 @@ class State:
         return any(part.built() for part in self.parts)
 
     def restore(self, *, our_hooks: bool = False) -> bool:
-        """Restore the state -> whether anything had changed.
+        """Restore the state, and return whether anything had changed.
 
         our_hooks: hooks of this package stay; all other new ones are removed.
         """
@@ -91,7 +91,7 @@ class State:
             )
 
     def _accept_written(self) -> None:
-        """If large tensors were written to, accept the present state of the modules that contain them.
+        """Accept the present state of the modules that contain large tensors which were written to.
 
         The attributes of these modules may record that all weights were rescaled.
         """

@@ -166,7 +166,7 @@ def _is_empty_at_padding(value: Tensor, layout: Layout, mask: Tensor, of_tokens:
 
 
 def _by_token(tensor: Tensor, layout: Layout, n: int) -> Tensor:
-    """Which tokens have a true value anywhere, (n, tokens)."""
+    """Return which tokens have a true value anywhere, (n, tokens)."""
     assert layout.tokens is not None  # the layout has a mask
     tensor = tensor.unflatten(0, (n, -1)) if layout.split else tensor.movedim(layout.samples, 0)
     tensor = tensor.movedim(layout.tokens, 1)
@@ -273,7 +273,7 @@ def _shorten_mask(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
 def _find_changes(
     runner: Runner, reference: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
 ) -> dict[ModuleCall, Tensor] | None:
-    """Where outputs change, (n, ...) of bool, if these columns of the inputs change at these places.
+    """Return where outputs change, (n, ...) of bool, if these columns of the inputs change at these places.
 
     None if nothing could be changed. A model may refuse other values of one column, such as the kinds of its tokens:
     then the columns change one by one.

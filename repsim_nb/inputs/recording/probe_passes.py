@@ -217,7 +217,7 @@ class ProbePasses:
 
 
 def label_part(part: Part) -> str:
-    """How the name of a layer ends for a part of an output."""
+    """Return how the name of a layer ends for a part of an output."""
     return "" if part is None else f"[{part}]" if isinstance(part, int) else f".{part}"
 
 

@@ -115,7 +115,7 @@ def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: fl
 
 
 def explain_mixing(module: nn.Module) -> str:
-    """Why rows of a batch may differ from the same samples alone, and what to do."""
+    """Return why rows of a batch may differ from the same samples alone, and what to do."""
     for name, part in module.named_modules():
         name = name or "output"
         if isinstance(part, NORMS) and part.running_mean is None:

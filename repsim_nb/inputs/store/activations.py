@@ -150,7 +150,7 @@ class Activations(Exported):
     __hash__ = object.__hash__
 
     def _emptiness(self) -> str:
-        """Why there is no recording, for errors."""
+        """Return why there is no recording, for errors."""
         return "there are no recordings"
 
     @property
@@ -393,7 +393,7 @@ class Activations(Exported):
 
 
 def _name_arrays(arrays: Mapping[Any, Any]) -> Activations:
-    """Arrays under keys or names as Activations."""
+    """Return arrays under keys or names as Activations."""
     if not arrays:
         return Activations({})
     found = read_named_arrays(arrays)

@@ -23,7 +23,7 @@ from .arrayfile import ArrayFile
 
 
 def count_recordings(recordings: Sized, models: Sized) -> str:
-    """How many there are, in words for a repr."""
+    """Return how many there are, in words for a repr."""
     return f"{count_of(len(recordings), 'recording')} of {count_of(len(models), 'model')}"
 
 

@@ -81,7 +81,7 @@ class StoreFolder:
         }
 
     def orphans(self) -> list[str]:
-        """Arrays without a record, finished or in progress.
+        """Return the arrays without a record, finished or in progress.
 
         Records are looked for in the order in which a writer creates the one and deletes the other.
         """
@@ -189,7 +189,7 @@ def size_of(path: Path) -> int:
 
 
 def age(path: Path) -> float:
-    """Seconds since a file was changed; 0 if it is missing."""
+    """Return the seconds since a file was changed; 0 if it is missing."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:

@@ -75,7 +75,7 @@ class Store(StoredActivations):
     """
 
     def _emptiness(self) -> str:
-        """Why there is no recording, for errors."""
+        """Return why there is no recording, for errors."""
         if not self.path.is_dir():
             return f"there is no folder {self.path}"
         begun = len(self.unfinished())

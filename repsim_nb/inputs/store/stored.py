@@ -71,7 +71,7 @@ class StoredActivations(Activations):
         return merge_facts((key.model, entry.record["facts"]) for key, entry in self._entries().items())
 
     def _entries(self) -> dict[Key, ArrayFile]:
-        """All finished recordings: models in the order in which they were recorded, their layers in forward order."""
+        """Return all finished recordings: models in the order of recording, their layers in forward order."""
         records = list(self.folder.records(".json"))
         began: dict[str, int] = {}  # the time at which the first layer of each pass was recorded
         for record in records:
