@@ -243,13 +243,12 @@ def _fit(
     np.fill_diagonal(off, 0)
     toward = squares.T @ off.sum(axis=1) - np.einsum("ik,ik->k", z, off @ z)
     unit = float(products.diagonal()[moving].mean())
-    found, weights, largest = [], np.zeros(z.shape[1]), float(np.linalg.eigvalsh(products)[-1])
+    found, weights, largest = {}, np.zeros(z.shape[1]), float(np.linalg.eigvalsh(products)[-1])
     for penalty in sorted(penalties, reverse=True):  # from the smoothest, which is the start of the next
         ridge = penalty * unit
         weights = non_negative(products, toward, weights, ridge=ridge, step=1 / (largest + ridge), close=close)
-        found.append(np.where(moving, weights, 0.0))
-    order = np.argsort(np.argsort(-np.array(penalties)))
-    return [found[k] for k in order], scale
+        found[penalty] = np.where(moving, weights, 0.0)
+    return [found[penalty] for penalty in penalties], scale
 
 
 def non_negative(
