@@ -152,9 +152,13 @@ def correlate_runs(
         )
     rows = {}
     for run in a.columns:
-        both = (a[run].notna() & b[run].notna()).to_numpy()
-        before = np.flatnonzero(both)[:-1]
+        before = before_last(a[run], b[run])
         with add_context(f"the run '{run}'", ValueError):
             test = rank_correlation(a[run].iloc[before].to_numpy(), b[run].iloc[before].to_numpy(), kind, alternative)
         rows[run] = {"statistic": test.statistic, "p_value": test.p_value, "n": len(before)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def before_last(a: pd.Series, b: pd.Series) -> np.ndarray:
+    """Return the places of the steps of a run that both have, without its last one, which is compared with itself."""
+    return np.flatnonzero((a.notna() & b.notna()).to_numpy())[:-1]

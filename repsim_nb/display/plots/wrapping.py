@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable
 
 
 def title_room(width: float, longest: int) -> int:
@@ -28,21 +29,20 @@ def wrap_title(line: str, room: int) -> str:
 
 def wrap_name(text: str, room: int) -> str:
     """Break the name of a layer after its dots, slashes, underscores and hyphens if it is longer than `room`."""
+    return _fill(re.findall(r"[^./_\s-]*[./_\s-]*", text), room)
+
+
+def wrap_footer(text: str, room: int) -> str:
+    """Break a text after commas and semicolons, so that numbers stay with their words."""
+    return _fill(re.split(r"(?<=[,;] )", text), room)
+
+
+def _fill(parts: Iterable[str], room: int) -> str:
+    """Join parts to lines of at most `room` characters, unless one part has more."""
     lines = [""]
-    for part in re.findall(r"[^./_\s-]*[./_\s-]*", text):
+    for part in parts:
         if lines[-1] and len((lines[-1] + part).rstrip()) > room:
             lines.append(part)
         else:
             lines[-1] += part
     return "\n".join(line.strip() for line in lines)
-
-
-def wrap_footer(text: str, width: int) -> str:
-    """Break a text after commas and semicolons, so that numbers stay with their words."""
-    lines = [""]
-    for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):
-        if lines[-1] and len(lines[-1]) + len(part) + 1 > width:
-            lines.append(part)
-        else:
-            lines[-1] = f"{lines[-1]} {part}".strip()
-    return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from repsim_nb.results.trajectories import before_last
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value
 
@@ -54,7 +55,7 @@ def to_final_spec(
         tuple(
             replace(style, x=numbers(similarity[run].iloc[before]), y=numbers(dissimilarity[run].iloc[before]))
             for run, style in zip(runs, styles, strict=True)
-            for before in [_before_last(similarity[run], dissimilarity[run])]
+            for before in [before_last(similarity[run], dissimilarity[run])]
         ),
         title="" if rho is None else f"median ρ {minus(np.median(rho))} ({minus(min(rho))} to {minus(max(rho))})",
         x_title=f"{names[0]} to the final model",
@@ -90,11 +91,6 @@ def _check_frames(similarity: pd.DataFrame, dissimilarity: pd.DataFrame) -> None
             f"Both frames need the same runs and steps in the same order; their {what} are {join_names(one, 4)} and"
             f" {join_names(other, 4)}."
         )
-
-
-def _before_last(similarity: pd.Series, dissimilarity: pd.Series) -> np.ndarray:
-    """Return the positions of the steps of a run without its last one, which is compared with itself."""
-    return np.flatnonzero((similarity.notna() & dissimilarity.notna()).to_numpy())[:-1]
 
 
 def _dense_first(steps: pd.Index, title: str) -> LineSpec:
