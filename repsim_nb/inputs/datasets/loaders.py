@@ -142,20 +142,11 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
     Batches are cut again, so drop_last drops nothing.
     """
     source: Any = loader.dataset
-    sampler = loader.sampler
-    if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
-        sampler = loader.batch_sampler
-    elif loader.batch_sampler is not None:
-        sampler = loader.batch_sampler.sampler
-    rows = None
-    if not isinstance(sampler, SequentialSampler):
-        rows = _check_order(sampler)
-    options = {"num_workers": loader.num_workers, "worker_init_fn": loader.worker_init_fn, "timeout": loader.timeout}
-    if loader.num_workers:
-        options |= {
-            "multiprocessing_context": loader.multiprocessing_context,
-            "prefetch_factor": loader.prefetch_factor,
-        }
+    batches: Any = loader.batch_sampler
+    sampler = loader.sampler if batches is None else batches.sampler if type(batches) is BatchSampler else batches
+    rows = None if isinstance(sampler, SequentialSampler) else _check_order(sampler)
+    of_workers = ("multiprocessing_context", "prefetch_factor") if loader.num_workers else ()
+    options = {name: getattr(loader, name) for name in ("num_workers", "worker_init_fn", "timeout", *of_workers)}
     targets = find_targets(source)
     kind = Graphs if isinstance(source, list) and source and all(map(is_graph, source)) else Samples
     return kind(source, loader.collate_fn, rows, **options), (

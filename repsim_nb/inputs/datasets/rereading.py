@@ -43,21 +43,20 @@ _ADVICE = (
 def check_samples(
     name: str,
     numbers: Sequence[Any] | np.ndarray,
-    one: Callable[[Any], Any],
-    joined: Callable[[list[Any], list[Any]], Any],
+    read: Callable[[Any], Any],
+    join: Callable[[list[Any], list[Any]], Any],
     *,
     own_collate: bool,
 ) -> int | None:
     """Read about six samples twice, with different random states; ValueError if data are random.
 
-    -> the number of a sample of which only the label differs, or None: many models get no labels.
+    Return the number of a sample of which only the label differs, or None: many models get no labels.
 
     Data are random if a sample differs, or if numbers were drawn from a global random generator. The second is found
     every time, also if both readings happened to agree. A data set with a generator of its own is found by its values.
 
-    numbers: of all samples.  one(number): a sample.  joined(samples, numbers): the inputs of a batch, by the collate
-    function.
-    own_collate: whether that is the user's, which may change the order of samples: this is an error too.
+    numbers: of all samples.  read(number): a sample.  join(samples, numbers): the inputs of a batch, by the collate
+    function.  own_collate: whether that is the user's, which may change the order of samples: this is an error too.
     """
     if not len(numbers):
         return None
@@ -66,16 +65,16 @@ def check_samples(
     ]
     alone, once, random_labels = [], 0, None
     with preserve_random_states():
-        joined([one(chosen[0])], chosen[:1])  # steps that happen only once, such as opening a file, happen here
+        join([read(chosen[0])], chosen[:1])  # steps that happen only once, such as opening a file, happen here
         for number in chosen:
             try:
-                batch, again, by_sample, by_batch = _read_twice(number, one, joined)
+                batch, again, by_sample, by_batch = _read_twice(number, read, join)
             except ValueError:  # it may never be needed
                 continue
             seen = by_sample, by_batch
             for _ in range(CONFIRMED):  # another thread may have drawn in between; the data draw each time
                 if (by_sample or by_batch) and fingerprint_batch(batch) == fingerprint_batch(again):
-                    batch, again, *drawn = _read_twice(number, one, joined)
+                    batch, again, *drawn = _read_twice(number, read, join)
                     by_sample, by_batch = (_in_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
             once += any(seen) and not (by_sample or by_batch)
             if once > 1:  # several samples that drew when they were first read, and are cached since
@@ -90,15 +89,15 @@ def check_samples(
                 random_labels = number
             alone.append(batch)
         if own_collate and 1 < len(chosen) == len(alone):
-            _check_order(name, chosen, alone, lambda: joined([one(number) for number in chosen], chosen))
+            _check_order(name, chosen, alone, lambda: join([read(number) for number in chosen], chosen))
     return random_labels
 
 
 def _read_twice(
-    number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any]
+    number: Any, read: Callable[[Any], Any], join: Callable[[list[Any], list[Any]], Any]
 ) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
     """Read a sample twice; return both batches, the generators that the sample used, and those that the batch used."""
-    (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
+    (batch, *first), (again, *second) = (_read(number, read, join, seed) for seed in SEEDS)
     by_sample, by_batch = (find_used_generators((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
     return batch, again, by_sample, by_batch
 
@@ -108,13 +107,13 @@ def _in_both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _read(
-    number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any], seed: int
+    number: Any, read: Callable[[Any], Any], join: Callable[[list[Any], list[Any]], Any], seed: int
 ) -> tuple[Any, States, States, States]:
     """Read a sample; return a batch of one, the random states before, after the sample, and after the batch."""
     before = seed_generators(seed)
-    sample = one(number)
+    sample = read(number)
     between = read_generator_states()
-    return joined([sample], [number]), before, between, read_generator_states()
+    return join([sample], [number]), before, between, read_generator_states()
 
 
 def _explain_random(

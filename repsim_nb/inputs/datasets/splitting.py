@@ -116,9 +116,8 @@ def _find_flat(columns: dict[str, Any]) -> dict[str, Any]:
             sizes = np.asarray(columns[grid]).prod(1) if np.ndim(columns[grid]) == 2 else np.zeros(0)
             if sizes.sum() == len(columns[pixels]) != len(columns[grid]):
                 found[pixels] = Flat(columns[pixels], sizes)
-    return {
-        name: column for name, column in columns.items() if name not in found
-    } | found  # the first has a row for each sample
+    # the first column has a row for each sample
+    return {name: column for name, column in columns.items() if name not in found} | found
 
 
 def _to_batch(batch: Any) -> Any:
