@@ -65,9 +65,10 @@ def _list_settings(thing: Any, depth: int) -> Any:
         def inside(parts: Iterable[Any]) -> list[Any]:
             return [_list_settings(part, depth + 1) for part in parts]
 
+        # such as a list of steps
         if isinstance(thing, tuple) or (
             isinstance(thing, list) and not any(isinstance(part, _VALUES) for part in thing)
-        ):  # a list of steps, for instance
+        ):
             return ["parts", *inside(thing)]
         if isinstance(thing, functools.partial):
             keywords = (part for item in sorted(thing.keywords.items()) for part in item)
@@ -256,9 +257,8 @@ def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, 
     try:
         for part in _plain_tensors(tensor.detach()):
             part = part.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-            for piece in part.split(
-                _PIECE
-            ):  # copied, since a storage that NumPy uses can never be resized again, as FSDP does
+            # copied, since a storage that NumPy uses can never be resized again, as FSDP does
+            for piece in part.split(_PIECE):
                 digest.update(piece.clone().view(torch.uint8).numpy())
     except (NotImplementedError, RuntimeError, TypeError) as error:
         raise UnreadableTensor(
@@ -345,9 +345,8 @@ def _find_weight(part: nn.Module, name: str, tensor: Tensor) -> Tensor:
 
 def _plain(value: Any) -> bool:
     if type(value) in (tuple, list, torch.Size):
-        return len(value) > 0 and all(
-            _plain(part) and not isinstance(part, Tensor) for part in value
-        )  # an empty list may be filled later
+        # an empty list may be filled later
+        return len(value) > 0 and all(_plain(part) and not isinstance(part, Tensor) for part in value)
     return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
 
 
@@ -361,11 +360,12 @@ def _find_settings(
     if not hasattr(value, "__dict__") or isinstance(value, (nn.Module, type, *_FUNCTIONS)):
         return None
     read = {setting for code in runs[kind] for attribute, setting in find_uses(code).read if attribute == name}
+    # without those that only change the form of the output
     settings = {
         name: vars(value)[name]
         for name in sorted(read & vars(value).keys() - changing)
         if not re.search("^_|cache|output|return", name)
-    }  # those only change the form of the output
+    }
     return {name: setting for name, setting in settings.items() if isinstance(setting, _FIXED)} or None
 
 

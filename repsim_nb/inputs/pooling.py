@@ -307,13 +307,11 @@ def _may_be_mask(name: str, value: Tensor) -> bool:
     """Return whether a column has the name and the shape of a mask of tokens."""
     if not name.endswith("mask") or name in NO_MASKS or value.ndim not in (2, 3, 4):
         return False
-    if value.ndim == 2 or (
-        value.ndim == 4 and value.shape[1:3] == (1, 1) and name != "attn_mask"
-    ):  # in torch's own attn_mask true means "not attended to"
+    # in torch's own attn_mask true means "not attended to"
+    if value.ndim == 2 or (value.ndim == 4 and value.shape[1:3] == (1, 1) and name != "attn_mask"):
         return True
-    return (
-        name.endswith("attention_mask") and value.shape[-1] == value.shape[-2]
-    )  # others, such as pixel_mask (n, h, w), are masks of images
+    # others, such as pixel_mask (n, h, w), are masks of images
+    return name.endswith("attention_mask") and value.shape[-1] == value.shape[-2]
 
 
 def find_masks(batch: Any) -> dict[str, Tensor]:

@@ -32,10 +32,8 @@ from . import training, tuning
 DEPTH, WIDTH = 6, 64
 BLOCKS = tuple(f"block{number}" for number in range(1, DEPTH + 1))
 COMPONENTS = (24, 16, 12, 8, 6, 4, 2, 1)
-TRAINING_ROWS = {
-    "seeds": 2500,
-    "tuning": 2000,
-}  # rows of the training split of MNIST that its models may see; those after them are for probes and tests
+# rows of the training split of MNIST that its models may see; those after them are for probes and tests
+TRAINING_ROWS = {"seeds": 2500, "tuning": 2000}
 Recipe = dict[str, Any]
 
 SEEDS: dict[str, Recipe] = {

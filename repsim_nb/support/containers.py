@@ -87,11 +87,12 @@ def to_array(x: Any) -> Array:
         return to_array(x.compute())
     if has_method(x, "get", "cupy", "cupyx"):
         return to_array(x.get())
+    # arrays that are read by slices
     if (
         is_of(x, "h5py", "Dataset")
         or is_of(x, "zarr", "Array")
         or ((is_of(x, "tables") or is_of(x, "netCDF4")) and hasattr(x, "shape"))
-    ):  # arrays that are read by slices
+    ):
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
     return _read_others(x)

@@ -47,9 +47,8 @@ def two_predictions(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     n, classes = int(rng.integers(50, 80)), int(rng.integers(4, 7))
     first = np.minimum(rng.geometric(0.35, size=n) - 1, classes - 1)
     second = np.where(rng.random(n) < 0.6, first, rng.integers(classes, size=n))
-    return np.append(first, np.arange(classes)), np.append(
-        second, np.arange(classes)
-    )  # all classes occur on both sides
+    # all classes occur on both sides
+    return np.append(first, np.arange(classes)), np.append(second, np.arange(classes))
 
 
 @session.exercise(minutes=7, inputs=two_predictions)

@@ -162,9 +162,8 @@ def _datasets_by_name(datasets: Any, xs: Activations) -> dict[str, Dataset]:
             f"datasets must be those that were recorded; there are no activations on {join_names(strange, 3)}, only on"
             f" {join_names(names)}."
         )
-    sizes = {
-        name: len(xs[key]) for name, key in names.items()
-    }  # one array of each: a store opens a file for every array
+    # one array of each: a store opens a file for every array
+    sizes = {name: len(xs[key]) for name, key in names.items()}
     for name, one in found.items():
         if len(one) != sizes[name]:
             raise ValueError(

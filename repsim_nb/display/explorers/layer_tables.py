@@ -358,9 +358,8 @@ class LayerTableExplorer(TableDetailExplorer):
         ]
         try:
             diagnosis = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
-            reasons += [
-                str(finding) for finding in diagnosis.findings if finding.title != "CCA undefined"
-            ]  # it is in the row of mean_cca
+            # what is undefined for CCA is in the row of mean_cca
+            reasons += [str(finding) for finding in diagnosis.findings if finding.title != "CCA undefined"]
         except UndefinedError:
             pass  # the reasons are in the rows of the table
         listing = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))

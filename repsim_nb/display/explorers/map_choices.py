@@ -29,9 +29,10 @@ def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataF
             "attributes must be a DataFrame with one row for each model, or {model: value}; got"
             f" {type(table).__name__}."
         )
+    # one value for each model
     if isinstance(table, pd.Series) or (
         len(table) and not isinstance(table, pd.DataFrame) and not isinstance(next(iter(table.values())), Mapping)
-    ):  # one value for each model
+    ):
         table = pd.DataFrame(
             {getattr(table, "name", None) or "attribute": table if isinstance(table, pd.Series) else pd.Series(table)}
         )

@@ -44,9 +44,8 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
         quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)
         rule = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
     else:
-        width, height = (
-            int.from_bytes(image[at : at + 4], "big") for at in (16, 20)
-        )  # where a PNG says how large it is
+        # at these bytes a PNG says how large it is
+        width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
         rule = (
             f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
             f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}"

@@ -12,10 +12,8 @@ from torch import Tensor
 from repsim_nb.inputs.batches import is_graph
 from repsim_nb.support.dimensions import is_of
 
-PATCHES = {
-    "pixel_values": "image_grid_thw",
-    "pixel_values_videos": "video_grid_thw",
-}  # the patches of all pictures, and (time, height, width) of each picture
+# the patches of all pictures, and (time, height, width) of each picture
+PATCHES = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
 
 
 def check_lengths(lengths: Mapping[str, int]) -> None:

@@ -304,9 +304,8 @@ class Dataset:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: pack(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()
-        }  # its address, not its numbers
+        # of a memory map its address, not its numbers
+        return {key: pack(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(

@@ -127,9 +127,8 @@ def fashion_full(split: str) -> Split:
             targets = np.frombuffer(
                 gzip.decompress((folder / f"{stem}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
             )
-            return inputs.reshape(-1, 28, 28).copy(), targets.astype(
-                np.int64
-            )  # a buffer cannot be written to, and torch warns about that
+            # a buffer cannot be written to, and torch warns about that
+            return inputs.reshape(-1, 28, 28).copy(), targets.astype(np.int64)
     raise FileNotFoundError(
         "the full Fashion-MNIST is in the Debian package dataset-fashion-mnist: run 'make carriers' or 'apt-get install"
         f" dataset-fashion-mnist' (searched {folders[0]} and {folders[1]})."

@@ -265,9 +265,8 @@ def _compare(
         return
     _check_same(name, hashes, again)
     drawn = find_used_generators(first, (before, after)) if after != before else ()
-    if drawn == ("torch",) and drew_only_seeds(
-        SEEDS[1], after
-    ):  # from a DataLoader inside, or from three permuted items: read more
+    # from a DataLoader inside, or from three permuted items: read more
+    if drawn == ("torch",) and drew_only_seeds(SEEDS[1], after):
         for seed in MORE_SEEDS:
             _check_same(name, hashes, _read_first_items(source, of_item, seed)[0])
         return

@@ -182,11 +182,12 @@ def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], di
         else {f"{name}_dict": graphs.collect(name) for name in held}
     )
     found = _explicit_arguments(module)
+    # numbers of the graphs, such as num_graphs
     known |= {
         name: number
         for name in found.required
         if name not in known and isinstance(number := getattr(graphs, name, None), int)
-    }  # num_graphs, for instance
+    }
     by_name = {name: known[name] for name in found.names if name in known}
     missing = [name for name in found.required if name not in by_name]
     alone = len(found.required) == 1 and (missing or found.required == ("batch",))

@@ -154,10 +154,8 @@ def _read_content(file: Path) -> tuple[Any, dict[str, Any]]:
 def _explain_refusal(file: Path) -> str:
     what = "it is a pickle" if file.suffix in PICKLES else "it contains Python objects and not only tensors"
     objects: list[str] = []
-    with (
-        suppress(Exception),
-        _stand_ins,
-    ):  # only files in the present format list them; an error of a damaged file does not matter here
+    # only files in the present format list them; an error of a damaged file does not matter here
+    with suppress(Exception), _stand_ins:
         objects = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     which = f" ({join_names(objects, 4)})" if objects else ""
     how = "pickle.load or joblib.load" if file.suffix in PICKLES else "torch.load(file, weights_only=False)"

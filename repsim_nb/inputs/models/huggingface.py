@@ -33,10 +33,8 @@ from .preparing import Texts
 from .preprocessors import find_padding, find_tokenizer, make_pictures, read_first_json, read_json
 from .unsupported import describe_other_file
 
-HEADS = (
-    "ForSequenceClassification",
-    "ForImageClassification",
-)  # these stay: their logits are the model's output; other heads are left off
+# these stay: their logits are the model's output; other heads are left off
+HEADS = ("ForSequenceClassification", "ForImageClassification")
 
 
 MayLack = Callable[[nn.Module, str], bool]
@@ -221,11 +219,12 @@ def _auto_class(transformers: ModuleType, config: Any) -> Any:
 def encoder_kind(transformers: ModuleType, config: Any) -> Any:
     """Return the Auto class of the model without a head; for some with a decoder, of the encoder alone."""
     text = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
+    # of T5, for instance, the encoder
     return (
         transformers.AutoModelForTextEncoding
         if config.is_encoder_decoder and type(config) in text
         else transformers.AutoModel
-    )  # T5: the encoder
+    )
 
 
 def from_folder(

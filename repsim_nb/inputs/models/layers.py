@@ -68,9 +68,8 @@ def _count_weighted(module: nn.Module) -> int:
     """Count the modules inside that own a weight matrix or a filter (normalisation has none)."""
     if isinstance(module, WHOLE):
         return 1
-    own = any(
-        p.ndim >= 2 or getattr(p, "_is_flat_param", False) for p in module.parameters(recurse=False)
-    )  # FSDP joins all weights of a block in one vector
+    # FSDP joins all weights of a block in one vector
+    own = any(p.ndim >= 2 or getattr(p, "_is_flat_param", False) for p in module.parameters(recurse=False))
     return own + sum(map(_count_weighted, module.children()))
 
 
@@ -82,9 +81,8 @@ def _find_row(module: nn.Module) -> tuple[type | None, int]:
     kind, number = kinds.most_common(1)[0]
     if type(module) is nn.ModuleList and len(module) == 1:  # a row of one, or one that runs many times
         return kind, 1
-    alone = (
-        all(type(child) is kind for child in module.children() if _count_weighted(child)) and kind not in CONTAINERS
-    )  # blocks that a stage names one by one
+    # blocks that a stage names one by one
+    alone = all(type(child) is kind for child in module.children() if _count_weighted(child)) and kind not in CONTAINERS
     in_row = number >= 2 and (type(module) in CONTAINERS or alone)
     return (kind, number) if in_row else (None, 0)
 

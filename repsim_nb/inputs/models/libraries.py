@@ -264,9 +264,8 @@ def load_torchvision(
             else {}
         )
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # GoogLeNet and Inception warn that a later version will draw weights in another way
+            # GoogLeNet and Inception warn that a later version will draw weights in another way
+            warnings.simplefilter("ignore", FutureWarning)
             module = make_untrained(
                 spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed
             )

@@ -31,16 +31,18 @@ ENDING = ".zip"
 WEIGHTS, DATA = "policy.pth", "data"
 PARTS = ("pi_features_extractor", "mlp_extractor.policy_net", "action_net", "features_extractor", "q_net", "actor")
 """Parts of policies on the way to the action, in forward order; `layers` has their blocks, and none of a critic."""
+# the module of stable-baselines3 -> its policies with one array as the observation
 POLICIES = {
     "common": ("ActorCriticPolicy", "ActorCriticCnnPolicy"),
     "dqn": ("DQNPolicy", "CnnPolicy"),
     "sac": ("SACPolicy", "CnnPolicy"),
     "td3": ("TD3Policy", "CnnPolicy"),
-}  # the module of stable-baselines3 -> its policies with one array as the observation
+}
+# options of policies that JSON can hold
 PLAIN = {
     *("net_arch", "ortho_init", "use_sde", "log_std_init", "full_std", "use_expln", "squash_output", "n_critics"),
     *("share_features_extractor", "normalize_images", "features_extractor_kwargs", "clip_mean"),
-}  # options of policies that JSON can hold
+}
 NOT_NEEDED = ("optimizer_class", "optimizer_kwargs")  # for training
 NUMBER = re.compile(r"[-+]?(?:inf|\d+\.?\d*(?:e[-+]?\d+)?)")
 

@@ -315,7 +315,6 @@ class Texts:
             return None
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         parts = json.loads(backend.to_str()) if backend is not None else {"vocabulary": self.tokenizer.get_vocab()}
-        parts = {
-            key: value for key, value in parts.items() if key not in ("padding", "truncation")
-        }  # these change from batch to batch
+        # padding and truncation change from batch to batch
+        parts = {key: value for key, value in parts.items() if key not in ("padding", "truncation")}
         return hashlib.blake2b(json.dumps([parts, self.length], sort_keys=True).encode(), digest_size=8).hexdigest()

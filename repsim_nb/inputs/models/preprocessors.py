@@ -43,9 +43,8 @@ def make_pictures(config: Any, settings: Mapping[str, Any]) -> Pictures:
         (0.0,) if plain else settings.get("image_mean") or (0.5,),
         (1.0,) if plain else settings.get("image_std") or (0.5,),
     )
-    mode = (
-        "bicubic" if settings.get("resample") in (1, 3) else "bilinear"
-    )  # numbers of Pillow; 1 is Lanczos, which torch lacks
+    # numbers of Pillow; 1 is Lanczos, which torch lacks
+    mode = "bicubic" if settings.get("resample") in (1, 3) else "bilinear"
     return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
 
 
@@ -55,9 +54,8 @@ def _sizes(settings: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | Non
     whole = _pair(settings.get("size")) or _pair(own)
     if settings.get("do_center_crop"):
         size = _pair(settings.get("crop_size")) or whole
-        legacy = (
-            settings.get("size") if isinstance(settings.get("size"), int) else None
-        )  # a number next to a crop is the shorter side
+        # a number next to a crop is the shorter side
+        legacy = settings.get("size") if isinstance(settings.get("size"), int) else None
         first = edge or legacy or (whole if "size" in settings else None)
         return size, first if first and size and covers(first, size) else None
     if edge and ("crop_pct" in settings or "ConvNext" in settings.get("image_processor_type", "")) and edge < 384:

@@ -71,9 +71,8 @@ def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[No
     copy the values: an operation in place may overwrite the tensor later.
     """
     modules = dict(module.named_modules(remove_duplicate=False))
-    wanted: dict[tuple[str, bool], dict[int | None, list[str]]] = defaultdict(
-        lambda: defaultdict(list)
-    )  # (name, is it the whole model) -> call -> layers
+    # (name, is it the whole model) -> call -> layers
+    wanted: dict[tuple[str, bool], dict[int | None, list[str]]] = defaultdict(lambda: defaultdict(list))
     for layer in layers:
         base, call, _ = parse_layer(layer, modules)
         wanted[base, base == OUTPUT and call is None][call].append(layer)

@@ -91,9 +91,8 @@ def find_plain_tensors(tensor: Tensor) -> list[Tensor]:
     if isinstance(tensor, UninitializedTensorMixin) or not is_traceable_wrapper_subclass(tensor):
         return [tensor]
     parts = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
-    return [
-        one for part in parts if isinstance(part, Tensor) for one in find_plain_tensors(part)
-    ]  # a DTensor lists the mesh of its devices too
+    # a DTensor lists the mesh of its devices too
+    return [one for part in parts if isinstance(part, Tensor) for one in find_plain_tensors(part)]
 
 
 def restore_value(value: Any, saved: Any) -> bool:

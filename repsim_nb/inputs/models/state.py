@@ -117,11 +117,12 @@ class _ModuleState:
     def __init__(self, module: nn.Module, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
         self.module, self.scripted = module, isinstance(module, torch.jit.ScriptModule)
         weights = {} if self.scripted else module._parameters
+        # offloaded or sharded: a pass replaces them
         self.exchanged = {
             name
             for name, weight in weights.items()
             if weight is not None and (weight.is_meta or hasattr(weight, "full_tensor"))
-        }  # offloaded or sharded: a pass replaces them
+        }
         self.structure = _structure(module, self.exchanged)
         self.buffers = {name: (buffer, save_value(buffer)) for name, buffer in module.named_buffers(recurse=False)}
         self.slots = {} if self.scripted else dict(module._buffers)  # with those that are None

@@ -158,9 +158,10 @@ def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str,
         return sum(name in own for name in names), sum(name.rpartition(".")[0] in owners for name in names)
 
     plain = rename_weights(weights, lambda path: ".".join(part for part in path.split(".") if part not in WRAPPERS))
+    # of several that are equally good the first
     best = max(
         (*_iterate_stripped(weights), *(_iterate_stripped(plain) if len(plain) == len(weights) else ())), key=fit
-    )  # the first of the best
+    )
 
     def to_current(name: str) -> str:
         owner, _, last = name.rpartition(".")

@@ -63,9 +63,8 @@ def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0)
     source, _, rest = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     if rest and _takes_weights(source):
         model = _load_random(str(spec), seed)
-        untrained = re.fullmatch(
-            rf"untrained-(.+)-{seed}", model.name
-        )  # the name of `load_model(spec, weights="random")`
+        # the name of `load_model(spec, weights="random")`
+        untrained = re.fullmatch(rf"untrained-(.+)-{seed}", model.name)
         model, module = replace(model, name=untrained[1] if untrained else model.name), model.module
     else:
         model = load_model(spec)

@@ -38,11 +38,12 @@ def find_layout(call: ModuleCall, one: Pass, alone: Pass, pooling: Pooling, axis
     shape, lone, axes = where.shape, where.lone, where.axes
     features = None
     if pooling.needs_axes and len(shape) > 2:
+        # nothing is recorded if no sample could run alone
         features = (
             _find_feature_axes(output.shape, where, axis)
             if single is not None or axis is not None
             else (len(shape) - 1,)
-        )  # nothing is recorded if no sample could run alone
+        )
     output.plain, output.candidates, output.certain = Layout(where.samples, features, split=where.split), {}, False
     for name, mask in one.masks.items():
         alone_mask = alone.masks.get(name)

@@ -58,9 +58,8 @@ class Probe(ProbeLayers):
             others = others[: most - 1]
             self.numbers = [*others[::2], self.one, *others[1::2]]
         self.reference = self._run_batch(self.numbers, alone)
-        if (
-            self.reference.stopped and self.given_size == 1 and not alone.stopped
-        ):  # the model may take only one sample at a time
+        # the model may take only one sample at a time
+        if self.reference.stopped and self.given_size == 1 and not alone.stopped:
             self.numbers, others = [self.one], []
             self.reference = self._run_batch(self.numbers, alone)
         if self.reference.stopped:

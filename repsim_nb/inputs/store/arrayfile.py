@@ -138,11 +138,7 @@ class ArrayFile(OnDisk):
             raise self._damaged(f"damaged: it has {size} bytes, and {written} were written")
         try:
             array = np.lib.format.open_memmap(self.path, mode="r")
-        except (
-            ValueError,
-            EOFError,
-            SyntaxError,
-        ) as error:  # an OSError is a problem of the machine, not of the file, and is raised as it is
+        except (ValueError, EOFError, SyntaxError) as error:  # an OSError is a fault of the machine, not of the file
             raise self._damaged(f"damaged ({as_clause(error)})") from error
         if array.shape != self.shape or array.dtype != self.dtype:
             raise self._damaged(

@@ -64,9 +64,8 @@ def prune(folder: StoreFolder, *, unfinished: bool, dry_run: bool) -> dict[str, 
                         drop(path)
             elif folder.useless_files(name, unfinished):
                 with folder.locked(Key(*record["key"]), wait=False, stays=dry_run) as mine:
-                    for path in (
-                        folder.useless_files(name, unfinished) if mine else ()
-                    ):  # it may have been finished in the meantime
+                    # it may have been finished in the meantime
+                    for path in folder.useless_files(name, unfinished) if mine else ():
                         drop(path)
     used = folder.labels_in_use(without=gone)
     for path in (folder.path / name for name, match in names if match["ids"]):

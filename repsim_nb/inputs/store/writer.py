@@ -192,9 +192,8 @@ class Writer:
         if not values.size:
             return
         data, place = memoryview(values.reshape(-1).view(np.uint8).data), self._end(self.rows)
-        file = os.open(
-            self._part, os.O_WRONLY
-        )  # no memory map: pages that wait to be written would count as memory of this process
+        # no memory map: pages that wait to be written would count as memory of this process
+        file = os.open(self._part, os.O_WRONLY)
         try:
             done = 0
             while done < len(data):
@@ -331,9 +330,8 @@ class Writer:
             raise ValueError(f"'{self._key}' is not complete: {self.rows} of {self._shape[0]} rows are written.")
         with open(self._part, "rb") as file:
             os.fsync(file.fileno())
-        self._sidecar.unlink(
-            missing_ok=True
-        )  # of a damaged recording that this one replaces: it must not describe the new rows
+        # of a damaged recording that this one replaces: it must not describe the new rows
+        self._sidecar.unlink(missing_ok=True)
         os.replace(self._part, self._data)
         self._keep_ids()
         sums = {"crc32": self._sums.sums, "bytes": self._sums.size, "order": time.time_ns()}
