@@ -89,7 +89,7 @@ def watch(
     ...         optimizer.step()
     ...         watch.step()
     >>> start = watch.result.to_frame("start")
-    >>> start.shape, start.loc[0].tolist(), bool((start.loc[3] < start.loc[1]).all())
+    >>> start.shape, start.loc[0].round(6).tolist(), bool((start.loc[3] < start.loc[1]).all())
     ((4, 2), [1.0, 1.0], True)
     """
     show = LivePlot() if live and in_a_notebook() else None
