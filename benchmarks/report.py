@@ -40,9 +40,9 @@ BOUNDS: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("soft_matching_widths", "partial_soft_matching_widths"),
-        "Soft matching of two widths: POT has a compiled solver for such plans. SciPy has none: ours is an"
-        " assignment of equal parts of units (768 of each side here), or linear programs of the best pairs of each unit,"
-        " at equal values.",
+        "Soft matching of two widths: POT has a compiled solver for such plans, and SciPy has none. Ours finds the pairs"
+        " of units that can be in a best plan by products of matrices, solves for these alone, and proves that no other"
+        " pair is missing.",
     ),
     "procrustes": (
         "Procrustes at n > p: a pair is one product and the singular values of a 256 × 256 matrix, and nothing more can"

@@ -16,6 +16,7 @@ from repsim_nb.measures import (
     Procrustes,
     SoftMatching,
     UndefinedError,
+    few_pairs,
     matching,
     plans,
     rank_units,
@@ -161,19 +162,80 @@ def test_what_is_refused(pair):
     assert rank_units(frame, pair[1]).x_units["rank"].tolist() == rank_units(*pair).x_units["rank"].tolist()
 
 
-def test_linear_programs_of_few_pairs_find_the_best_plan():
+@pytest.mark.parametrize("most", [0, few_pairs._MOST_COPIES])  # by linear programs; by copies if these are few
+def test_few_pairs_have_the_best_plan(monkeypatch, most):
+    monkeypatch.setattr(few_pairs, "_MOST_COPIES", most)
     rng = np.random.default_rng(0)
-    for number, (p, q) in enumerate([(24, 23), (3, 31), (26, 9)]):
+    for p, q in [(20, 19), (3, 31), (24, 18), (12, 12), (1, 7)]:
         agreement = rng.normal(size=(p, q))
-        # as it is; with ties, as costs that end at a price; integers; all alike
-        for given in (agreement, np.maximum(agreement, 0.5), np.round(agreement), 1e-9 * np.ones((p, q))):
-            found = plans.best_of_few_pairs(given)
-            assert found is not None and abs(found - plans.best_plan(given)) < 1e-14 * np.abs(given).max(), number
+        uneven = agreement * np.geomspace(1, 1e-6, p)[:, None]
+        rows = np.where(np.arange(p)[:, None] % 2, agreement, -0.1)  # as dead units have
+        # as it is; with ties, as costs that end at a price; integers; of unlike sizes; nearly alike; all alike
+        for given in (
+            agreement,
+            *(np.maximum(agreement, price) for price in (-1, 0, 0.5, 2)),
+            np.round(agreement),
+            uneven,
+            rows,
+            1 + 1e-9 * agreement,
+            np.zeros((p, q)),
+        ):
+            found = few_pairs.best_of_few_pairs(given)
+            right = plans.best_plan(given)
+            assert found is not None and abs(found - right) <= 1e-13 * np.abs(given).max(), (p, q)
 
 
-def test_two_awkward_widths_are_matched_at_once():
-    x, y = np.random.default_rng(0).normal(size=(2, 300, 257))
+def test_numbers_that_are_not_finite_have_no_plan():
+    for bad in (np.nan, np.inf, -np.inf):
+        agreement = np.random.default_rng(0).normal(size=(20, 19))
+        agreement[3, 4] = bad
+        assert few_pairs.best_of_few_pairs(agreement) is None
+
+
+def test_pairs_that_are_missing_at_first_join(monkeypatch):
+    """Wrong first prices cost time only."""
+    agreement = np.random.default_rng(1).normal(size=(40, 30))
+    right, rounds = plans.best_plan(agreement), []
+    for name in ("_by_copies", "_by_program"):
+        solve = getattr(few_pairs, name)
+        monkeypatch.setattr(few_pairs, name, lambda *given, solve=solve: rounds.append(1) or solve(*given))
+    prices = np.random.default_rng(2).normal(size=30)
+    wrong = lambda cost: (cost - prices, np.zeros(cost.shape, bool))  # noqa: E731
+    monkeypatch.setattr(few_pairs, "first_prices", wrong)
+    for most in (0, 64):
+        rounds.clear()
+        monkeypatch.setattr(few_pairs, "_MOST_COPIES", most)
+        assert few_pairs.best_of_few_pairs(agreement) == pytest.approx(right, abs=1e-14)
+        assert len(rounds) > 1
+
+
+def test_first_prices_that_diverge_are_found_again(monkeypatch):
+    cost = np.random.default_rng(3).normal(size=(30, 20))
+    gentle = few_pairs.first_prices(cost)
+    monkeypatch.setattr(few_pairs, "_FURTHER", (3.0, 1.0))
+    found, likely = few_pairs.first_prices(cost)
+    assert np.isfinite(found).all() and likely.any(axis=1).all() and likely.any(axis=0).all()
+    assert likely.sum() <= 2 * gentle[1].sum()
+    change = found - cost
+    assert np.ptp(change - change[:, :1], axis=0) == pytest.approx(0, abs=1e-12), "a price for each unit"
+
+
+def test_a_plan_is_not_proved_by_prices_that_there_are_none_for():
+    cost = np.array([[0.0, 1.0], [1.0, 0.0]])
+    everything, units = np.ones((2, 2), dtype=bool), np.arange(2)
+    prices = few_pairs.prices_of_plan(cost, everything, units, units)
+    assert (cost - prices[:2, None] - prices[2:]).min() == 0
+    assert few_pairs.prices_of_plan(cost, everything, units, units[::-1]) is None, "the other plan is cheaper"
+    only = np.eye(2, dtype=bool)[::-1]
+    prices = few_pairs.prices_of_plan(cost, only, units, units[::-1])
+    saved = cost - prices[:2, None] - prices[2:]
+    assert np.abs(saved[only]).max() == 0 and saved.min() < 0, "and names the pairs that are missing"
+
+
+@pytest.mark.parametrize("q, seconds", [(250, 0.2), (225, 0.2)])  # in parts of 257 × 250, and of 4 × 3
+def test_two_awkward_widths_are_matched_at_once(q, seconds):
+    x, y = np.random.default_rng(0).normal(size=(2, 300, 257 if q == 250 else 300))
     start = time.process_time()
-    value = SoftMatching()(x, y[:, :250])
-    assert time.process_time() - start < 0.8, "one unit after another takes two seconds"
-    assert 0 < value < 4 / 250
+    value = SoftMatching()(x, y[:, :q])
+    assert time.process_time() - start < seconds, "one unit after another takes two seconds"
+    assert 0 < value < 4 / q

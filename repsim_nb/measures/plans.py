@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import csr_matrix
+from scipy.optimize import linear_sum_assignment
 
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.workers import check_stopped
 
+from .few_pairs import best_of_few_pairs
+
 # the number of copies that are always assigned; the largest number of copies, and of pairs of units
 _QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
-# copies that are assigned faster than a program begins; pairs of each unit that a program begins with; the saving, of
-# the largest agreement, that is rounding
-_SMALL, _FIRST, _TOLERANCE = 256, 8, 1e-12
+_SMALL = 256  # copies that are assigned in any case
 
 
 def equal_copies(p: int, q: int) -> tuple[int, bool]:
@@ -36,16 +35,24 @@ def check_size(p: int, q: int) -> None:
 def plan_flops(p: int, q: int) -> float:
     """Return the work of `largest_agreement`."""
     copies, few = equal_copies(p, q)
-    return 4.0 * copies**3 if few else 100.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
+    if _is_assigned(p, q):
+        return 4.0 * copies**3
+    return 6e3 * p * q + 6e6 * (p + q) if few or p * q <= _CELLS else 0.0
+
+
+def _is_assigned(p: int, q: int) -> bool:
+    """Return whether an assignment of copies is as fast as a plan of few pairs."""
+    copies, few = equal_copies(p, q)
+    return few and copies <= max(_SMALL, p, q)
 
 
 def largest_agreement(agreement: np.ndarray) -> float:
     """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
-    copies, few = equal_copies(*agreement.shape)
-    if not few or copies > max(_SMALL, 3 * max(agreement.shape)):  # else an assignment is as fast
+    if not _is_assigned(*agreement.shape):
         found = best_of_few_pairs(agreement)
         if found is not None:
             return found
+    copies, few = equal_copies(*agreement.shape)
     return best_assignment(agreement, copies) if few else best_plan(agreement)
 
 
@@ -57,49 +64,6 @@ def best_assignment(agreement: np.ndarray, copies: int) -> float:
     p, q = agreement.shape
     cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
     return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
-
-
-def best_of_few_pairs(agreement: np.ndarray) -> float | None:
-    """Return the same as `best_assignment` by linear programs, or None if rounding may decide.
-
-    Only few pairs of units are in a best plan. A program of the best pairs of each unit gives prices of units, by which
-    all other pairs are judged: those that would lower the cost join, until there are none.
-    """
-    (p, q), common = agreement.shape, math.gcd(*agreement.shape)
-    supply = np.repeat([q // common, p // common], [p, q])
-    cost = -agreement / (float(np.abs(agreement).max()) or 1.0)
-    held = _cheapest(cost - cost.min(axis=1, keepdims=True), _FIRST) | _cheapest(cost - cost.min(axis=0), _FIRST)
-    starts = np.union1d(np.arange(p) * supply[0], np.arange(q) * supply[-1])
-    held[starts // supply[0], starts // supply[-1]] = True  # a plan that is possible: units in their order
-    while True:
-        check_stopped()
-        rows, columns = np.nonzero(held)
-        entries = np.concatenate([rows, p + columns]), np.tile(np.arange(len(rows)), 2)
-        sums = csr_matrix((np.ones(2 * len(rows)), entries), shape=(p + q, len(rows)))
-        # to simplify the program first takes ten times as long as to solve it
-        options = {"presolve": False, "dual_feasibility_tolerance": 1e-10}
-        found = linprog(cost[rows, columns], A_eq=sums, b_eq=supply, method="highs-ds", options=options)
-        if found.status:
-            return None
-        price = found.eqlin.marginals
-        saved = cost - price[:p, None] - price[p:]
-        wanted = (saved < -_TOLERANCE) & ~held
-        if not wanted.any():
-            break
-        held |= wanted & _cheapest(saved, _FIRST)
-    parts = np.rint(found.x)
-    exact = np.array_equal(sums @ parts, supply) and float(saved.min()) >= -_TOLERANCE
-    return float(parts @ agreement[rows, columns]) / (p * int(supply[0])) if exact else None
-
-
-def _cheapest(cost: np.ndarray, number: int) -> np.ndarray:
-    """Return a mask of the cheapest `number` of each row and of each column."""
-    chosen = np.zeros(cost.shape, dtype=bool)
-    for axis in (0, 1):
-        last = min(number, cost.shape[axis]) - 1
-        places = np.argpartition(cost, last, axis=axis).take(np.arange(last + 1), axis=axis)
-        np.put_along_axis(chosen, places, True, axis)
-    return chosen
 
 
 def best_plan(agreement: np.ndarray) -> float:

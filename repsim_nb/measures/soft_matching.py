@@ -48,7 +48,7 @@ class SoftMatching(Matched):
 
     Range from 0, at most 4/p with preprocessing and equal widths; larger is less alike. Invariant to permutations of
     the features, and with preprocessing to scaling and translation; not to rotations. Needs at least 3 samples. Cost:
-    exact. A pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to ten seconds.
+    exact. A pair of 1000 units each takes a tenth of a second, of 1000 and 768 a fifth, of 4000 each some seconds.
 
     Misleads when values of layers with different widths are compared: with preprocessing they fall as 1/width. With
     few samples many units match well by chance.
@@ -119,7 +119,7 @@ class PartialSoftMatching(Matched):
 
     Range from 0 to the price (at most 2); larger is less alike. Invariant to permutations of the features, scaling and
     translation; not to rotations. Needs at least 3 samples. Cost: exact, as for `SoftMatching`. A pair of 1000 units
-    each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 half a second.
+    each, or of 1000 and 768, takes a tenth of a second, of 4000 each some seconds.
 
     Misleads when samples are few: many units then have a partner by chance, and a price that is high enough for chance
     correlations says nothing. Values of different prices cannot be compared.
