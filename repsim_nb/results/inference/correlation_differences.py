@@ -17,7 +17,7 @@ from .partial_correlation import align_all
 from .rank_correlations import RANKS
 from .results import check_level
 from .square_tables import Direction, SquareTable
-from .units import Groups, simultaneous
+from .units import Groups, simultaneous, with_deviations
 
 DRAWS = 9_999
 
@@ -141,13 +141,9 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
         parts.append(deviations[:, chosen[:, 0]] - deviations[:, chosen[:, 1]])
     deviations = np.concatenate(parts)
     draws = rng.standard_normal((DRAWS, len(deviations))) @ deviations
-    sd, drawn = np.sqrt((deviations**2).sum(axis=0)), draws.std(axis=0, ddof=1)
-    # undo what `simultaneous` does to widen the standard deviation of bootstrap draws
-    scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units.number)
+    draws = with_deviations(draws, np.sqrt((deviations**2).sum(axis=0)), units.number)
     estimates = pd.Series([seen[one] - seen[other] for one, other in pairs], index=pd.MultiIndex.from_tuples(pairs))
-    table = simultaneous(
-        estimates, pd.DataFrame((draws - draws.mean(axis=0)) * scale, columns=estimates.index), units.number, level
-    )
+    table = simultaneous(estimates, pd.DataFrame(draws, columns=estimates.index), units.number, level)
     table = table.loc[[pair for pair in pairs if pair[0] == best]].droplevel(0)
     table.insert(0, "correlation", seen[table.index])
     table = table.rename_axis(f"{best} minus")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from .ceilings import NoiseCeiling, check_repeats, noise_ceiling, with_mean
 from .grouped_rows import check_independent
 from .resampled_rsa import ResampledRSA, can_resample
 from .results import check_level
-from .units import simultaneous
+from .units import simultaneous, with_deviations
 
 RESAMPLED = ("samples", "repeats")
 ENOUGH = 0.9  # the fraction of resamples that must have a value
@@ -299,10 +298,7 @@ def _differences(
     columns = names.get_indexer(values.index)
     one, other = columns[first], columns[second]
     gaps = {kind: its[:, one] - its[:, other] for kind, its in variants.items()}
-    draws = _chosen(gaps, drawn)
-    sd, spread = np.sqrt(_variance(gaps, drawn, n, m)), draws.std(axis=0, ddof=1)
-    # `simultaneous` widens what it is given for few units, which this variance does already
-    scale = np.divide(sd, spread, out=np.zeros_like(sd), where=spread > 0) * math.sqrt(1 - 1 / units)
+    draws = with_deviations(_chosen(gaps, drawn), np.sqrt(_variance(gaps, drawn, n, m)), units)
     ordered = values.to_numpy()
     estimates = pd.Series(ordered[first] - ordered[second], index=pairs)
-    return simultaneous(estimates, pd.DataFrame((draws - draws.mean(axis=0)) * scale, columns=pairs), units, level)
+    return simultaneous(estimates, pd.DataFrame(draws, columns=pairs), units, level)

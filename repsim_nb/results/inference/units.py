@@ -287,6 +287,16 @@ def simultaneous(
     return found
 
 
+def with_deviations(draws: np.ndarray, sd: np.ndarray, units: int) -> np.ndarray:
+    """Return draws (draws, m) around 0, so scaled that these are the standard deviations which `simultaneous` uses.
+
+    It widens those of its draws for few units, which is undone here.
+    """
+    drawn = draws.std(axis=0, ddof=1)
+    scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units)
+    return (draws - draws.mean(axis=0)) * scale
+
+
 def holm(p_values: pd.Series | Sequence[float]) -> pd.Series:
     """Return p-values adjusted for their number by the method of Holm.
 
