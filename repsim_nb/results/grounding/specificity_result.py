@@ -220,32 +220,25 @@ class Specificity:
                 f" '{name}' has {other.interval.level:g}."
             )
 
-    def __repr__(self) -> str:
-        drawn = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
+    def _texts(self) -> tuple[str, str]:
+        """Return the accuracy with its interval, and the layers to move."""
+        interval = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
         lost = f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""
-        of = "" if self._units is None else f" in {self.units} units: {self._units.name}"
+        return f"{self.accuracy:.3f}{interval}", f"{self.layers_to_move_text} layers to move{lost}"
+
+    def __repr__(self) -> str:
+        (accuracy, moved), units = self._texts(), self._units
+        of = "" if units is None or units.number == len(self.pairs) else f" in {units.number} units: {units.name}"
         return (
-            f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn},"
-            f" chance={self.chance:.3f}, {self.layers_to_move_text} layers to move{lost},"
-            f" {count_of(len(self.pairs), 'model')}"
-            f"{'' if self.units == len(self.pairs) else of})"
+            f"Specificity({measures.short_name(self.measure)}, accuracy={accuracy}, chance={self.chance:.3f}, {moved},"
+            f" {count_of(len(self.pairs), 'model')}{of})"
         )
 
     def _repr_html_(self) -> str:
-        interval = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
-        return summarize(
-            "Specificity",
-            measures.short_name(self.measure),
-            [
-                f"same layer found {self.accuracy:.3f}{interval}",
-                f"chance {self.chance:.3f}",
-                f"{self.layers_to_move_text} layers to move"
-                + (f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""),
-                count_of(len(self.pairs), "model"),
-            ],
-            table=self.by_layer,
-            page="grounding.Specificity",
-        )
+        accuracy, moved = self._texts()
+        facts = [f"same layer found {accuracy}", f"chance {self.chance:.3f}", moved, count_of(len(self.pairs), "model")]
+        name = measures.short_name(self.measure)
+        return summarize("Specificity", name, facts, table=self.by_layer, page="grounding.Specificity")
 
 
 class Repeat:
