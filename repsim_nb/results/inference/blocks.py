@@ -143,8 +143,13 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
         if of_rows is None
         else require_form(measure, "block means", ". If rows are independent, pass row_groups=range(n).")
     )
-    blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
-    blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
+    one, other = np.triu_indices(len(codes), 1)
+    low, high = np.minimum(codes[one], codes[other]), np.maximum(codes[one], codes[other])
+    blocks = {
+        pair: (one[inside], other[inside])
+        for pair in itertools.combinations_with_replacement(range(len(names)), 2)
+        if (inside := (low == pair[0]) & (high == pair[1])).any()
+    }
     if over != "samples":
         few = [f"{name} ({(codes == k).sum()})" for k, name in enumerate(names) if (codes == k).sum() < FEWEST_ITEMS]
         if few:
@@ -163,12 +168,12 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
         )
 
     units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
+    part, many = np.zeros(units, int), 0
     if over != "items":
-        _check_parts(
-            parts, units, name, measure.min_samples if between is None else FEWEST_GROUPS, measures.short_name(measure)
-        )
-    part = np.random.default_rng(seed).permutation(units) % parts if over != "items" else np.zeros(units, int)
-    part_of_row, many = part if of_rows is None else part[of_rows], parts if over != "items" else 0
+        least = measure.min_samples if between is None else FEWEST_GROUPS
+        _check_parts(parts, units, name, least, measures.short_name(measure))
+        part, many = np.random.default_rng(seed).permutation(units) % parts, parts
+    part_of_row = part if of_rows is None else part[of_rows]
     without = np.zeros((many, len(blocks)))
     with show_progress(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
         tick(0, many + 1)
@@ -225,11 +230,3 @@ def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> Non
             f"without one of {parts} parts {left} of {n} {what} are left, but {measure} needs at least {least}. Use"
             " more parts."
         )
-
-
-def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of the pairs of different items of two groups, or of one."""
-    rows, columns = np.triu_indices(len(codes), 1)
-    which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
-    found = (which[0] == one) & (which[1] == other)
-    return rows[found], columns[found]
