@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, show_public_names, unknown_name
+from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, check_name, show_public_names
 
 from . import testing  # noqa: F401  (rs.testing)
 from .alignment import NBS, Procrustes
@@ -141,8 +141,7 @@ def get(measure: str | Measure) -> Measure:
         else:
             what = repr(measure)
         raise TypeError(f"measure must be a short name such as 'cka' or a Measure; got {what}. {hint}")
-    if measure not in ALL:
-        raise unknown_name("measure", measure, ALL)
+    check_name("measure", measure, ALL)
     return ALL[measure]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import explain_missing, unknown_name
+from repsim_nb.support.errors import check_name, explain_missing, unknown_name
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
@@ -100,8 +100,7 @@ def train(
     ValueError
         For an unknown variant.
     """
-    if variant not in VARIANTS:
-        raise unknown_name("variant of the agents", variant, VARIANTS)
+    check_name("variant of the agents", variant, VARIANTS)
     check_integer(steps, "steps", minimum=1)
     bottleneck = VARIANTS[variant]
     ppo = PPO(

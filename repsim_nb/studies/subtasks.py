@@ -22,7 +22,7 @@ from repsim_nb.inputs.store import Key
 from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.results.grounding import paired_sd
 from repsim_nb.results.probes import linear_probe
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.labels import to_axis
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.workers import map_with_progress
@@ -92,8 +92,7 @@ def load_shifted(test: str, *, fast: bool = False) -> Dataset:
 
     The test split is among them. fast: every third image.
     """
-    if test not in (*SHIFTS, "plain"):
-        raise unknown_name("test", test, (*SHIFTS, "plain"))
+    check_name("test", test, (*SHIFTS, "plain"))
     sides = [_load_rest("tuning"), load_dataset("mnist", "test")]
     inputs, targets = np.concatenate([side.inputs for side in sides]), np.concatenate([side.targets for side in sides])
     if test != "plain":
@@ -200,16 +199,15 @@ def load(
     folder, progress: as in `training.train_or_load`.
     Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
     """
-    if name not in SUBTASKS:
-        raise unknown_name("subtask", name, SUBTASKS)
+    check_name("subtask", name, SUBTASKS)
     subtask = SUBTASKS[name]
     if test is not None and subtask.test is None:
         raise ValueError(
             f"the functionality of '{name}' is the accuracy of a probe, which has no test={test!r}. Use 'tuning' or"
             " 'pretraining'."
         )
-    if test is not None and test not in SHIFTS:
-        raise unknown_name("test", test, SHIFTS)
+    if test is not None:
+        check_name("test", test, SHIFTS)
     models = load_models(name, fast=fast, folder=folder, progress=progress)
     if subtask.test is None:
         return _probe(models, name == "deletion", progress)
@@ -220,8 +218,7 @@ def load_models(
     name: str, *, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True
 ) -> list[Model]:
     """Return the models of a subtask; train those that are not in the cache."""
-    if name not in SUBTASKS:
-        raise unknown_name("subtask", name, SUBTASKS)
+    check_name("subtask", name, SUBTASKS)
     recipes = _shorten(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
     if SUBTASKS[name].recipes is SEEDS:
         return training.train_or_load(recipes, folder=folder, progress=progress)

@@ -30,7 +30,7 @@ from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import Model, architectures, build, load_model, normalise
 from repsim_nb.inputs.models.model import images
 from repsim_nb.inputs.models.state_dicts import hash_weights
-from repsim_nb.support.errors import Stopped, join_names, unknown_name, warn_user
+from repsim_nb.support.errors import Stopped, check_name, join_names, warn_user
 from repsim_nb.support.files import cache_folder, replace_atomically
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_positive
@@ -146,8 +146,7 @@ def _find_paths(
             )
         options = [one for one in known if one not in _CALLBACKS] + ["about"] * ("about" not in known)
         for option in recipe:
-            if option not in options:
-                raise unknown_name(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
+            check_name(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
         if lacking := [
             one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe
         ]:

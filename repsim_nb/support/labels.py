@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import MissingRecording, join_names, unknown_name
+from repsim_nb.support.errors import MissingRecording, check_name, join_names, unknown_name
 from repsim_nb.support.validation import check_labels, is_integer
 
 Labels = tuple[str, ...]
@@ -150,8 +150,7 @@ def select(
         raise TypeError(f"labels are selected by fields, {{'model': 'a'}}; got {wanted!r}")
     keep = [True] * len(labels)
     for name, choice in wanted.items():
-        if name not in names:
-            raise unknown_name("field", name, names, hint)
+        check_name("field", name, names, hint)
         at = list(names).index(name)
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]

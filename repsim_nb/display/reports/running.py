@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import check_name, join_names, unknown_name
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.summaries import linked_to
 
@@ -96,8 +96,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     source = notebook_path(notebook)
     declared = _declared_parameters(source)
     for name, value in parameters.items():
-        if name not in declared:
-            raise unknown_name(f"parameter of {source.name}", name, declared)
+        check_name(f"parameter of {source.name}", name, declared)
         _check_plain(name, value)
         if isinstance(declared[name], list) and isinstance(value, str):
             value = parameters[name] = [value]

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from repsim_nb.support.errors import as_clause, join_names, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, join_names
 
 Cells = tuple[tuple[float | None, ...], ...]
 Labels = tuple[str, ...]
@@ -97,8 +97,7 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, dict):
         kinds = {kind.__name__: kind for kind in (*Spec.__subclasses__(), *FigureSpec.__subclasses__())}
         name = value.pop("spec")
-        if name not in kinds:
-            raise unknown_name("kind of spec", name, kinds)
+        check_name("kind of spec", name, kinds)
         return kinds[name](**{key: _from_plain(item) for key, item in value.items()})
     return tuple(map(_from_plain, value)) if isinstance(value, list) else value
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import as_clause, join_names, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, join_names
 from repsim_nb.support.summaries import count_of
 
 from .base import check_frame
@@ -32,8 +32,7 @@ def scatter_spec(
     """Return the spec of one column against another; options as for `plots.scatter`."""
     check_frame(frame, "scatter", "a point for each row")
     for role, name in (("x", x), ("y", y), *([] if color is None else [("color", color)])):
-        if name not in frame.columns:
-            raise unknown_name(f"column for {role}", name, frame.columns)
+        check_name(f"column for {role}", name, frame.columns)
     places = np.column_stack([_numbers(frame, x), _numbers(frame, y)])
     drawn = np.isfinite(places).all(axis=1)
     if not drawn.any():
@@ -123,8 +122,7 @@ def _to_fit(groups: Groups, fit: object, color: str | None, drawn: np.ndarray) -
         )
     wanted = list(fit) if isinstance(fit, (list, tuple, set, np.ndarray, pd.Series, pd.Index)) else [fit]
     for value in wanted:
-        if value not in groups:
-            raise unknown_name(f"value of '{color}' for fit", value, groups)
+        check_name(f"value of '{color}' for fit", value, groups)
     return [(value, *groups[value]) for value in wanted]
 
 

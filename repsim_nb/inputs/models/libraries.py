@@ -252,8 +252,7 @@ def load_torchvision(
         dict(options or {}),
         import_library("torchvision", "torchvision").models,
     )
-    if name not in models.list_models():
-        raise unknown_name("torchvision model", name, models.list_models())
+    check_name("torchvision model", name, models.list_models())
     weights = check_weights(spec, weights)
     published = list(models.get_model_weights(name))
     trained = models.get_model_weights(name).DEFAULT if published else None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.policies import PolicyNetwork, is_policy, unwrap_algorithm
 from repsim_nb.support.dimensions import is_of
-from repsim_nb.support.errors import as_clause, check_name, join_names, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, join_names
 
 from .architectures import ARCHITECTURES
 from .channels import check_pictures, is_bytes
@@ -180,14 +180,10 @@ def build(architecture: str, **options: Any) -> nn.Module:
     >>> models.build("mlp", widths=(64, 32)).layers
     ('fc1', 'fc2')
     """
-    if architecture not in ARCHITECTURES:
-        raise unknown_name(
-            "architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'."
-        )
+    check_name("architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
     own = inspect.signature(ARCHITECTURES[architecture]).parameters
     for name in options:
-        if name not in own:
-            raise unknown_name(f"option of the architecture '{architecture}'", name, own)
+        check_name(f"option of the architecture '{architecture}'", name, own)
     return ARCHITECTURES[architecture](**options)
 
 
@@ -342,13 +338,8 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
     source, colon, rest = spec.partition(":")
     if not colon:
         raise explain_no_spec(spec, SOURCES)
-    if source not in SOURCES:
-        raise unknown_name(
-            "model source",
-            source,
-            SOURCES,
-            "A model of another library can be passed as it is: load_model(module, name=...).",
-        )
+    hint = "A model of another library can be passed as it is: load_model(module, name=...)."
+    check_name("model source", source, SOURCES, hint)
     if not rest:
         raise ValueError(
             f"'{spec}' names no model. A spec is SOURCE:NAME, such as 'zoo:mnist-cnn-0', 'timm:resnet18',"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim_nb.inputs.formats import LazyArray
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
 
@@ -100,8 +100,7 @@ def from_arrays(
                 f"facts must be a mapping under the name of a model, such as from_arrays(..., {right}); got"
                 f" {name}={given!r}."
             )
-        if name not in models:
-            raise unknown_name("model with facts", name, models, "The name is the part before the slash.")
+        check_name("model with facts", name, models, "The name is the part before the slash.")
     known = {model: {**found.facts.get(model, {}), **facts.get(model, {})} for model in {**found.facts, **facts}}
     x = Activations(found.arrays, known, found.ids, groups=found.groups)
     return x if into is None else copy_into(x, into)

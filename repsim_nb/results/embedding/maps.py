@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.spatial.distance import pdist, squareform
 
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_integer
@@ -91,8 +91,7 @@ def mds(
     >>> bool(np.isclose(np.linalg.norm(found.points.loc["a"] - found.points.loc["b"]), 3))
     True
     """
-    if kind not in KINDS:
-        raise unknown_name("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
+    check_name("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
     frame, facts = read_table(comparison)
     d, unit = rescale(check_distances(frame, plain=not facts))
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")

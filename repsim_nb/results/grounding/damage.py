@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.measures.arrays import PrincipalComponents
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 
 DELETED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 UNITS = tuple(fraction for fraction in DELETED if fraction <= 0.95)  # RSA needs two units
@@ -207,10 +207,7 @@ class Damage:
 def damage_of(given: str | Damage) -> Damage:
     """Return a Damage by its name in DAMAGES, or as it is."""
     if isinstance(given, str):
-        if given not in DAMAGES:
-            raise unknown_name(
-                "damage", given, DAMAGES, "For your own damage pass grounding.Damage(name, change, amounts)."
-            )
+        check_name("damage", given, DAMAGES, "For your own damage pass grounding.Damage(name, change, amounts).")
         return DAMAGES[given]
     if not isinstance(given, Damage):
         raise TypeError(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from repsim_nb.results.inference.results import check_draws, student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
-from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
+from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_integer
 
@@ -91,8 +91,7 @@ class PairMeans:
             else list(others)
         )
         for statistic in (name, *chosen):
-            if statistic not in self.table.index:
-                raise unknown_name("statistic", statistic, self.table.index)
+            check_name("statistic", statistic, self.table.index)
         if not chosen:
             raise ValueError(f"compare_with needs another statistic; '{name}' is the only statistic.")
         estimates = pd.Series(

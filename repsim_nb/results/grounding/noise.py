@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from repsim_nb.results.inference.partial_correlation import standardize_ranks
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.validation import check_integer, is_number
 
 from .item_values import gaps_between, read_item_values
@@ -186,8 +186,7 @@ def accuracy_reliability(
     else:
         fields = [by] if isinstance(by, str) else list(by)
         for name in fields:
-            if name not in others:
-                raise unknown_name("field for by", name, others)
+            check_name("field for by", name, others)
     several = frame[frame.duplicated([model, *fields])]
     if len(several):
         raise ValueError(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from repsim_nb.results.inference import Test, rank_correlation
 from repsim_nb.results.inference.rank_correlations import asymptotic_test
-from repsim_nb.support.errors import add_context, join_names, unknown_name
+from repsim_nb.support.errors import add_context, check_name, join_names
 
 
 def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.DataFrame:
@@ -149,8 +149,7 @@ def check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
     if not isinstance(pairs, pd.DataFrame):
         raise TypeError(f"pairs must be a DataFrame with one row for each pair; got {type(pairs).__name__}.")
     for name in names:
-        if name not in pairs:
-            raise unknown_name("column of pairs", name, pairs.columns)
+        check_name("column of pairs", name, pairs.columns)
         if pairs[name].ndim == 2:
             raise ValueError(
                 f"pairs have {pairs[name].shape[1]} columns '{name}'. Keep one, or give them different names."

@@ -14,7 +14,7 @@ from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.inference.results import check_draws, check_permutations, compare_with_null
 from repsim_nb.results.inference.square_tables import precision_of
 from repsim_nb.results.inference.units import Groups, NoOrder, interval_over_units
-from repsim_nb.support.errors import as_clause, join_names, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, join_names
 from repsim_nb.support.labels import explain_same_text
 from repsim_nb.support.validation import check_integer
 
@@ -46,8 +46,7 @@ class Resampling:
 
 def check_pairing(pairs: str) -> None:
     """Refuse another choice of pairs than "reference" and "all"."""
-    if pairs not in ("reference", "all"):
-        raise unknown_name("choice of pairs", pairs, ("reference", "all"))
+    check_name("choice of pairs", pairs, ("reference", "all"))
 
 
 def rank(

@@ -15,7 +15,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.summaries import count_of, summarize
 from repsim_nb.support.validation import check_integer
 
@@ -252,8 +252,7 @@ class Sensitivity:
         name = name if isinstance(name, str) else measures.short_name(measures.get(name))
         if name in self.undefined:
             raise ValueError(f"measure '{name}' is undefined: {self.undefined[name]}")
-        if name not in self.table.index:
-            raise unknown_name("measure of this result", name, self.table.index)
+        check_name("measure of this result", name, self.table.index)
         return name
 
     def __repr__(self) -> str:

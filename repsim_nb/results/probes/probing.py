@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
-from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
+from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import to_axis
 from repsim_nb.support.progress import Tick, show_progress
@@ -103,10 +103,8 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         raise TypeError(
             f"dataset_bias takes sets by label, {{'a': x, 'b': y}}, or a recording; got {type(sets).__name__}."
         )
-    if scaling not in SCALINGS:
-        raise unknown_name("scaling", scaling, SCALINGS)
-    if probe not in PROBES:
-        raise unknown_name("probe", probe, PROBES)
+    check_name("scaling", scaling, SCALINGS)
+    check_name("probe", probe, PROBES)
     check_options(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(

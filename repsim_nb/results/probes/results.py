@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.labels import Labels, short_labels, varying_fields
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_integer
@@ -312,17 +312,8 @@ class DatasetProbe(Probe):
     def _values(self, field: str) -> pd.Index:
         """Return the value of a field for each set."""
         names = list(self.confusion.index.names)
-        if field not in names:
-            raise unknown_name(
-                "field",
-                field,
-                names,
-                (
-                    "Sets whose labels are plain text have no fields. Use labels rs.Key(model, layer, dataset)."
-                    if names == ["label"]
-                    else ""
-                ),
-            )
+        hint = "Sets whose labels are plain text have no fields. Use labels rs.Key(model, layer, dataset)."
+        check_name("field", field, names, hint if names == ["label"] else "")
         return self.confusion.index.get_level_values(field)
 
 
