@@ -20,7 +20,7 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import Model, load_model, pretrained
 from repsim_nb.inputs.recording import record
 from repsim_nb.support.files import cache_folder
-from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.progress import Tick, show_progress, track
 from repsim_nb.support.validation import check_integer
 
 from .pairs import take_classes, to_answers
@@ -148,8 +148,7 @@ def train_masked_heads(
         raise ValueError("d and seeds must have at least one value each; one of them is empty")
     rows, before = [], {}
     with show_progress(progress, "training heads", "pair") as tick:
-        for done, (masked, units, seed) in enumerate(cells):
-            tick(done, len(cells))
+        for masked, units, seed in track(cells, tick):
             order = np.random.default_rng(seed).permutation(n)
             test, train = order[:number], order[number:]
             if seed not in before:  # whatever d
@@ -164,7 +163,6 @@ def train_masked_heads(
                     **facts,
                 }
             )
-        tick(len(cells), len(cells))
     return pd.DataFrame(rows)
 
 

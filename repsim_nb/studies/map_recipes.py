@@ -15,7 +15,7 @@ from repsim_nb.inputs.recording import record
 from repsim_nb.inputs.store import Activations
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.progress import Tick, show_progress, track
 
 from .cka_maps import make_target, to_recipe
 from .map_targets import error, text_target
@@ -131,8 +131,7 @@ def summarise(students: Mapping[str, Mapping[int, Model]], *, progress: bool | T
     """
     rows = {}
     with show_progress(progress, "comparing layers", "student") as tick:
-        for done, (name, student) in enumerate(students.items()):
-            tick(done, len(students))
+        for name, student in track(students.items(), tick):
             teacher, last = (student[epoch] for epoch in (min(student), max(student)))
             target = target_of(last)
             layers = [_record_layers(model) for model in (teacher, last)]
@@ -147,7 +146,6 @@ def summarise(students: Mapping[str, Mapping[int, Model]], *, progress: bool | T
                 "accuracy before": teacher.card["test_accuracy"],
                 "accuracy after": last.card["test_accuracy"],
             }
-        tick(len(students), len(students))
     return pd.DataFrame(rows).T.rename_axis("student")
 
 
@@ -161,12 +159,11 @@ def compare_measures(
     "cells", the fraction of the cells with a target that are defined.
     """
     teacher, last = (student[epoch] for epoch in (min(student), max(student)))
-    target, rows, chosen = target_of(last), {}, list(which)
+    target, rows = target_of(last), {}
     counted = np.isfinite(target) & ~np.eye(len(target), dtype=bool)
     layers = [_record_layers(model) for model in (teacher, last)]
     with show_progress(progress, "comparing layers", "measure") as tick:
-        for done, measure in enumerate(chosen):
-            tick(done, len(chosen))
+        for measure in track(list(which), tick):
             maps = [_map_of(each, measure) for each in layers]
             defined = counted & np.isfinite(maps[0]) & np.isfinite(maps[1])
             before, after = (
@@ -178,5 +175,4 @@ def compare_measures(
                 "moved": 1 - after / before,
                 "cells": defined.sum() / counted.sum(),
             }
-        tick(len(chosen), len(chosen))
     return pd.DataFrame(rows).T.rename_axis("measure")

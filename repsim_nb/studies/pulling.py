@@ -16,7 +16,7 @@ from repsim_nb import measures
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT, Model
 from repsim_nb.inputs.recording import record
-from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.progress import Tick, show_progress, track
 
 from .existence import CLASSES, compare_outputs, compute_logits, leading_components, train_head
 from .pairs import take_classes, to_answers
@@ -77,12 +77,8 @@ def compare_pairs(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | 
         "other's, read out", how often a linear head on one model's features, trained on half of these images, finds the
         other's right answer on the other half.
     """
-    rows = []
     with show_progress(progress, "comparing pairs", "pair") as tick:
-        for done, (name, pair) in enumerate(pairs.items()):
-            tick(done, len(pairs))
-            rows.append({"pair": name, **_compare_pair(pair)})
-        tick(len(pairs), len(pairs))
+        rows = [{"pair": name, **_compare_pair(pair)} for name, pair in track(pairs.items(), tick)]
     return pd.DataFrame(rows)
 
 

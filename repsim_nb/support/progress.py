@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tqdm import tqdm
 
+T = TypeVar("T")
 Tick = Callable[[int, int], None]  # tick(done, total); it may raise to stop the work
 
 
@@ -90,6 +92,14 @@ def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]
         finally:
             if bar is not None:
                 bar.close()
+
+
+def track(items: Collection[T], tick: Tick) -> Iterator[T]:
+    """Yield the items, and tell `tick` how many are done."""
+    for done, item in enumerate(items):
+        tick(done, len(items))
+        yield item
+    tick(len(items), len(items))
 
 
 def in_a_notebook() -> bool:

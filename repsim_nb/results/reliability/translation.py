@@ -16,7 +16,7 @@ from repsim_nb.results.inference import chance_values
 from repsim_nb.support.containers import Array, to_array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.ids import check_order
-from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.progress import Tick, show_progress, track
 from repsim_nb.support.validation import check_representation, to_numpy
 
 # below this fraction of the largest possible size, the norm of a moved copy is mostly a difference of larger numbers
@@ -304,11 +304,9 @@ def translation_curves(
     chosen = [measures.get(one) for one in use]
     columns = {}
     with show_progress(progress, "translated samples", "measure") as tick:
-        for done, measure in enumerate(chosen):
-            tick(done, len(chosen))
+        for measure in track(chosen, tick):
             values = measure.table({"x": flat}, moved, on_undefined="mask").values[0]
             columns[measures.short_name(measure)] = _relative(measure, values, flat) if relative else values
-        tick(len(chosen), len(chosen))
     return pd.DataFrame(columns, index=pd.Index(steps, name="distance"))
 
 
