@@ -101,9 +101,8 @@ def read_inputs(inputs: Any) -> tuple[Array, np.ndarray | None]:
         )
     if not (hasattr(inputs, "batches") and hasattr(inputs, "inputs")):
         names = names_of(inputs)
-        return _small_integers_to_floats(
-            to_array(inputs)
-        ), names.names if names is not None and names.kind == "ids" else None
+        ids = names.names if names is not None and names.kind == "ids" else None
+        return _small_integers_to_floats(to_array(inputs)), ids
     parts = [batch for _, _, batch in inputs.batches()]
     if not all(hasattr(part, "shape") and part.ndim > 1 for part in parts):
         raise ValueError(
