@@ -91,6 +91,19 @@ def test_the_null_distribution_has_a_closed_form():
         MultiscaleCKA().loss(torch.tensor(x), torch.tensor(y))
 
 
+def test_it_can_be_deconfounded_but_has_no_form_for_groups():
+    x, y = pair_of()
+    z = np.random.default_rng(1).normal(size=(60, 4)) + x[:, :4]
+    measure = MultiscaleCKA(steps=3)
+    both, one, other = measure(x, y), measure(x, z), measure(y, z)
+    right = (both - one * other) / math.sqrt((1 - one**2) * (1 - other**2))
+    assert rs.measures.deconfounded(measure, z)(x, y) == pytest.approx(right, abs=1e-10)
+    with pytest.warns(UserWarning, match="intervals of this measure were not calibrated"):
+        rs.inference.interval(measure, x, y)
+        with pytest.raises(ValueError, match="has no form without the pairs of rows within a group"):
+            rs.inference.interval(measure, x, y, groups=np.repeat(np.arange(15), 4))
+
+
 def test_an_rdm_that_is_not_euclidean_has_even_powers_only():
     judged, y = rs.RDM(np.random.default_rng(0).random(30 * 29 // 2)), pair_of(n=30)[1]
     cka = CKA()

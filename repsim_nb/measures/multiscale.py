@@ -68,7 +68,7 @@ class MultiscaleCKA(Cosine):
 
     Misleads when steps are many and one direction has most of the variance: only this direction is then compared. With
     few steps directions of small variance, which are often noise, count nearly as much as large ones. Like `cka`, it is
-    too high if features outnumber samples: permute the samples to see by how much.
+    too high if features outnumber samples, the more so with few steps: `rs.inference.null_moments` shows by how much.
 
     References
     ----------
