@@ -121,8 +121,14 @@ def test_layers_that_cannot_be_recorded_are_reported_and_keep_the_verdict_from_s
     with pytest.warns(UserWarning, match="recorded: .* left out"):
         found = rs.drift(alive, dead, samples)
     rows = found.layers.set_index("layer")
-    assert found.exit_code == 3 and rows.loc["1", "verdict"] == "same"
-    assert rows.loc["3", "verdict"] == "only in old" and "in the other model it is constant" in rows.loc["3", "note"]
+    assert found.exit_code == 1 and rows.loc["1", "verdict"] == "same"
+    assert rows.loc["3", "verdict"] == "changed" and rows.loc["3", "note"].startswith("in the new model it is constant")
+    assert found.changed == ("3", "output") and found.undecided == () and found.table()["layer"][1] == "3"
+    assert found.summary.startswith(
+        "Changed: 2 layers of 3 of m (old) and m (new) are constant, or NaN, in one release"
+    )
+    with pytest.warns(UserWarning, match="recorded: .* left out"):
+        assert rs.drift(dead, alive, samples).changed == ("3", "output"), "in either direction"
     with pytest.warns(UserWarning, match="left out"):
         both = rs.drift(dead, build(-50.0), samples)
     assert both.undecided == ("3", "output") and both.verdict == "undecided"
@@ -137,11 +143,50 @@ def test_other_widths_are_compared_and_noted(x):
     assert row["value"] == pytest.approx(1, abs=1e-9)
 
 
-def test_a_layer_without_a_value_is_undecided_with_the_reason(x):
-    found = rs.drift({"a": x, "b": x}, {"a": np.ones_like(x), "b": x})
-    assert found.layers["verdict"].tolist() == ["undecided", "same"] and "constant" in found.layers["note"][0]
+LOST = {
+    "constant": (np.ones_like, r"it is constant: all 120 samples have the same activations"),
+    "nan": (lambda x: np.where(x == x[3], np.nan, x), "values that are NaN or infinite, the first at sample 3"),
+    "infinite": (lambda x: np.where(x == x[3], np.inf, x), "values that are NaN or infinite, the first at sample 3"),
+}
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("name", LOST)
+def test_a_layer_that_is_constant_or_nan_in_one_release_only_has_changed(x, name, wide, tmp_path):
+    lose, why = LOST[name]
+    x = np.tile(x, 30) if wide else x
+    for sides, word, other in (((x, lose(x)), "new", "old"), ((lose(x), x), "old", "new")):
+        found = rs.drift({"a": sides[0], "b": x}, {"a": sides[1], "b": noisy(x, 0.999)})
+        assert found.layers["verdict"].tolist() == ["changed", "same"] and found.exit_code == 1
+        note = found.layers["note"][0]
+        assert (
+            note.startswith(f"in the {word} model")
+            and why in note
+            and f"in the {other} model it has different values" in note
+        )
+        assert found.changed == ("a",) and np.isnan(found.layers.loc[0, "value"])
+        assert found.summary == (
+            "Changed: 1 layer of 2 of old and new is constant, or NaN, in one release only, on 120 samples: 'a'."
+        )
+        assert rs.Drift.load(found.save(tmp_path / "drift.json")).summary == found.summary in repr(found)
+        rs.plots.draw(rs.spec(found))
+    with_less = rs.drift({"a": x, "b": x}, {"a": lose(x), "b": noisy(x, 0.5)}, measure=["cka_debiased", "rsa"])
+    assert with_less.changed == ("a", "b") and "less than 0.98 similar to old" in with_less.summary
+    assert with_less.summary.endswith("1 layer is constant, or NaN, in one release only: 'a'.")
+    twice = rs.drift({"a": lose(x), "b": x}, {"a": lose(x) * 2, "b": x})
+    assert twice.layers["verdict"].tolist() == ["undecided", "same"], "neither release has a value"
+
+
+def test_a_measure_that_has_no_value_for_another_reason_is_undecided(x):
+    points = np.eye(30)  # all dissimilarities are equal
+    found = rs.drift({"a": x[:30]}, {"a": points}, measure="rsa")
+    assert found.verdict == "undecided" and "equally" in found.layers["note"][0]
+
+
+def test_layers_that_are_constant_in_both_releases_are_the_same(x):
     both = rs.drift({"a": np.ones_like(x), "b": x}, {"a": np.ones_like(x), "b": x})
     assert both.verdict == "same" and np.isnan(both.layers["value"][0])
+    assert both.layers["note"][0] == "identical; it is constant: all 120 samples have the same activations"
 
 
 def test_what_is_not_reliable_is_never_the_same(x):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOT_CARRIED_OUT = 2  # also argparse's code for a wrong call
 CODES = """exit codes:
   0  same: for every layer the lower end of the interval is at or above the threshold
-  1  changed: for one layer or more the upper end is below the threshold
+  1  changed: for one layer or more the upper end is below the threshold, or it is constant in one release only
   2  nothing was compared: a wrong call, an unknown model, data that could not be read
   3  undecided: no layer changed, but an interval contains the threshold, or a layer has no partner"""
 

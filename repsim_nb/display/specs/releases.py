@@ -12,7 +12,7 @@ from .lines import LineSpec, intervals_spec
 def drift_spec(result: Drift, *, title: str = "", xlabel: str = "") -> LineSpec:
     """Return the spec of a comparison of two releases: one row for each layer, the threshold as a dashed line.
 
-    Layers that only one model has are rows without a value.
+    Layers that only one model has, or that are constant in one of them, are rows without a value.
     """
     table = result.table()
     rows = list(dict.fromkeys(table["layer"]))

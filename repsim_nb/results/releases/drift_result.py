@@ -79,7 +79,10 @@ class Drift:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The layers below the threshold by one measure or more, in forward order (tuple of str)."""
+        """The layers that changed, in forward order (tuple of str).
+
+        They are below the threshold by one measure or more, or constant, or NaN, in one release only.
+        """
         return self._labels(CHANGED)
 
     @property
@@ -113,18 +116,7 @@ class Drift:
         threshold = f"{self.at_least:g}"
         doubt = self._doubt()
         if self.verdict == CHANGED:
-            rows = table[table["verdict"] == CHANGED]
-            few = count_of(len(self.changed), "layer")
-            which = "is" if len(self.changed) == 1 else "are"
-            text = (
-                f"Changed: {few} of {many} of {self.new} {which} less than {threshold} similar to {self.old}"
-                f" {on}: {join_names(self.changed, 6)}."
-            )
-            if len(self.changed) > 1:
-                text += f" The least similar is {self._worst(rows)}."
-            else:
-                text += f" Its similarity is {self._number(rows.loc[rows['estimate'].idxmin()])}."
-            return text + (f" {doubt}" if doubt else "")
+            return " ".join(filter(None, [self._what_changed(many, on), doubt]))
         if self.verdict == UNDECIDED:
             return f"Undecided: no layer of {self.new} is found to differ from {self.old} {on}, but {doubt}"
         if (table["note"].str.startswith("identical")).all():
@@ -135,6 +127,28 @@ class Drift:
             f"No change: {every} {verb} at least {threshold} similar to {self.old} {on}. The least"
             f" similar is {self._worst(rest)}."
         )
+
+    def _what_changed(self, many: int, on: str) -> str:
+        """Return the sentences on the layers that changed; many: of how many layers."""
+        rows = self.layers[self.layers["verdict"] == CHANGED]
+        below = rows[rows["value"].notna()]  # the others have no similarity, since one side has no information
+        labels = tuple(dict.fromkeys(_label(row) for _, row in below.iterrows()))
+        lost = tuple(label for label in self.changed if label not in labels)
+        one_side = "constant, or NaN, in one release only"
+        verb = "is" if len(lost) == 1 else "are"
+        if not labels:
+            few = f"{count_of(len(lost), 'layer')} of {many}"
+            return f"Changed: {few} of {self.old} and {self.new} {verb} {one_side}, {on}: {join_names(lost, 6)}."
+        few, which = count_of(len(labels), "layer"), "is" if len(labels) == 1 else "are"
+        text = (
+            f"Changed: {few} of {many} of {self.new} {which} less than {self.at_least:g} similar to {self.old} {on}:"
+            f" {join_names(labels, 6)}."
+        )
+        if len(labels) > 1:
+            text += f" The least similar is {self._worst(below)}."
+        else:
+            text += f" Its similarity is {self._number(below.loc[below['estimate'].idxmin()])}."
+        return text + (f" {count_of(len(lost), 'layer')} {verb} {one_side}: {join_names(lost, 6)}." if lost else "")
 
     def _doubt(self) -> str:
         """Return a sentence on the layers without a verdict; "" if there are none."""

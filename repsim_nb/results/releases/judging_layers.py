@@ -25,6 +25,7 @@ from repsim_nb.support.validation import check_integer, to_numpy
 
 from .drift_result import CHANGED, COLUMNS, SAME, UNDECIDED, Drift, with_types
 from .layer_pairs import LayerPair, Recorded, arrays_by_layer, likely_partners, pair_layers
+from .layers_without_values import judge_alone, judge_lost, rows_not_recorded
 
 FEWEST_PERMUTATIONS = 199
 EQUAL = 1e-9  # a similarity that differs from 1 by less has no interval: its variation is rounding
@@ -95,7 +96,7 @@ def drift(  # noqa: PLR0913
     For each layer the interval of `inference.interval` is compared with the threshold:
 
     - same: the lower end is at or above `at_least`;
-    - changed: the upper end is below `at_least`;
+    - changed: the upper end is below `at_least`, or the layer is constant, or has NaN, in one release only;
     - undecided: the interval contains `at_least`, there is no interval, or the function warned that the interval is not
       reliable (a layer can then be "changed", but not "same").
 
@@ -160,8 +161,8 @@ def drift(  # noqa: PLR0913
                     done += 1
                     tick(done, len(both) * len(chosen))
                 elif one is chosen[0]:
-                    rows.append(facts | {"measure": ""} | _alone(pair, partners, left_out))
-    rows += _not_recorded(left_out[0], left_out[1], rename)
+                    rows.append(facts | {"measure": ""} | judge_alone(pair, partners, left_out, rename))
+    rows += rows_not_recorded(left_out[0], left_out[1], rename)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     tested = table["p_value"].notna()
     table.loc[tested, "p_value"] = holm(table.loc[tested, "p_value"])
@@ -263,39 +264,6 @@ def _facts(measure: Measure, pair: LayerPair, xs: Mapping[str, Any], ys: Mapping
     return facts | {"width": widths[0], "new_width": widths[1]}
 
 
-def _not_recorded(old: Mapping[str, str], new: Mapping[str, str], rename: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the rows of layers that could be recorded of neither model."""
-    pairs = [(layer, rename.get(layer, layer), why) for layer, why in old.items()]
-    return [
-        {
-            "measure": "",
-            "layer": layer,
-            "new_layer": partner,
-            "verdict": UNDECIDED,
-            "note": f"not recorded: it {as_clause(why)}",
-        }
-        for layer, partner, why in pairs
-        if partner in new
-    ]
-
-
-def _alone(
-    pair: LayerPair, partners: Mapping[str, tuple[str, float]], left_out: Sequence[Mapping[str, str]]
-) -> dict[str, Any]:
-    """Return the verdict on a layer that only one side has, and why, or the name of a likely partner."""
-    where = "old" if pair.new is None else "new"
-    why = left_out[1 if pair.new is None else 0].get(str(pair.old or pair.new))
-    note = f"in the other model it {as_clause(why)}" if why else "it cannot be compared"
-    for layer, (partner, value) in partners.items():
-        if pair.old == layer or pair.new == partner:
-            other = partner if pair.old == layer else layer
-            note = (
-                f"{note}; '{other}' of the other model is {value:.3f} similar: if it is the same layer, rename"
-                f" {layer} to {partner}"
-            )
-    return {"verdict": f"only in {where}", "note": note}
-
-
 class _Judge:
     """Values, interval, chance level and verdict of one layer."""
 
@@ -310,14 +278,17 @@ class _Judge:
         notes = []
         if _width(x) != _width(y):
             notes.append("the width differs")
+        found: dict[str, Any] = {"value": math.nan, "estimate": math.nan, "low": math.nan, "high": math.nan}
+        found |= {"chance": math.nan, "p_value": math.nan}
+        if lost := judge_lost(x, y):
+            notes += ["identical"] if equal else []
+            return found | {"verdict": SAME if equal else lost[0], "note": "; ".join([*notes, lost[1]])}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             codes = codes_of(self.groups, (x, y), len(x))
         grouped = [str(warning.message) for warning in caught]
         if codes is None and groups_of(x) is None and groups_of(y) is None:
             x, y = (_narrow(measure, side) for side in (x, y))
-        found: dict[str, Any] = {"value": math.nan, "estimate": math.nan, "low": math.nan, "high": math.nan}
-        found |= {"chance": math.nan, "p_value": math.nan}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of rows that look grouped, once more
             try:
@@ -364,7 +335,11 @@ class _Judge:
                 if abs(1 - value) <= EQUAL:  # rounding, or a transform that the measure does not see
                     return {"estimate": value, "low": value, "high": value}, []
                 return {"low": math.nan, "high": math.nan}, [f"no interval: {as_clause(why)}"]
-        ends = {"estimate": float(found.estimate or math.nan), "low": found.low, "high": found.high}
+        ends = {
+            "estimate": math.nan if found.estimate is None else float(found.estimate),
+            "low": found.low,
+            "high": found.high,
+        }
         return ends, [
             str(warning.message).removeprefix(f"interval of {measures.short_name(measure)}: ") for warning in caught
         ]
