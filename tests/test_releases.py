@@ -230,7 +230,7 @@ def test_recordings_of_sides_that_prepare_inputs_otherwise_are_warned_of(mlp, im
     [
         ({"measure": "procrustes"}, ValueError, "best value is 1.*Use 'cka_debiased'"),
         ({"measure": "mutual_knn"}, ValueError, "mutual_knn has none: the value depends"),
-        ({"measure": "kappa"}, ValueError, "compares outputs"),
+        ({"measure": "kappa"}, ValueError, "^drift compares layers, and kappa compares outputs. Use 'cka_debiased'"),
         ({"measure": []}, ValueError, "at least one measure"),
         ({"measure": ["cka", "cka"]}, ValueError, "all different"),
         ({"measure": "ckaa"}, ValueError, "Did you mean 'cka'"),

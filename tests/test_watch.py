@@ -124,7 +124,7 @@ def test_wrong_calls_are_errors_before_training():
     model = build()
     with pytest.raises(ValueError, match="every must be"):
         rs.watch(model, SAMPLES, every=0)
-    with pytest.raises(ValueError, match="jsd compares outputs"):
+    with pytest.raises(ValueError, match="^watch compares layers, and jsd compares outputs. Use 'cka_debiased'"):
         rs.watch(model, SAMPLES, measure="jsd")
     with pytest.raises(ValueError, match="unknown layer 'conv'"), rs.watch(model, SAMPLES, layers="conv"):
         pass

@@ -17,8 +17,16 @@ from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import check_groups
 from repsim_nb.support.validation import check_shape
 
+from .names import name_of
+
 if TYPE_CHECKING:
     from .base import Measure
+
+
+def check_compares_layers(measure: Measure, what: str) -> None:
+    """Raise ValueError for a measure of outputs; what: the function that compares layers, such as "drift"."""
+    if measure.compares != "activations":
+        raise ValueError(f"{what} compares layers, and {name_of(measure)} compares outputs. Use 'cka_debiased'.")
 
 
 def label_arrays(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:

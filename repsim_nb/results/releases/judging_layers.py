@@ -13,6 +13,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import reduce_features, to_float64
+from repsim_nb.measures.table_inputs import check_compares_layers
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.inference import holm, interval, null_moments, permutation_test
 from repsim_nb.results.inference.grouped_rows import SampleUnits, codes_of
@@ -179,8 +180,7 @@ def _check_measures(given: Any) -> list[Measure]:
     found = [measures.get(one) for one in several]
     for one in found:
         name = measures.short_name(one)
-        if one.compares != "activations":
-            raise ValueError(f"drift compares layers, and {name} compares outputs. Use 'cka_debiased'.")
+        check_compares_layers(one, "drift")
         if one.kind != "similarity" or one.range[1] != 1:
             raise ValueError(
                 f"drift needs similarities whose best value is 1, since at_least is a similarity; {name} is a"

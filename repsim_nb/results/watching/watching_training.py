@@ -16,6 +16,7 @@ from repsim_nb.inputs.models import load_model
 from repsim_nb.inputs.randomness import preserve_random_states
 from repsim_nb.inputs.recording.run import to_dataset
 from repsim_nb.measures import Measure
+from repsim_nb.measures.table_inputs import check_compares_layers
 from repsim_nb.support.errors import UndefinedError, as_clause, join_names, warn_user
 from repsim_nb.support.validation import check_integer
 
@@ -67,9 +68,7 @@ class TrainingWatch:
         show: Show | None = None,
     ) -> None:
         self._measure, self._every = measures.get(measure), check_integer(every, "every", minimum=1)
-        if self._measure.compares != "activations":
-            name = measures.short_name(self._measure)
-            raise ValueError(f"watch compares layers, and {name} compares outputs. Use 'cka_debiased'.")
+        check_compares_layers(self._measure, "watch")
         with preserve_random_states():  # a new module draws its weights before those of the file replace them
             self._model, self._data = load_model(model), to_dataset(data)
             self._reference = None if reference is None else load_model(reference)
