@@ -281,7 +281,8 @@ def test_what_a_hub_sends_is_read_as_tensors_only(monkeypatch, tmp_path):
 def test_a_missing_library_names_what_to_install(source, package, hint, monkeypatch):
     absent(package, monkeypatch)
     with pytest.raises(
-        ValueError, match=rf'needs {package}, which is not installed: pip install "repsim_nb\[{source}\]".*'
+        ModuleNotFoundError,
+        match=rf"^repsim_nb.load_model needs {package}, which is not installed: pip install 'repsim_nb\[{source}\]'",
     ) as raised:
         rs.load_model(f"{source}:resnet18", weights="random")
     assert hint in str(raised.value)

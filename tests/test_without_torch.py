@@ -1,8 +1,11 @@
 """All that works on arrays works where torch is not installed; what needs it names what to install."""
 
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +157,35 @@ def test_what_needs_the_notebook_says_what_to_install():
     said = done.stdout.splitlines()
     assert len(said) == 3 and all("not installed: pip install 'repsim_nb[notebook]'" in line for line in said)
     assert said[0].startswith("repsim_nb.explorers needs ")
+
+
+def test_a_library_that_lacks_another_is_named_with_it(monkeypatch):
+    from repsim_nb.support import errors
+
+    def lack(name):
+        raise ModuleNotFoundError("No module named 'unheard_of.part'", name="unheard_of.part")
+
+    monkeypatch.setattr(errors.importlib, "import_module", lack)
+    text = (
+        "^reading x.h5 needs h5py, and that needs unheard_of, which is not installed: pip install 'repsim_nb.files.'$"
+    )
+    with pytest.raises(ModuleNotFoundError, match=text) as caught:
+        errors.import_library("h5py", "reading x.h5")
+    assert caught.value.name == "unheard_of.part"
+    with pytest.raises(ModuleNotFoundError, match="^No module named 'unheard_of.part'$"):
+        errors.import_library("unheard_of.part", "reading x.h5")
+
+
+def test_the_extras_that_errors_name_install_the_libraries():
+    from repsim_nb.support.errors import EXTRAS
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    asked = project["optional-dependencies"]
+    parts = {"IPython": "ipykernel", "nbformat": "nbconvert", "traitlets": "ipywidgets"}  # these bring them
+    parts |= {"efficientnet_lite_pytorch": "efficientnet-lite-pytorch", "stable_baselines3": "stable-baselines3"}
+    for extra, libraries in EXTRAS.items():
+        names = {re.split(r"[=<>!~]", one)[0] for one in asked[extra]}
+        assert {parts.get(library, library) for library in libraries} <= names, extra
 
 
 def test_the_error_of_a_library_that_belongs_to_no_extra_stays_as_it_is():

@@ -9,7 +9,7 @@ from pathlib import Path
 from repsim_nb.course import versions
 from repsim_nb.course.sessions import SESSIONS, load_session
 from repsim_nb.course.versions import file_name, relink, relink_text, write_notebook
-from repsim_nb.display.reports.pages import import_library
+from repsim_nb.support.errors import import_library
 from repsim_nb.support.files import shipped_folder
 
 NBGRADER_CONFIG = '''\
@@ -71,7 +71,7 @@ def build(out: str | Path) -> Path:
     ValueError
         If `out` is the folder of the sources.
     """
-    to_html = import_library("nbconvert.filters").markdown2html
+    to_html = import_library("nbconvert.filters", "repsim_nb.course").markdown2html
     out = Path(out).expanduser().resolve()
     sources = shipped_folder("notebooks").resolve()
     if out == sources or sources in out.parents:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -60,7 +61,16 @@ EXTRAS = {
     "files": ("h5netcdf", "h5py", "pyarrow", "xarray", "zarr"),
     "torch": ("torch", "safetensors"),
     "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets"),
+    "pretrained": ("efficientnet_lite_pytorch", "onnx"),
+    "timm": ("timm",),
+    "torchvision": ("torchvision",),
+    "transformers": ("transformers",),
 }
+_KEEP = (
+    ". If torch is a CPU build, 'pip install --no-deps timm torchvision' keeps it: with their dependencies they may"
+    " replace the installed torch"
+)
+_ADVICE = {"timm": _KEEP, "torchvision": _KEEP}
 
 
 def explain_missing(name: str) -> AbstractContextManager[None]:
@@ -68,17 +78,28 @@ def explain_missing(name: str) -> AbstractContextManager[None]:
     return name_extra(f"repsim_nb.{name}")
 
 
+def import_library(library: str, what: str) -> Any:
+    """Import a library; ModuleNotFoundError says how to install it. what: what needs it, such as "reading x.h5"."""
+    with name_extra(what, library):
+        return importlib.import_module(library)
+
+
 @contextmanager
-def name_extra(what: str) -> Iterator[None]:
-    """Add how to install a missing library to the error of an import; what: what needs it, such as "reading x.h5"."""
+def name_extra(what: str, library: str = "") -> Iterator[None]:
+    """Add how to install a missing library to the error of an import.
+
+    what: what needs it.  library: the one that is imported, if only this one is, since it may lack another.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        for extra, libraries in EXTRAS.items():
-            if library in libraries:
-                sentence = f"{what} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
-                raise ModuleNotFoundError(sentence, name=error.name) from error
+        missing = (error.name or "").partition(".")[0]
+        for wanted in (missing, library.partition(".")[0]):
+            extra = next((extra for extra, libraries in EXTRAS.items() if wanted in libraries), None)
+            if extra is not None:
+                which = f"{wanted}, which" if wanted == missing else f"{wanted}, and that needs {missing}, which"
+                sentence = f"{what} needs {which} is not installed: pip install 'repsim_nb[{extra}]'"
+                raise ModuleNotFoundError(sentence + _ADVICE.get(extra, ""), name=error.name) from error
         raise
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from repsim_nb.support.errors import explain_missing
+from repsim_nb.support.errors import import_library
 from repsim_nb.support.files import replace_atomically
 
 from . import interactive
@@ -67,12 +65,6 @@ body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
 """
 
 
-def import_library(library: str) -> ModuleType:
-    """Import a library that is heavy and needed only by reports; name the extra to install if it is missing."""
-    with explain_missing("reports"):
-        return importlib.import_module(library)
-
-
 def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     """Write an executed notebook as one HTML file next to it, which loads nothing from the internet.
 
@@ -111,7 +103,8 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     ...     "<title>Mine</title>" in reports.to_html(path).read_text()
     True
     """
-    nbformat, exporters = import_library("nbformat"), import_library("nbconvert")
+    nbformat = import_library("nbformat", "repsim_nb.reports")
+    exporters = import_library("nbconvert", "repsim_nb.reports")
     path = Path(notebook)
     content = without_widgets(nbformat.read(path, as_version=4))
     drawn_by = _make_live(content)

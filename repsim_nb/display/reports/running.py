@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.support.errors import check_name, join_names, unknown_name
+from repsim_nb.support.errors import check_name, import_library, join_names, unknown_name
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.summaries import linked_to
 
-from .pages import import_library, to_html
+from .pages import to_html
 
 
 def notebook_path(notebook: str | Path) -> Path:
@@ -91,7 +91,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     ...
     ValueError: unknown parameter of report_comparison.ipynb 'model'...
     """
-    papermill = import_library("papermill")
+    papermill = import_library("papermill", "repsim_nb.reports")
 
     source = notebook_path(notebook)
     declared = _declared_parameters(source)
@@ -136,7 +136,7 @@ def _declared_parameters(source: Path) -> dict[str, Any]:
 
     The default is None if it is not plain data.
     """
-    papermill = import_library("papermill")
+    papermill = import_library("papermill", "repsim_nb.reports")
     defaults = {}
     for name, about in papermill.inspect_notebook(str(source)).items():
         try:

@@ -2,8 +2,7 @@
 
 from .content import NamedArrays, orient
 from .lazy import LazyArray, OnDisk
-from .missing import import_for
 from .reading import read_file
 from .writing import Written, write_file
 
-__all__ = ["LazyArray", "NamedArrays", "OnDisk", "Written", "import_for", "orient", "read_file", "write_file"]
+__all__ = ["LazyArray", "NamedArrays", "OnDisk", "Written", "orient", "read_file", "write_file"]

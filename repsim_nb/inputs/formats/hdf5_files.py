@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile, warn_user
+from repsim_nb.support.errors import DamagedFile, import_library, warn_user
 
 from .content import (
     KEY,
@@ -24,7 +24,6 @@ from .content import (
     to_labels,
 )
 from .lazy import LazyArray
-from .missing import import_for
 from .xarray_files import read_netcdf
 
 HIDDEN = "repsim_nb_samples"  # the group with its ids and groups
@@ -32,7 +31,7 @@ HIDDEN = "repsim_nb_samples"  # the group with its ids and groups
 
 def read_hdf5(path: Path) -> Content:
     """Return the arrays of an HDF5 file, by their paths in it."""
-    h5py = import_for("h5py", path)
+    h5py = import_library("h5py", f"reading {path}")
     with h5py.File(path, "r") as file:
         of_matlab = ("MATLAB_class" in item.attrs for item in file.values() if item is not None)
         if starts_with(path, MATLAB_73) or any(of_matlab):
@@ -129,7 +128,7 @@ def lazy(path: Path, item: Any, *, reverse: bool = False) -> LazyArray:
     inside, path = item.name, Path(item.file.filename)  # of another file, if it is linked from there
 
     def read(index: tuple[slice, ...]) -> Any:
-        h5py = import_for("h5py", path)
+        h5py = import_library("h5py", f"reading {path}")
         with h5py.File(path, "r") as file:
             return file[inside][index]
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import import_library, join_names
 
 from .content import Content, Entry, is_unique, names_samples, to_labels, to_whole, warn_lost
-from .missing import import_for
 
 
 def read_table(path: Path) -> Content:
@@ -18,7 +17,7 @@ def read_table(path: Path) -> Content:
 
     Columns of text, the index of pandas, and integers whose name is that of an id, are labels.
     """
-    arrow = import_for("pyarrow", path)
+    arrow = import_library("pyarrow", f"reading {path}")
     table = _read(path, arrow)
     content, labels, numbers = Content(path), {}, {}
     index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
@@ -67,8 +66,8 @@ def read_table(path: Path) -> Content:
 
 def _read(path: Path, arrow: Any) -> Any:
     if path.suffix.lower() == ".parquet":
-        return import_for("pyarrow.parquet", path).read_table(path)
-    ipc = import_for("pyarrow.ipc", path)
+        return import_library("pyarrow.parquet", f"reading {path}").read_table(path)
+    ipc = import_library("pyarrow.ipc", f"reading {path}")
     with arrow.memory_map(str(path)) as source:
         try:
             return ipc.open_file(source).read_all()

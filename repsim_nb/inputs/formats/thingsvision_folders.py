@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile
+from repsim_nb.support.errors import DamagedFile, import_library
 
 from .content import Content, Entry
 from .lazy import LazyArray
-from .missing import import_for
 
 _FILE = re.compile(
     r"features(?P<split>.*?)(?:_(?P<start>\d+)-(?P<stop>\d+)|_(?P<part>\d+))?\.(?P<kind>npy|pt|mat|hdf5|h5|txt|csv)"
@@ -103,7 +102,7 @@ def _read_part(path: Path, names: list[str] | None) -> Any:
         return np.loadtxt(path, delimiter="," if kind == ".csv" else None, ndmin=2)
     if kind == ".mat":
         return _read_matrix(path, names)
-    with import_for("h5py", path).File(path, "r") as file:
+    with import_library("h5py", f"reading {path}").File(path, "r") as file:
         return np.concatenate([file[name][()] for name in sorted(file)])
 
 

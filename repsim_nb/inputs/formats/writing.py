@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import check_name
+from repsim_nb.support.errors import check_name, import_library
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.ids import ids_fingerprint, same_ids
 from repsim_nb.support.labels import Key
@@ -23,7 +23,6 @@ from repsim_nb.support.row_groups import groups_fingerprint
 
 from .content import DTYPE, KEY, OURS, PLACE
 from .hdf5_files import HIDDEN
-from .missing import import_for
 from .tensor_files import SAFETENSORS
 
 ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr", ".nc": "netcdf", ".safetensors": "safetensors"}
@@ -111,7 +110,7 @@ def _names(arrays: Sequence[Written]) -> list[str]:
 
 
 def _write_hdf5(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -> None:
-    h5py = import_for("h5py", path, "writing")
+    h5py = import_library("h5py", f"writing {path}")
     with h5py.File(path, "w") as file:
         file.attrs[OURS] = json.dumps({"facts": facts})
         labels = file.create_group(HIDDEN)
@@ -130,7 +129,7 @@ def _write_hdf5(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -
 
 
 def _write_zarr(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -> None:
-    zarr = import_for("zarr", path, "writing")
+    zarr = import_library("zarr", f"writing {path}")
     root = zarr.open_group(path, mode="w")
     root.attrs[OURS] = {"facts": facts, "labels": _all_labels(arrays)}
     for place, (name, array) in enumerate(arrays.items()):
@@ -175,7 +174,7 @@ def _write_safetensors(path: Path, arrays: dict[str, Written], facts: dict[str, 
 
 def _write_netcdf(path: Path, arrays: dict[str, Written], facts: dict[str, Any]) -> None:
     """Write variables with one dimension of samples, whose coordinate has the ids."""
-    h5netcdf = import_for("h5netcdf", path, "writing")
+    h5netcdf = import_library("h5netcdf", f"writing {path}")
     first, *others = arrays.values()
     for other in others:
         same = first.shape[0] == other.shape[0] and _equal(first.ids, other.ids) and _equal(first.groups, other.groups)
@@ -184,7 +183,7 @@ def _write_netcdf(path: Path, arrays: dict[str, Written], facts: dict[str, Any])
                 f"In netCDF all arrays share one dimension of samples, and '{first.key}' and '{other.key}' have other"
                 " samples, ids or groups. Bring them together by rs.align, or use another format, such as .h5."
             )
-    text = import_for("h5py", path, "writing").string_dtype()
+    text = import_library("h5py", f"writing {path}").string_dtype()
     with h5netcdf.File(path, "w") as file:
         file.attrs[OURS] = json.dumps({"facts": facts})
         file.dimensions["sample"] = first.shape[0]

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.errors import import_library
+
 from .content import DTYPE, HDF5, KEY, OURS, Content, Entry, as_labels, find_labels, is_numeric, starts_with
 from .lazy import LazyArray
-from .missing import import_for
 
 
 def read_netcdf(path: Path) -> Content:
     """Return the variables of a netCDF file with two dimensions or more; groups are models."""
-    xarray = import_for("xarray", path)
+    xarray = import_library("xarray", f"reading {path}")
     content = Content(path)
     hdf5 = starts_with(path, HDF5)
     if hdf5:
-        import_for("h5netcdf", path)
+        import_library("h5netcdf", f"reading {path}")
     engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
     labels: dict[str, np.ndarray] = {}
     axes: dict[str, np.ndarray] = {}  # as labels, since they are found by the same rule
@@ -35,7 +36,7 @@ def read_netcdf(path: Path) -> Content:
 
 
 def _groups(path: Path) -> list[str]:
-    h5py = import_for("h5py", path)
+    h5py = import_library("h5py", f"reading {path}")
     found = [""]
     with h5py.File(path, "r") as file:
         file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Group) else None)
@@ -65,7 +66,7 @@ def _lazy(path: Path, item: Any, engine: str, group: str) -> LazyArray:
     name = item.name
 
     def read(index: tuple[slice, ...]) -> Any:
-        xarray = import_for("xarray", path)
+        xarray = import_library("xarray", f"reading {path}")
         with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
             return data[name][index].values
 
@@ -79,7 +80,7 @@ def _offset(path: Path, item: Any, inside: str) -> int | None:
     """Return where the numbers begin, if the file has them as they are."""
     changed = {"scale_factor", "add_offset", "missing_value"} & set(item.encoding)
     fill = item.encoding.get("_FillValue")
-    with import_for("h5py", path).File(path, "r") as file:
+    with import_library("h5py", f"reading {path}").File(path, "r") as file:
         stored = file[inside]
         plain = stored.chunks is None and stored.dtype == item.dtype and stored.shape == item.shape
         if changed or not plain or (fill is not None and not np.isnan(fill)):

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.support.errors import import_library
+
 from .content import OURS, Content, Entry, as_labels, find_labels, is_numeric
 from .lazy import LazyArray
-from .missing import import_for
 
 MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a folder with one of these is Zarr's
 
@@ -20,7 +21,7 @@ def read_zarr(path: Path) -> Any:
 
     zarr itself reads them, since xarray takes the fill value 0 of version 2 for missing, and so all zeros of a ReLU.
     """
-    zarr = import_for("zarr", path)
+    zarr = import_library("zarr", f"reading {path}")
     root = _open(path)
     if isinstance(root, zarr.Array):
         _refuse_pickled(path, "", root)
@@ -53,9 +54,9 @@ def read_zarr(path: Path) -> Any:
 
 def _open(path: Path) -> Any:
     """Open a folder or a zip file."""
-    zarr = import_for("zarr", path)
+    zarr = import_library("zarr", f"reading {path}")
     if path.is_file():
-        return zarr.open(import_for("zarr.storage", path).ZipStore(path, mode="r"), mode="r")
+        return zarr.open(import_library("zarr.storage", f"reading {path}").ZipStore(path, mode="r"), mode="r")
     return zarr.open(path, mode="r")
 
 

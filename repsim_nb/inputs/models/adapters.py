@@ -17,7 +17,7 @@ from repsim_nb.support.errors import join_names, warn_user
 
 from .checkpoints import read_checkpoint
 from .huggingface import HEADS, encoder_kind, from_folder, import_transformers, make_model, read_config, silence
-from .libraries import first_line, import_library, offline, read_settings, weights_only
+from .libraries import first_line, import_models, offline, read_settings, weights_only
 from .model import Model
 from .preprocessors import has_tokenizer
 
@@ -80,7 +80,7 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
             f"{what}, and peft, which puts it into the base model, is not installed: pip install peft. Or, on a machine"
             f" that has peft, {merged}."
         )
-    transformers, peft = import_transformers(), import_library("peft", "transformers")
+    transformers, peft = import_transformers(), import_models("peft")
     tensors = _read_weights(folder)
     names = {name.removeprefix(INSIDE) for name in tensors}
     options = {**_count_classes(config, tensors), **options}

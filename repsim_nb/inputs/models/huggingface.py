@@ -21,7 +21,7 @@ from .libraries import (
     check_weights,
     fetch_weights,
     first_line,
-    import_library,
+    import_models,
     make_card,
     make_untrained,
     name_model,
@@ -49,7 +49,7 @@ def import_transformers() -> ModuleType:
         # Python takes None for "not installed"; transformers caches the answer
         sys.modules["torchvision"] = None  # type: ignore[assignment]
         try:
-            found = import_library("transformers", "transformers")
+            found = import_models("transformers")
             checks = importlib.import_module("transformers.utils.import_utils")
             for check in (checks.is_torchvision_available, checks.is_torchvision_v2_available):
                 check.cache_clear()
@@ -57,7 +57,7 @@ def import_transformers() -> ModuleType:
             return found
         finally:
             del sys.modules["torchvision"]
-    return import_library("transformers", "transformers")
+    return import_models("transformers")
 
 
 def is_local(name: str, weights: str | None) -> bool:

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from repsim_nb.inputs.randomness import preserve_random_states, seed_generators
-from repsim_nb.support.errors import as_clause, check_name, unknown_name
+from repsim_nb.support.errors import as_clause, check_name, import_library, unknown_name
 
 from .layers import default_layers
 from .model import Model
@@ -36,32 +36,19 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 WAIT = 5.0  # seconds to wait for the answer of a hub
 
 
-def import_library(name: str, extra: str) -> ModuleType:
-    """Import a library; ValueError says what to install."""
+def import_models(name: str) -> ModuleType:
+    """Import a library of models; ValueError if it was built for another torch."""
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = (error.name or name).partition(".")[0]
-        what = (
-            f"{name}, which is not installed"
-            if missing == name.partition(".")[0]
-            else f"{name}, and that needs {missing}, which is not installed"
-        )
-        keep = (
-            ""
-            if extra == "transformers"
-            else (
-                ". If torch is a CPU build, 'pip install --no-deps timm torchvision' keeps it: with their dependencies"
-                f" they may replace the installed torch {torch.__version__}"
-            )
-        )
-        raise ValueError(f'this source needs {what}: pip install "repsim_nb[{extra}]"{keep}.') from error
+        found: ModuleType = import_library(name, "repsim_nb.load_model")
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # a library that was built for another torch fails in many ways
         raise ValueError(
             f"{name} is installed and cannot be imported: '{first_line(error)}'. Most likely it, or the torchvision"
             f" that it uses, was built for another torch than the installed {torch.__version__}. Install the"
             " torchvision that belongs to this torch."
         ) from error
+    return found
 
 
 @contextmanager
@@ -210,7 +197,7 @@ def load_timm(
 
     options: those of `timm.create_model` (num_classes=10, in_chans=1, img_size=64).
     """
-    spec, options, timm = f"timm:{name}", dict(options or {}), import_library("timm", "timm")
+    spec, options, timm = f"timm:{name}", dict(options or {}), import_models("timm")
     if not timm.is_model(name.partition(".")[0]) and not (
         weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))
     ):
@@ -247,11 +234,7 @@ def load_torchvision(
 
     options: those of its builder (num_classes=10). Random weights have a random backbone too.
     """
-    spec, options, models = (
-        f"torchvision:{name}",
-        dict(options or {}),
-        import_library("torchvision", "torchvision").models,
-    )
+    spec, options, models = f"torchvision:{name}", dict(options or {}), import_models("torchvision").models
     check_name("torchvision model", name, models.list_models())
     weights = check_weights(spec, weights)
     published = list(models.get_model_weights(name))

@@ -17,7 +17,7 @@ from repsim_nb.support.files import find_in_package
 
 from .checkpoints import read_checkpoint
 from .huggingface import import_transformers, make_model, silence
-from .libraries import check_weights, import_library, make_card, make_untrained, name_model, offline
+from .libraries import check_weights, import_models, make_card, make_untrained, name_model, offline
 from .model import Model
 from .preparing import Pictures
 from .running import OUTPUT
@@ -89,7 +89,7 @@ def _read_minilm_l3(file: Path) -> Mapping[str, Tensor]:
     The exporter dropped the names of the linear maps and transposed them. By number, six a layer, they are in the order
     in which they run.
     """
-    onnx = import_library("onnx", "pretrained")
+    onnx = import_models("onnx")
     weights = {
         tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
         for tensor in onnx.load(str(file)).graph.initializer
@@ -103,7 +103,7 @@ def _read_minilm_l3(file: Path) -> Mapping[str, Tensor]:
 
 def _make_efficientnet(name: str, file: Path) -> Callable[[], nn.Module]:
     """Return a function for the class of the package; the weights are read here, as tensors only."""
-    library = import_library("efficientnet_lite_pytorch", "pretrained")
+    library = import_models("efficientnet_lite_pytorch")
     return lambda: library.EfficientNet.from_name(name)
 
 

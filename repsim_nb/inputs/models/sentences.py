@@ -22,7 +22,7 @@ from .layers import default_layers
 from .libraries import (
     check_weights,
     first_line,
-    import_library,
+    import_models,
     make_card,
     name_model,
     offline,
@@ -240,7 +240,7 @@ def _load_with_library(
     options: Mapping[str, Any],
 ) -> Model:
     _check_harmless(folder, listing, spec)
-    transformers, found = import_transformers(), import_library(LIBRARY, "transformers")
+    transformers, found = import_transformers(), import_models(LIBRARY)
     inside = folder / listing[0]["path"]
     reading = {"use_safetensors": any(inside.glob("*.safetensors")), "weights_only": True, "dtype": torch.float32}
     with silence(transformers), seeded(seed), offline(), weights_only():

@@ -279,8 +279,10 @@ def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Mo
     Raises
     ------
     ValueError
-        For an unknown spec or option (with the nearest names), a library that is not installed, a hub that cannot be
-        reached, a damaged file, weights that do not fit the module, or a file that could run code.
+        For an unknown spec or option (with the nearest names), a hub that cannot be reached, a damaged file, weights
+        that do not fit the module, or a file that could run code.
+    ModuleNotFoundError
+        If the library of the model is not installed; the message names what to install.
     TypeError
         For an object that is no model, with what to do instead.
     FileNotFoundError

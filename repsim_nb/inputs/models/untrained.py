@@ -96,7 +96,7 @@ def _draw_by_card(model: Model, seed: int) -> nn.Module | None:
     if source == "transformers":  # `_reset` creates it by its configuration, which the card lacks
         return None
     if source and _takes_weights(source):
-        with suppress(ValueError):  # the library is not installed, or lacks the model
+        with suppress(ValueError, ModuleNotFoundError):  # the library is not installed, or lacks the model
             given = {"options": dict(options)} if options else {}
             module = _load_random(f"{source}:{architecture}", seed, **given).module
     elif architecture in ARCHITECTURES:

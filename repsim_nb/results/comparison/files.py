@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.inputs.formats import import_for
 from repsim_nb.measures import Measure
 from repsim_nb.measures.names import code_of
-from repsim_nb.support.errors import as_clause
+from repsim_nb.support.errors import as_clause, import_library
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
 
@@ -151,7 +150,7 @@ NAME = "comparison"  # of the JSON in the file
 
 def write_hdf5(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tidy: pd.DataFrame) -> None:
     """Write `values`, and the fields of the labels, `rows/model` and so on."""
-    h5py = import_for("h5py", path, "writing")
+    h5py = import_library("h5py", f"writing {path}")
     with h5py.File(path, "w") as file:
         file["values"] = values.to_numpy(float)
         file[NAME] = json.dumps(about)
@@ -162,14 +161,14 @@ def write_hdf5(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tidy:
 
 def read_hdf5(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     """Return what `write_hdf5` wrote."""
-    with import_for("h5py", path).File(path, "r") as file:
+    with import_library("h5py", f"reading {path}").File(path, "r") as file:
         return json.loads(file[NAME][()]), file["values"][()]
 
 
 def write_netcdf(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tidy: pd.DataFrame) -> None:
     """Write `values` (row, column) with the fields of the labels as coordinates."""
-    import_for("h5netcdf", path, "writing")
-    xarray = import_for("xarray", path, "writing")
+    import_library("h5netcdf", f"writing {path}")
+    xarray = import_library("xarray", f"writing {path}")
     coords = {
         f"{side}_{field}": (side, _plain(labels))
         for side, axis in (("row", values.index), ("column", values.columns))
@@ -183,25 +182,25 @@ def write_netcdf(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tid
 
 def read_netcdf(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     """Return what `write_netcdf` wrote."""
-    import_for("h5netcdf", path)
-    with import_for("xarray", path).open_dataset(path, engine="h5netcdf") as data:
+    import_library("h5netcdf", f"reading {path}")
+    with import_library("xarray", f"reading {path}").open_dataset(path, engine="h5netcdf") as data:
         return json.loads(str(data[NAME].values)), data["values"].values
 
 
 def write_parquet(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tidy: pd.DataFrame) -> None:
     """Write the tidy table, one row for each pair."""
-    arrow = import_for("pyarrow", path, "writing")
+    arrow = import_library("pyarrow", f"writing {path}")
     columns = {name: _plain(column) for name, column in tidy.items()}
     columns |= {
         "undefined": arrow.array([why if isinstance(why, str) else None for why in tidy["undefined"]], arrow.string())
     }
     table = arrow.table(columns).replace_schema_metadata({NAME: json.dumps(about)})
-    import_for("pyarrow.parquet", path, "writing").write_table(table, path)
+    import_library("pyarrow.parquet", f"writing {path}").write_table(table, path)
 
 
 def read_parquet(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     """Return what `write_parquet` wrote."""
-    table = import_for("pyarrow.parquet", path).read_table(path)
+    table = import_library("pyarrow.parquet", f"reading {path}").read_table(path)
     about = json.loads(table.schema.metadata[NAME.encode()])
     shape = len(about["rows"]["labels"]), len(about["columns"]["labels"])
     return about, table.column("value").to_numpy().reshape(shape)

@@ -138,7 +138,7 @@ class Drift:
         verb = "is" if len(lost) == 1 else "are"
         if not labels:
             few = f"{count_of(len(lost), 'layer')} of {many}"
-            return f"Changed: {few} of {self.old} and {self.new} {verb} {one_side}, {on}: {join_names(lost, 6)}."
+            return f"Changed: {few} {verb} {one_side}, {on}: {join_names(lost, 6)}."
         few, which = count_of(len(labels), "layer"), "is" if len(labels) == 1 else "are"
         text = (
             f"Changed: {few} of {many} of {self.new} {which} less than {self.at_least:g} similar to {self.old} {on}:"
