@@ -83,6 +83,12 @@ def test_values_in_float32_are_compared_in_float32():
     assert RSA(first="euclidean")(rdm, Y) == pytest.approx(RSA(first="euclidean")(X, Y), abs=1e-4)
 
 
+def test_distances_of_first_order_are_those_of_unit_frobenius_norm():
+    unit = (X - X.mean(axis=0)) / np.linalg.norm(X - X.mean(axis=0))
+    for first, metric in (("euclidean", "euclidean"), ("squared_euclidean", "sqeuclidean")):
+        np.testing.assert_allclose(first_order(7 * X + 3, first), squareform(pdist(unit, metric)), atol=1e-12)
+
+
 def test_a_tensor_can_be_the_other_side():
     assert CKA()(rdm_of(X), torch.from_numpy(Y)) == pytest.approx(CKA()(X, Y))
 

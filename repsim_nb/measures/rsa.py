@@ -139,6 +139,7 @@ class RSA(Cosine):
         -------
         array (n, n)
             Similarities of the samples, or distances for "euclidean" and "squared_euclidean", in the library of x.
+            Distances are those of x centred and scaled to unit Frobenius norm.
 
         Examples
         --------
@@ -378,7 +379,7 @@ def first_order(x: Array, kind: First = "correlation") -> Any:
     Returns
     -------
     array (n, n)
-        A NumPy array.
+        A NumPy array. Distances are those of x centred and scaled to unit Frobenius norm.
 
     Examples
     --------
