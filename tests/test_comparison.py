@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 import repsim_nb as rs
 from repsim_nb.measures import CCA, NBS, DegenerateComparisonError, Measure, UndefinedError
+from repsim_nb.results.comparison.defined_cells import find_defined
 from repsim_nb.support.errors import Stopped
 from repsim_nb.support.labels import values_per_item
 
@@ -391,6 +392,22 @@ def test_what_is_told_of_items_is_found_by_model_by_label_or_in_order():
         values_per_item(axis, [1, 2], "groups")
 
 
+@pytest.mark.parametrize("square", [True, False])
+def test_what_is_left_of_a_table_has_values_and_the_worst_goes_first(square):
+    missing = np.random.default_rng(0).random((40, 7, 7 if square else 4)) < 0.15
+    for one in missing:
+        rows, columns, out = find_defined(np.where(one, np.nan, 1.0), square=square)
+        assert not one[np.ix_(rows, columns)].any()
+        assert len(out) == (~rows).sum() + (0 if square else (~columns).sum())
+        whole = one | one.T if square else one
+        if out:
+            rates = np.append(whole.mean(axis=1), whole.mean(axis=0))
+            first = {whole[out[0]].mean()} | ({whole[:, out[0]].mean()} if out[0] < whole.shape[1] else set())
+            assert max(first) == rates.max()
+    rows, columns, _ = find_defined(np.full((2, 2), np.nan), square=square)
+    assert not (rows.any() and columns.any())
+
+
 def test_items_without_a_value_are_left_out_and_blocks_have_means():
     index = pd.Index(list("abcd"), name="label")
     values = pd.DataFrame(
@@ -404,6 +421,9 @@ def test_items_without_a_value_are_left_out_and_blocks_have_means():
         and not whole.undefined
         and whole.drop_undefined() == (whole, ())
     )
+    rows, columns, out = find_defined(values.to_numpy(), square=False)
+    assert rows.tolist() == [True, True, False, True] and columns.tolist() == [True, True, False, True]
+    assert out == [2, 2], "column c, and then row c"
     first = np.array([True, True, False])
     assert (
         whole.mean_of(first, first) == 0.5

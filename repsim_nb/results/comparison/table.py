@@ -15,6 +15,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.support.labels import Labels, constant_fields, frame_of, own_constants, select_from_axis, short_labels
 from repsim_nb.support.summaries import decimal_places, first_few, summarize
 
+from .defined_cells import find_defined
 from .files import read_comparison, write_comparison
 
 
@@ -231,12 +232,7 @@ class Comparison:
                 f" {self.values.shape[0]} rows and {self.values.shape[1]} columns with other labels. Use"
                 " take(rows, columns) to select cells."
             )
-        missing, labels, out = ~np.isfinite(self.values.to_numpy(float)), self.labels()[0], []
-        missing |= missing.T
-        keep = np.ones(len(missing), bool)
-        while missing[np.ix_(keep, keep)].any():
-            out.append(int(np.where(keep, (missing & keep).sum(axis=1), -1).argmax()))
-            keep[out[-1]] = False
+        (keep, _, out), labels = find_defined(self.values.to_numpy(), square=True), self.labels()[0]
         return (self.take(keep, keep) if out else self), tuple(labels[i] for i in out)
 
     def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float | None:

@@ -14,6 +14,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.comparison.defined_cells import find_defined
 from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label, unknown_name
 from repsim_nb.support.labels import short_axis
@@ -192,9 +193,9 @@ def best_match(  # noqa: PLR0913
     seed : int
         The seed of the orders.
     on_undefined : {"raise", "mask"}
-        "mask" leaves out layers until all pairs have a value, those without most values first. They stay in the table,
-        with their reasons, but have no row in `rows` and NaN in `adjusted`. A pair with the same value in every order
-        gets the p-value 1.
+        "mask" leaves out layers until all pairs have a value, those with the largest fraction of undefined cells first,
+        as `Comparison.drop_undefined` does. They stay in the table, with their reasons, but have no row in `rows` and
+        NaN in `adjusted`. A pair with the same value in every order gets the p-value 1.
     progress : bool or function(done, total)
         Show a progress bar, or call the function, which may raise an exception to stop.
 
@@ -252,7 +253,10 @@ def best_match(  # noqa: PLR0913
     if right is None:
         raise TypeError("best_match needs two sides, xs and ys. For all pairs of one side use null_table.")
     comparison = compare(measure, left, right, on_undefined=on_undefined)
-    tested = _find_defined(comparison)
+    tested = find_defined(comparison.values.to_numpy(), square=False)[:2]
+    if not all(side.any() for side in tested):
+        reason = next(iter(comparison.undefined.values()))
+        raise UndefinedError(f"no pair is left to be tested, since layers without values were left out: {reason}")
     ours, theirs = (
         dict(itertools.compress(representations_of(side)[0].items(), keep))
         for side, keep in zip((left, right), tested, strict=True)
@@ -348,20 +352,6 @@ def _judge(
             f" possible value ({abs(best):.3g}). Use more samples or fewer features"
         )
     return p_value, threshold, np.maximum((statistics[0] - threshold) / (best - threshold), 0.0)
-
-
-def _find_defined(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows and columns are left if those with most undefined cells are dropped until none is."""
-    missing = ~np.isfinite(comparison.values.to_numpy(float))
-    rows, columns = (np.ones(size, bool) for size in missing.shape)
-    while (left := missing & rows[:, None] & columns).any():
-        fractions = left.sum(axis=1) / columns.sum(), left.sum(axis=0) / rows.sum()
-        keep, of = (rows, fractions[0]) if fractions[0].max() > fractions[1].max() else (columns, fractions[1])
-        keep[of.argmax()] = False
-    if not (rows.any() and columns.any()):
-        reason = next(iter(comparison.undefined.values()))
-        raise UndefinedError(f"no pair is left to be tested, since layers without values were left out: {reason}")
-    return rows, columns
 
 
 def _fill(adjusted: pd.DataFrame, comparison: Comparison, tested: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
