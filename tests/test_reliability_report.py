@@ -59,6 +59,14 @@ def moved_classes(rng):
     return x, y
 
 
+def all_classes(rng):
+    """All classes are moved apart, each in its own direction."""
+    x, y = pair(rng)
+    for k in range(6):
+        y = reliability.translate(y, np.arange(300) % 6 == k, rng.normal(size=12), 100)
+    return x, y
+
+
 def many_outliers(rng):
     x, y = pair(rng)
     y[:40] += 100 * rng.normal(size=(40, 12))
@@ -73,6 +81,7 @@ CASES = {
     moved_class: "a component hides similarity",
     dominated: "a component hides similarity",
     unrelated: "not above chance",
+    all_classes: "large differences hide similarity",
     few: "too few samples",
     shared_only: "one shared component",
 }
@@ -230,6 +239,22 @@ def test_the_level_of_unrelated_data_is_that_of_the_groups(rng):
     order, own = rng.permutation(len(x)), np.arange(len(x))
     x, y = x[order], y[order]
     assert unrelated_value(x, y, own) == pytest.approx(rs.inference.null_moments("cka", x, y).mean)
+
+
+def test_what_other_measures_see_is_said_if_cka_is_at_chance(rng):
+    x, y = all_classes(rng)
+    found = report(x, y)
+    cca, knn = found.table.loc["mean_cca"], found.table.loc["mutual_knn"]
+    assert (
+        f"mean_cca is {cca['value']:.2f} ({cca['chance']:.2f}) and mutual_knn is {knn['value']:.2f}" in found.sentence
+    )
+    assert "as if all classes moved apart" in found.sentence and found.value < 0.03 < 0.5 < cca["value"]
+    assert "mean_cca" in found.command and eval(found.command, {"rs": rs, "x": x, "y": y}).p_value < 0.01
+    classes = np.arange(300) % 6
+    within = [CKA(x[classes == k], y[classes == k]) for k in range(6)]
+    assert min(within) > 0.5, "what the sentence says is true"
+    verdicts = [report(*rng.normal(size=(2, n, p))).verdict for n, p in ((30, 4), (60, 20), (200, 6)) for _ in range(8)]
+    assert verdicts.count("large differences hide similarity") <= 1
 
 
 def test_groups_are_in_values_levels_and_the_next_line(rng):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.linalg import eigh
 from repsim_nb import measures
 from repsim_nb.measures import CCA, CKA, RSA, MutualKNN
 from repsim_nb.measures.arrays import centred_unit, reduce_features
-from repsim_nb.results.inference import chance_corrected, chance_values
+from repsim_nb.results.inference import chance_corrected, chance_values, permutation_test
 from repsim_nb.results.inference.grouped_rows import SampleUnits, without_pairs_within
 from repsim_nb.results.inference.representations import rows_of
 from repsim_nb.support.errors import UndefinedError, as_clause
@@ -28,7 +28,7 @@ from .diagnosis import MIN_SAMPLES, diagnose
 from .findings import Diagnosis
 from .influential import FRACTION, LeftOut, leave_out
 from .report_result import Report
-from .verdict import Facts, judge_facts
+from .verdict import CHANCE, Facts, find_verdict, judge_facts
 
 MAX_SAMPLES = 2000  # an inner product of two matrices of so many samples takes a few hundredths of a second
 LEVEL = 0.99  # of the null distribution that CKA must exceed
@@ -44,6 +44,9 @@ OTHERS = {  # measures next to CKA, and what each ignores
     "mean_cca": "every invertible linear map",
     "nbs": "rotation and scale (weighs components by size)",
 }
+# measures that can see what CKA does not, by how much of the possible rise above chance, at least, and tested by how
+# many permutations
+SMALL_DIFFERENCES, MARGIN, TESTED = ("mean_cca", "mutual_knn", "rsa"), 0.05, 99
 CONCERN_CKA = ("outliers", "repeated samples", "few samples", "one component", "rows look grouped", "grouped rows")
 
 
@@ -109,6 +112,8 @@ def report(
       (1,186 pairs at 150 samples). A rise of 0.2 is reported, as samples that are far away and hide similarity, in more
       than one direction.
     - CKA of unrelated data with these spectra is reported from 0.1, as in `diagnose`.
+    - If CKA is not above chance, `mean_cca`, `mutual_knn` and `rsa` are tested by 99 permutations each; those that are
+      above all of these are reported, since the sides are then related.
 
     Each other measure ignores something else: debiased CKA the number of features, `rsa` the scale of dissimilarities
     (ranks only), `mutual_knn` all but the nearest samples, `mean_cca` every invertible linear map, and `nbs` (the
@@ -209,6 +214,8 @@ def _checked_pair(
         split=tuple(places[list(split)].tolist()),
         grouped=[one.title for one in diagnosis.findings].count("rows look grouped") == len((x, y)),
     )
+    if find_verdict(facts) == CHANCE:
+        facts = facts._replace(others=_above_chance(others, raw, (x, y), codes, seed))
     rows: dict[str, tuple[float, float, str]] = {
         "cka": (facts.value, facts.level, "rotation and scale"),
         "cka, raising samples left out": (facts.low, math.nan, f"the {facts.left_out} that raise it most"),
@@ -250,6 +257,24 @@ def _others(
                 notes.append(f"{name} has no {'value' if math.isnan(value) else 'chance level'}: {as_clause(error)}")
         rows[name] = value, chance, ignored
     return rows, tuple(notes)
+
+
+def _above_chance(
+    others: Mapping[str, tuple[float, float, str]], raw: tuple[Any, Any], sides: tuple[Any, Any], codes: Any, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Return {name: (value, chance level)} of measures that weigh small differences and are above chance."""
+    found = {}
+    for name in SMALL_DIFFERENCES:
+        value, chance, _ = others[name]
+        if not value - chance >= MARGIN * (1 - chance):  # also if one of them is NaN
+            continue
+        x, y = raw if name == "rsa" else sides
+        units = range(len(x)) if codes is None else codes
+        with contextlib.suppress(UndefinedError, ValueError):  # too few groups
+            test = permutation_test(name, x, y, groups=units, n_permutations=TESTED, seed=seed)
+            if test.p_value <= 1 / (TESTED + 1):
+                found[name] = value, chance
+    return found
 
 
 def unrelated_value(x: np.ndarray, y: np.ndarray, codes: np.ndarray | None = None) -> float:

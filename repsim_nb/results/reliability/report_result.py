@@ -21,8 +21,9 @@ class Report:
         Linear CKA (biased).
     verdict : str
         What it rests on: "stable", "a few samples", "a component hides similarity", "far samples hide similarity",
-        "not above chance", "too few samples" or "one shared component". The first that applies, in the order in which
-        one can cause the next: samples, component, far samples, chance, number of samples, shared component.
+        "large differences hide similarity" (CKA is not above chance, and another measure is), "not above chance", "too
+        few samples" or "one shared component". The first that applies, in the order in which one can cause the next:
+        samples, component, far samples, chance, number of samples, shared component.
     sentence : str
         The verdict with its numbers.
     command : str

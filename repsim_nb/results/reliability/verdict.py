@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from repsim_nb.support.summaries import count_of
@@ -10,8 +12,9 @@ from repsim_nb.support.summaries import count_of
 # thresholds; `report` says what they come from. HIGH_CHANCE is that of `diagnose`
 CHANGE, PER_FRACTION, RISE, LEFT, HIGH_CHANCE = 0.05, 0.01, 0.2, 1 / 3, 0.1
 FEW_OUTLIERS = 0.05  # of the samples: more are a group, and no few samples
-STABLE, CHANCE, FEW, SAMPLES, HIDDEN, FAR, SHARED = (
+STABLE, LARGEST, CHANCE, FEW, SAMPLES, HIDDEN, FAR, SHARED = (
     "stable",
+    "large differences hide similarity",
     "not above chance",
     "too few samples",
     "a few samples",
@@ -24,6 +27,7 @@ COMMANDS = {  # with the groups of the rows, if there are any
     HIDDEN: "rs.reliability.diagnose(x, y{groups})",
     FAR: "rs.reliability.report(rs.reliability.clip_lengths(x), rs.reliability.clip_lengths(y){groups})",
     SHARED: "rs.reliability.diagnose(x, y{groups})",
+    LARGEST: "rs.inference.permutation_test('{measure}', x, y{groups})",
     CHANCE: "rs.inference.permutation_test('cka_debiased', x, y{groups})",
     FEW: "rs.inference.chance_corrected('cka', x, y{groups})",
     STABLE: "rs.inference.interval('cka_debiased', x, y{groups})",
@@ -40,7 +44,8 @@ class Facts(NamedTuple):
     unit, number: samples (or groups), and how many are left out. rows: the samples with the largest influence.
     outliers, inner: the samples that are far from the rest, and CKA without them. rows_in_all: the number of rows.
     split: the samples that the first component splits off. grouped: whether rows of both sides look as if they depended
-    on each other, and no groups are known.
+    on each other, and no groups are known. others: {measure: (value, chance level)} of measures that are above chance
+    though CKA is not.
     """
 
     value: float
@@ -61,6 +66,7 @@ class Facts(NamedTuple):
     rows_in_all: int
     split: tuple[int, ...]
     grouped: bool
+    others: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
     @property
     def left_out(self) -> str:
@@ -110,7 +116,7 @@ def find_verdict(facts: Facts) -> str:
     if facts.clipped - facts.clipped_level - (facts.value - facts.level) > RISE:
         return FAR
     if not facts.above:
-        return CHANCE
+        return LARGEST if facts.others else CHANCE
     if facts.level >= HIGH_CHANCE and not facts.value - facts.debiased < HIGH_CHANCE:
         return FEW
     if facts.rest < LEFT * facts.value:
@@ -137,10 +143,17 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
         return f"{value}, but {rest}{group}."
     if verdict == FAR:
         return f"{value}, but {facts.clipped:.2f} if no sample is farther from the middle than the median distance."
-    if verdict == CHANCE:
+    if verdict in (CHANCE, LARGEST):
+        text = (
+            f"{value}, no more than unrelated data with these spectra and {facts.units} {facts.unit} can have"
+            f" ({facts.level:.2f} on average)"
+        )
+        if verdict == CHANCE:
+            return f"{text}."
+        seen = " and ".join(f"{name} is {found:.2f} ({chance:.2f})" for name, (found, chance) in facts.others.items())
         return (
-            f"{value}, no more than unrelated data with these spectra and {facts.units} {facts.unit} would have"
-            f" ({facts.level:.2f} on average)."
+            f"{text}, but {seen}: the largest differences between samples are unrelated, and smaller ones are shared,"
+            " as if all classes moved apart."
         )
     if verdict == FEW:
         return (
@@ -168,7 +181,8 @@ def _command(verdict: str, facts: Facts, rows: tuple[int, ...], groups: str) -> 
         verdict = HIDDEN
     elif verdict == STABLE and facts.units < FEWEST:
         verdict = FEW
-    return COMMANDS[verdict].format(groups=groups and f", groups={groups}")
+    best = max(facts.others, key=lambda name: facts.others[name][0] - facts.others[name][1], default="")
+    return COMMANDS[verdict].format(measure=best, groups=groups and f", groups={groups}")
 
 
 def _rows(rows: tuple[int, ...]) -> str:
