@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 _load, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["measures"],
+    submodules=["course", "measures"],
     submod_attrs={
         "measures": ["testing"],
         "inputs": ["datasets", "models", "store"],

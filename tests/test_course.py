@@ -2,14 +2,17 @@
 
 import copy
 import re
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import repsim_nb as rs
 from repsim_nb import course
 from repsim_nb.course import CourseError
-from repsim_nb.course.exercises import MIME, Checks, Session
+from repsim_nb.course.checking import MIME, Checks
+from repsim_nb.course.exercises import Session
 from repsim_nb.course.values import same
 from repsim_nb.support.errors import UndefinedError
 
@@ -298,7 +301,7 @@ def test_in_a_notebook_the_parts_of_a_result_go_along(monkeypatch):
     shown = []
     import IPython.display
 
-    monkeypatch.setattr("repsim_nb.course.exercises.in_a_notebook", lambda: True)
+    monkeypatch.setattr("repsim_nb.course.checking.in_a_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
     Checks(SESSION).scale(lambda x, a: x.sum(0))
     assert shown[0]["text/plain"] == "wrong: scale. Use the second argument."
@@ -327,3 +330,12 @@ def test_a_text_that_is_not_asked_for_is_quoted():
     assert re.fullmatch(r"Your text is as asked for up to '.{5,25}\.\d{1,2}', and differs after it\.", found.text)
     assert check(sentence, lambda x: sentence.solution(x) + ".").text.endswith(".', and should end there.")
     assert check(sentence, lambda x: sentence.solution(x)[:-1]).text.endswith("', and ends there.")
+
+
+def test_the_course_is_reached_like_the_other_rooms():
+    code = "import repsim_nb as rs; print(rs.course.checks.__module__, dir(rs.course) == sorted(rs.course.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["repsim_nb.course", "True"]
+    assert "course" in rs.__all__ and rs.course is course
+    with pytest.raises(AttributeError, match="unknown name in rs.course 'check'. Did you mean 'checks'"):
+        rs.course.check  # noqa: B018

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from repsim_nb.course import command, grading, isolated
-from repsim_nb.course.exercises import MIME
+from repsim_nb.course.checking import MIME
 from repsim_nb.course.grading import Grade, summarise, write_csv
 from repsim_nb.course.sessions import load_session
 from repsim_nb.course.submissions import (

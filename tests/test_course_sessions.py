@@ -16,7 +16,7 @@ from test_notebooks import emptied, kernel  # noqa: F401 - a fixture
 
 from repsim_nb import course
 from repsim_nb.course import command
-from repsim_nb.course.exercises import MIME
+from repsim_nb.course.checking import MIME
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks" / "course"

@@ -22,7 +22,7 @@ from repsim_nb.support.summaries import documentation_page
 PACKAGE = "repsim_nb"
 ORDER = (
     *("datasets", "models", "store", "measures", "testing", "comparison", "reliability", "embedding", "trajectories"),
-    *("inference", "probes", "grounding", "specs", "plots", "explorers", "reports"),
+    *("inference", "probes", "grounding", "specs", "plots", "explorers", "reports", "course"),
 )
 
 

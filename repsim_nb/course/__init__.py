@@ -6,13 +6,17 @@
     check.linear_cka(linear_cka)        # prints ok, todo, or what is wrong
 
 The notebooks are in notebooks/course. `exercises` describes an exercise and compares an answer with its solution;
-`sessions` has one file a session.
+`checking` is what students call; `sessions` has one file a session.
 """
 
-from repsim_nb.course.exercises import Checks, CourseError
-from repsim_nb.course.sessions import SESSIONS, load_session
+import sys
 
-__all__ = ["SESSIONS", "CourseError", "checks", "load_session"]
+from repsim_nb.course.checking import Checks, CourseError
+from repsim_nb.course.exercises import Exercise, Feedback, Mistake, Session
+from repsim_nb.course.sessions import SESSIONS, load_session
+from repsim_nb.support.errors import show_public_names
+
+__all__ = ["SESSIONS", "Checks", "CourseError", "Exercise", "Feedback", "Mistake", "Session", "checks", "load_session"]
 
 
 def checks(session: str, *, strict: bool = False) -> Checks:
@@ -28,6 +32,7 @@ def checks(session: str, *, strict: bool = False) -> Checks:
     Returns
     -------
     Checks
+        With one method an exercise.
 
     Raises
     ------
@@ -46,3 +51,7 @@ def checks(session: str, *, strict: bool = False) -> Checks:
     todo: centre
     """
     return Checks(load_session(session), strict=strict)
+
+
+# here, since `rs.course` may be imported without the `__getattr__` of `rs`
+show_public_names(sys.modules[__name__], "rs.course")

@@ -1,4 +1,4 @@
-"""Exercises and their checks: an answer is called with random hidden inputs, as are the solution and known mistakes.
+"""Exercises: an answer is called with random hidden inputs, as are the solution and known mistakes.
 
 A session declares its exercises by decorators:
 
@@ -17,11 +17,8 @@ The function is the solution. An answer is right if it gives the same values for
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import io
-import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,26 +27,37 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.course.values import as_array, form, is_choice, is_stub, line_of, misspelt, same, unchanged, unlike
-from repsim_nb.support.errors import UndefinedError, as_clause, unknown_name
-from repsim_nb.support.progress import in_a_notebook
+from repsim_nb.support.errors import UndefinedError, as_clause
 
 TRIALS = 3  # hidden inputs a check; each is drawn again at each check
 CHOICES = 30  # the same where an answer is one of a few (a text, True, an integer), which a constant may hit by chance
-MIME = "application/vnd.repsim-nb.check+json"  # the result of a check in the outputs of a notebook, for grading
-
-
-class CourseError(AssertionError):
-    """An exercise is unsolved or wrong, and the checks are strict."""
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """The result of one check."""
+    """The result of one check; as text, what the student reads.
+
+    Attributes
+    ----------
+    exercise : str
+        The name of the exercise.
+    status : {"ok", "todo", "wrong"}
+        Whether the answer is right, missing or wrong.
+    mistake : str
+        The name of the mistake, if it is a known one.
+    text : str
+        What is wrong, for the student.
+
+    Examples
+    --------
+    >>> print(rs.course.Feedback("centre", "ok"))
+    ok: centre
+    """
 
     exercise: str
-    status: str  # "ok", "todo" or "wrong"
-    mistake: str = ""  # name of the mistake, if it is a known one
-    text: str = ""  # what is wrong, for the student
+    status: str
+    mistake: str = ""
+    text: str = ""
 
     def __str__(self) -> str:
         return f"{self.status}: {self.exercise}" + (f". {self.text}" if self.text else "")
@@ -57,7 +65,23 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A usual wrong answer: what it gives, and what a teacher says to the student who has it."""
+    """A usual wrong answer: what it gives, and what a teacher says to the student who has it.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong, in a few words, for the notes of instructors.
+    text : str
+        What the student reads: at most two sentences.
+    answer : function(*inputs)
+        Returns what students with this mistake return.
+
+    Examples
+    --------
+    >>> exercise = rs.course.load_session("invariances").exercises["centre"]
+    >>> exercise.mistakes[0].name
+    'rows and columns exchanged'
+    """
 
     name: str
     text: str
@@ -66,23 +90,75 @@ class Mistake:
 
 @dataclass
 class Exercise:
-    """A function to write: its solution, how to draw hidden inputs, and the usual mistakes."""
+    """A function to write: its solution, how to draw hidden inputs, and the usual mistakes.
+
+    Attributes
+    ----------
+    solution : function
+        The right answer. Its name is that of the exercise.
+    minutes : int
+        How long students need.
+    inputs : function(rng) -> tuple
+        Draws hidden inputs.
+    tolerance : float
+        By how much numbers may differ, relative to their size: float32 and 1.95996 in place of 1.96 are right.
+    trials : int or None
+        Hidden inputs a check. None takes 3, or 30 where an answer is one of a few, which a constant may hit by chance.
+    up_to : function(value) or None
+        Returns what is compared of a value. None compares all of it.
+    left_over : function(*inputs) -> str, or None
+        Returns what an answer did not undo in its inputs, as text.
+    mistakes : list of Mistake
+        The usual mistakes.
+
+    Examples
+    --------
+    >>> exercise = rs.course.load_session("invariances").exercises["centre"]
+    >>> exercise.name, exercise.minutes
+    ('centre', 3)
+    """
 
     solution: Callable[..., Any]
     minutes: int
     inputs: Callable[[np.random.Generator], tuple[Any, ...]]
-    tolerance: float = 1e-4  # relative, of numbers: float32 and 1.95996 in place of 1.96 are right
-    trials: int | None = None  # hidden inputs a check; None: TRIALS or CHOICES
-    up_to: Callable[[Any], Any] | None = None  # what is compared of a value; None: all of it
-    left_over: Callable[..., str] | None = None  # what an answer did not undo in its inputs, as text
+    tolerance: float = 1e-4
+    trials: int | None = None
+    up_to: Callable[[Any], Any] | None = None
+    left_over: Callable[..., str] | None = None
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def name(self) -> str:
+        """The name of the solution, and so of the exercise (str)."""
         return self.solution.__name__
 
     def mistake(self, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Declare a usual mistake: the function below gives what students with this mistake give."""
+        """Declare a usual mistake: the function below gives what students with this mistake give.
+
+        Parameters
+        ----------
+        name : str
+            What is wrong, in a few words.
+        text : str
+            What the student reads: at most two sentences.
+
+        Returns
+        -------
+        function
+            A decorator of the function.
+
+        Examples
+        --------
+        >>> session = rs.course.Session("mine", "My session")
+        >>> @session.exercise(minutes=2, inputs=lambda rng: (rng.normal(size=5),))
+        ... def total(x):
+        ...     return x.sum()
+        >>> @total.mistake("mean", "You return the mean: do not divide by the number of values.")
+        ... def _(x):
+        ...     return x.mean()
+        >>> rs.course.Checks(session).total(lambda x: x.mean())
+        wrong: total. You return the mean: do not divide by the number of values.
+        """
 
         def declare(answer: Callable[..., Any]) -> Callable[..., Any]:
             self.mistakes.append(Mistake(name, text, answer))
@@ -91,7 +167,26 @@ class Exercise:
         return declare
 
     def check(self, answer: Any, rng: np.random.Generator) -> Feedback:
-        """Compare an answer with the solution on new hidden inputs."""
+        """Compare an answer with the solution on new hidden inputs.
+
+        Parameters
+        ----------
+        answer : function, or None
+            The answer of a student.
+        rng : Generator
+            Draws the inputs.
+
+        Returns
+        -------
+        Feedback
+            Whether it is right, and what is wrong.
+
+        Examples
+        --------
+        >>> exercise = rs.course.load_session("invariances").exercises["centre"]
+        >>> exercise.check(lambda x: x - x.mean(axis=0), np.random.default_rng(0)).status
+        'ok'
+        """
         if answer is None or answer is Ellipsis:
             return Feedback(self.name, "todo")
         if not callable(answer):
@@ -194,7 +289,22 @@ class Exercise:
 
 @dataclass
 class Session:
-    """The exercises of one session, in order."""
+    """The exercises of one session, in order.
+
+    Attributes
+    ----------
+    name : str
+        The name by which `checks` finds it.
+    title : str
+        The heading of its notebook.
+    exercises : {name: Exercise}
+        The exercises.
+
+    Examples
+    --------
+    >>> list(rs.course.load_session("invariances").exercises)[:2]
+    ['centre', 'gram']
+    """
 
     name: str
     title: str
@@ -210,7 +320,27 @@ class Session:
         up_to: Callable[[Any], Any] | None = None,
         left_over: Callable[..., str] | None = None,
     ) -> Callable[[Callable[..., Any]], Exercise]:
-        """Declare an exercise: the function below is its solution."""
+        """Declare an exercise: the function below is its solution.
+
+        Parameters
+        ----------
+        minutes, inputs, tolerance, trials, up_to, left_over
+            As the attributes of `Exercise`.
+
+        Returns
+        -------
+        function
+            A decorator of the solution, which returns the Exercise.
+
+        Examples
+        --------
+        >>> session = rs.course.Session("mine", "My session")
+        >>> @session.exercise(minutes=2, inputs=lambda rng: (rng.normal(size=5),))
+        ... def total(x):
+        ...     return x.sum()
+        >>> rs.course.Checks(session).total(sum)
+        ok: total
+        """
 
         def declare(solution: Callable[..., Any]) -> Exercise:
             exercise = Exercise(solution, minutes, inputs, tolerance, trials, up_to, left_over)
@@ -218,72 +348,3 @@ class Session:
             return exercise
 
         return declare
-
-
-class Checks:
-    """The checks of a session: `check.<exercise>(answer)` prints ok, todo, or what is wrong.
-
-    Hidden inputs are drawn again at each call, so that a copied number does not pass.
-    """
-
-    def __init__(self, session: Session, *, strict: bool = False, seed: int | None = None) -> None:
-        self._session = session
-        self._by_nbgrader = "NBGRADER_EXECUTION" in os.environ
-        self._strict = strict or self._by_nbgrader
-        self._rng = np.random.default_rng(seed)
-        self._results: dict[str, Feedback] = {}
-
-    def __getattr__(self, name: str) -> Callable[[Any], None]:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        exercises = self._session.exercises
-        if name not in exercises:
-            raise AttributeError(str(unknown_name(f"exercise of the session '{self._session.name}'", name, exercises)))
-
-        def check(answer: Any) -> None:
-            self._check(exercises[name], answer)
-
-        return check
-
-    def __dir__(self) -> list[str]:
-        return [*self._session.exercises, "passed", "summary"]
-
-    def passed(self, *names: str) -> bool:
-        """Whether all these exercises are solved; if not, print which are left, so that a figure can wait for them."""
-        left = [name for name in names if self._status(name) != "ok"]
-        if left:
-            print(f"The figure waits for: {', '.join(left)}")
-        return not left
-
-    def summary(self) -> None:
-        """Print how many exercises are solved, and the state of the others."""
-        by_status = {name: self._status(name) for name in self._session.exercises}
-        done = sum(status == "ok" for status in by_status.values())
-        print(f"{self._session.title}: {done} of {len(by_status)} exercises are solved")
-        for name, status in by_status.items():
-            if status != "ok":
-                print(self._results.get(name, f"{status}: {name}"))
-
-    def _status(self, name: str) -> str:
-        getattr(self, name)  # a name that is not an exercise
-        return self._results[name].status if name in self._results else "todo"
-
-    def _check(self, exercise: Exercise, answer: Any) -> None:
-        # nbgrader gives no points to a cell that writes to stderr, so a warning would cost as much as an error
-        with contextlib.redirect_stderr(io.StringIO()) if self._by_nbgrader else contextlib.nullcontext():
-            feedback = exercise.check(answer, self._rng)
-        self._results[exercise.name] = feedback
-        _show(feedback)
-        if self._strict and feedback.status != "ok":
-            raise CourseError(str(feedback))
-
-
-def _show(feedback: Feedback) -> None:
-    """Print a result; in a notebook its parts go along, for grading."""
-    if not in_a_notebook():
-        print(feedback)
-        return
-    from IPython.display import display
-
-    parts = {"exercise": feedback.exercise, "status": feedback.status, "mistake": feedback.mistake}
-    display({"text/plain": str(feedback), MIME: parts}, raw=True)  # type: ignore[no-untyped-call]

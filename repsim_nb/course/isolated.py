@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.course.exercises import MIME
+from repsim_nb.course.checking import MIME
 
 _NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000  # CLONE_NEWNET, CLONE_NEWUSER
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP

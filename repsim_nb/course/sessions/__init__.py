@@ -21,6 +21,7 @@ def load_session(name: str) -> Session:
     Returns
     -------
     Session
+        With its exercises.
 
     Raises
     ------
