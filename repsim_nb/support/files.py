@@ -1,11 +1,12 @@
-"""Where files are, and how a file is written completely or not at all."""
+"""Where files are, the order of their names, and how a file is written completely or not at all."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def find_in_package(package: str, file: str, how: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"the installed package '{package}' has no {file}; another version may have it")
     return path
+
+
+def sort_naturally(names: Iterable[str]) -> list[str]:
+    """Return names in natural order: numbers in them count as numbers.
+
+    Examples
+    --------
+    >>> sort_naturally(["layer10", "layer2", "layer1.conv"])
+    ['layer1.conv', 'layer2', 'layer10']
+    """
+    return sorted(
+        names,
+        key=lambda name: (
+            [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part],
+            name,
+        ),
+    )
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from repsim_nb.support.errors import as_clause, join_names
+from repsim_nb.support.files import sort_naturally
 from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
@@ -160,7 +160,7 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     Subfolders are the classes, sorted; files are in natural order (2 before 10); hidden ones are ignored.
     """
     inside = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    loose = _sort_naturally(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
+    loose = sort_naturally(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
     classes = tuple(name for name in inside if (folder / name).is_dir())
     within = {name: _find_pictures(folder, name) for name in classes}
     if loose and any(within.values()):
@@ -194,17 +194,7 @@ def _find_pictures(root: Path, folder: str) -> list[str]:
             for name in files
             if name.lower().endswith(ENDINGS) and not name.startswith(".")
         ]
-    return _sort_naturally(found)
-
-
-def _sort_naturally(names: Any) -> list[str]:
-    return sorted(
-        names,
-        key=lambda name: (
-            [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part],
-            name,
-        ),
-    )
+    return sort_naturally(found)
 
 
 def _check_size(size: Any) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ class Entry:
     names : bool
         Whether the format itself says that the labels describe samples, so that each may name them.
     key, ids, groups, place
-        As an export of this package wrote them; the place among the arrays, since HDF5 and Zarr sort them by name.
+        As an export of this package wrote them; the place among the arrays, since HDF5 and Zarr keep no order.
     """
 
     array: Any
@@ -71,7 +71,10 @@ class Entry:
 
 @dataclass
 class Content:
-    """The arrays of a file by their names, what was left out, and what is known about the models."""
+    """The arrays of a file by their names, what was left out, and what is known about the models.
+
+    Arrays have the order in which they were written, if the format keeps it, else the natural order of their names.
+    """
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from .content import (
     starts_with,
     to_labels,
 )
+from .hdf5_names import names_in
 from .lazy import LazyArray
 from .xarray_files import read_netcdf
 
@@ -70,7 +71,7 @@ def _refuse_others(path: Path, file: Any) -> None:
 
 def _read_group(content: Content, labels: dict[str, np.ndarray], group: Any, inside: str, h5py: Any) -> None:
     """Add the arrays and the labels of a group, and of the groups in it, under the names by which they are found."""
-    for name in group:
+    for name in names_in(group, h5py):
         item, where = group.get(name), f"{inside}{name}"
         if item is None:
             raise DamagedFile(f"'{where}' is a link to something that is not there")

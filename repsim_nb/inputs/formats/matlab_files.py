@@ -10,6 +10,7 @@ import numpy as np
 
 from .content import HDF5, MATLAB_73, Content, Entry, find_labels, is_numeric, starts_with, to_labels, to_whole
 from .hdf5_files import lazy, read_hdf5
+from .hdf5_names import names_in
 
 _NOT_ARRAYS = ("MatlabOpaque", "MatlabFunction")
 
@@ -84,9 +85,9 @@ def read_matlab_73(path: Path, file: Any, h5py: Any) -> Content:
     """Return the matrices of a file of MATLAB 7.3, whose axes HDF5 has in reverse."""
     content = Content(path)
     labels: dict[str, np.ndarray] = {}
-    for name, item in file.items():
+    for name in names_in(file, h5py):
         if name not in ("#refs#", "#subsystem#"):
-            _add_73(content, labels, name, item, h5py)
+            _add_73(content, labels, name, file[name], h5py)
     for name, entry in content.entries.items():
         entry.labels = find_labels(name, labels, content.entries)
     return content
@@ -99,8 +100,8 @@ def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: An
         if "MATLAB_sparse" in item.attrs:
             content.entries[name] = Entry(_fill_sparse(item))
         else:
-            for field, value in item.items():
-                _add_73(content, labels, f"{name}/{field}", value, h5py)
+            for field in names_in(item, h5py):
+                _add_73(content, labels, f"{name}/{field}", item[field], h5py)
     elif item.attrs.get("MATLAB_empty", 0) or "MATLAB_object_decode" in item.attrs or (item.ndim or 0) < 2:
         content.leave_out(name, item.shape or (), kind)
     elif kind == "char":

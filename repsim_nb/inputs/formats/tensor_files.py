@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, warn_user
+from repsim_nb.support.files import sort_naturally
 
 from .content import ID_NAME, OURS, Content, Entry, as_labels, find_labels, is_numeric, to_whole
 from .lazy import LazyArray
@@ -133,7 +134,8 @@ def read_safetensors(path: Path) -> Content:
     refuse_weights(path, header)
     ours = json.loads(about[OURS]) if OURS in about else {}
     content, labels = Content(path, facts=ours.get("facts", {})), {}
-    for name, tensor in header.items():
+    for name in header if ours else sort_naturally(header):  # the library sorts names by type and alphabet
+        tensor = header[name]
         begin, end = (8 + length + place for place in tensor["data_offsets"])
         found = _open_tensor(path, name, tensor, begin, end, size)
         if found.ndim == 1 and (found.dtype.kind in "iu" or ID_NAME.fullmatch(name.rpartition("/")[2])):

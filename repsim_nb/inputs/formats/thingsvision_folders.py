@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, import_library
+from repsim_nb.support.files import sort_naturally
 
 from .content import Content, Entry
 from .lazy import LazyArray
@@ -23,7 +24,8 @@ _PICTURE = re.compile(r"(.eps|.jpg|.jpeg|.png|.PNG|.tif|.tiff)$")  # what things
 def read_thingsvision(path: Path) -> Content | None:
     """Return the features in a folder and in the folders in it, one for each module; None if there are none."""
     content = Content(path)
-    folders = [path, *sorted(item for item in path.rglob("*") if item.is_dir())]
+    below = {item.relative_to(path).as_posix(): item for item in path.rglob("*") if item.is_dir()}
+    folders = [path, *(below[name] for name in sort_naturally(below))]
     for folder in folders:
         splits: dict[str, list[re.Match[str]]] = {}
         for item in folder.iterdir():
@@ -33,7 +35,8 @@ def read_thingsvision(path: Path) -> Content | None:
         inside = where is not None and (where == path or path in where.parents)
         names = (where / NAMES).read_text().splitlines() if where is not None and inside else None
         module = str(folder.relative_to(path)) if folder != path else path.name
-        for split, files in sorted(splits.items()):
+        for split in sort_naturally(splits):
+            files = splits[split]
             array = _read_features(folder, files, names)
             entry = Entry(array, rows=True)
             if names is not None:
@@ -103,7 +106,7 @@ def _read_part(path: Path, names: list[str] | None) -> Any:
     if kind == ".mat":
         return _read_matrix(path, names)
     with import_library("h5py", f"reading {path}").File(path, "r") as file:
-        return np.concatenate([file[name][()] for name in sorted(file)])
+        return np.concatenate([file[name][()] for name in sort_naturally(file)])
 
 
 def _read_matrix(path: Path, names: list[str] | None) -> np.ndarray:

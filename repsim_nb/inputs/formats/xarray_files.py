@@ -11,6 +11,7 @@ import numpy as np
 from repsim_nb.support.errors import import_library
 
 from .content import DTYPE, HDF5, KEY, OURS, Content, Entry, as_labels, find_labels, is_numeric, starts_with
+from .hdf5_names import names_in
 from .lazy import LazyArray
 
 
@@ -24,9 +25,10 @@ def read_netcdf(path: Path) -> Content:
     engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
     labels: dict[str, np.ndarray] = {}
     axes: dict[str, np.ndarray] = {}  # as labels, since they are found by the same rule
-    for group in _groups(path) if hdf5 else [""]:
+    for group, names in _groups(path).items() if hdf5 else [("", None)]:
         with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
-            _add(content, data, labels, axes, engine, group)
+            own = list(data.data_vars) if names is None else [name for name in names if name in data.data_vars]
+            _add(content, data, own, labels, axes, (engine, group))
     for name, entry in content.entries.items():
         entry.labels = find_labels(name, labels, content.entries)
         entry.along = {label: str(dim) for label, dim in find_labels(name, axes, content.entries).items()}
@@ -35,15 +37,27 @@ def read_netcdf(path: Path) -> Content:
     return content
 
 
-def _groups(path: Path) -> list[str]:
+def _groups(path: Path) -> dict[str, list[str]]:
+    """Return {group: the names in it}, the first group, "", first."""
     h5py = import_library("h5py", f"reading {path}")
-    found = [""]
+    found: dict[str, list[str]] = {}
+
+    def visit(group: Any, inside: str) -> None:
+        found[inside] = names_in(group, h5py)
+        for name in found[inside]:
+            if isinstance(item := group.get(name), h5py.Group):
+                visit(item, f"{inside}/{name}".strip("/"))
+
     with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Group) else None)
+        visit(file, "")
     return found
 
 
-def _add(content: Content, data: Any, labels: dict[str, Any], axes: dict[str, Any], engine: str, group: str) -> None:
+def _add(
+    content: Content, data: Any, names: list[str], labels: dict[str, Any], axes: dict[str, Any], place: tuple[str, str]
+) -> None:
+    """Add the variables of these names; place: the engine that reads the file, and the group."""
+    engine, group = place
     for name, item in data.variables.items():
         values = as_labels(str(name), item.values) if item.ndim == 1 else None
         if values is not None:
@@ -51,7 +65,8 @@ def _add(content: Content, data: Any, labels: dict[str, Any], axes: dict[str, An
             labels[whole], axes[whole] = values, np.array(item.dims[0])
     ours = json.loads(data.attrs[OURS]) if OURS in data.attrs else {}
     content.facts |= ours.get("facts", {})
-    for name, item in data.data_vars.items():
+    for name in names:
+        item = data.data_vars[name]
         whole = f"{group}/{name}" if group else str(name)
         if item.ndim < 2 or not is_numeric(item.dtype, whole, content.path):
             content.leave_out(whole, item.shape, item.dtype)

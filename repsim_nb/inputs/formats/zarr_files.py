@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import import_library
+from repsim_nb.support.files import sort_naturally
 
 from .content import OURS, Content, Entry, as_labels, find_labels, is_numeric
 from .lazy import LazyArray
@@ -26,7 +27,8 @@ def read_zarr(path: Path) -> Any:
     if isinstance(root, zarr.Array):
         _refuse_pickled(path, "", root)
         return _lazy(path, "", root)
-    items = dict(sorted(root.members(max_depth=None)))
+    members = dict(root.members(max_depth=None))
+    items = {name: members[name] for name in sort_naturally(members)}  # Zarr keeps no order
     ours = root.attrs.asdict().get(OURS, {})
     content = Content(path, facts=ours.get("facts", {}))
     for name, item in items.items():
