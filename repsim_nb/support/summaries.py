@@ -21,6 +21,7 @@ _FUNCTION_TWINS = frozenset(
         "Drift",
         "measures.Deconfounded",
         "inference.Interval",
+        "course.Checks",
         "grounding.Benchmark",
         "grounding.Sensitivity",
         "grounding.Specificity",
