@@ -268,9 +268,25 @@ def test_a_list_that_is_too_large_is_left_out(exploring, monkeypatch):
     monkeypatch.setattr(located_module, "_MOST_SHEET", 10)
     located = exploring.panel.located
     del located.gallery
-    assert located.maps().gallery is None and located.maps().maps[0].links
+    one, other = located.maps().maps
+    assert located.maps().gallery is None and one.links
+    assert one.footer.endswith("\nreports have no list, since its images are too large")
     monkeypatch.setattr(located_module, "_LINKED", 10)
-    assert located.maps().maps[0].links == ()
+    one, other = located.maps().maps
+    assert one.links == () == other.links and one.footer.count("\n") == other.footer.count("\n") == 1
+    assert one.footer.endswith("\nreports have no list and no neighbours of more than 10 samples")
+
+
+def test_a_report_of_many_samples_says_what_is_left_out(rng):
+    """Also where the numbers are too many for a live picture: the image has the line, too."""
+    x = rs.from_arrays({f"{name}/fc": rng.normal(size=(2400, 3)) for name in "ab"})
+    for n in (400, 600):
+        maps = rs.explorers.samples(x, n=n, measure=None).wait().spec.maps
+        assert [one.subtitle for one in maps] == [f"n = {n} of 2,400, evenly spaced"] * 2 and len(maps[0].points) == n
+        assert ("no list and no neighbours of more than 500 samples" in maps[0].footer) == (n > 500)
+    whole = rs.explorers.samples(x, n=None, measure=None).wait()
+    assert whole.spec.maps[0].subtitle == "n = 2400" and "no list" in whole.spec.maps[0].footer
+    assert MIME not in whole.bundle() and "image/png" in whole.bundle()
 
 
 def test_few_samples_have_few_neighbours(rng):

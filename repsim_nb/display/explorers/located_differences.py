@@ -42,10 +42,12 @@ class Options(NamedTuple):
 
 
 class LocatedDifferences:
-    """The differences of a pair, the samples as a data set, and maps of both sides."""
+    """The differences of a pair, the samples as a data set, and maps of both sides; total: of how many samples."""
 
-    def __init__(self, found: SampleDifferences, sides: tuple[Any, Any], dataset: Dataset | None, seed: int) -> None:
-        self.found, self.dataset, self._sides, self._seed = found, dataset, sides, seed
+    def __init__(
+        self, found: SampleDifferences, sides: tuple[Any, Any], dataset: Dataset | None, seed: int, total: int
+    ) -> None:
+        self.found, self.dataset, self._sides, self._seed, self._total = found, dataset, sides, seed, total
         self._labels = sample_labels(found)
         self._points: dict[str, tuple[tuple[np.ndarray, np.ndarray], tuple[str, str]]] = {}
 
@@ -61,12 +63,23 @@ class LocatedDifferences:
             self._points[kind] = (one, align_points(other, one)), (first, second)
         color = color if color in self.colors else self.colors[0]
         shown = sample_maps_spec(self.found, *self._points[kind], color=color)
+        maps = shown.maps
+        if self.found.n < self._total:
+            some = f"n = {self.found.n:,} of {self._total:,}, evenly spaced"
+            maps = tuple(replace(one, subtitle=some) for one in maps)
+        if self._left_out:  # below both maps, which then have the same height
+            maps = tuple(replace(one, footer=f"{one.footer}\n{self._left_out}") for one in maps)
         if self.found.n > _LINKED:
-            return shown
-        maps = zip(shown.maps, self.links, strict=True)
-        return replace(
-            shown, maps=tuple(replace(one, links=tuple(map(tuple, links))) for one, links in maps), gallery=self.gallery
-        )
+            return replace(shown, maps=maps)
+        maps = tuple(replace(one, links=tuple(map(tuple, links))) for one, links in zip(maps, self.links, strict=True))
+        return replace(shown, maps=maps, gallery=self.gallery)
+
+    @property
+    def _left_out(self) -> str:
+        """What a report lacks that has a place in the explorer, and why; "" if it lacks nothing."""
+        if self.found.n > _LINKED:
+            return f"reports have no list and no neighbours of more than {_LINKED} samples"
+        return "" if self.gallery else "reports have no list, since its images are too large"
 
     @cached_property
     def gallery(self) -> GallerySpec | None:
@@ -197,7 +210,7 @@ def locate(
         names=names if names[0] != names[1] else (names[0], f"{names[1]} (again)"),
         progress=progress,
     )
-    return LocatedDifferences(found, sides, dataset, options.seed)
+    return LocatedDifferences(found, sides, dataset, options.seed, n)
 
 
 def _number(value: float) -> str:
