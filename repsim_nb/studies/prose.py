@@ -46,6 +46,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim_nb.support.errors import join_names
+from repsim_nb.support.validation import is_number
 
 from .prose_numbers import Number, numbers
 
@@ -100,12 +101,7 @@ def find_faults(cell: Mapping[str, Any]) -> list[str]:
         else:
             found += [f"{name}: {fault}" for fault in _faults_of(check[kinds[0]], inside if kinds == ["holds"] else [])]
         tolerance = check.get("tolerance", 1)
-        if (
-            ("tolerance" in check and kinds != ["value"])
-            or isinstance(tolerance, bool)
-            or not isinstance(tolerance, (int, float))
-            or not tolerance > 0
-        ):
+        if ("tolerance" in check and kinds != ["value"]) or not is_number(tolerance) or not tolerance > 0:
             found.append(f"{name}: a tolerance is a number above 0 for a value; got {tolerance!r}")
         if check.get("at", "end") != "end":
             found.append(f"{name}: at is 'end' or left out; got {check['at']!r}")
