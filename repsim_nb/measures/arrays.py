@@ -13,6 +13,8 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import to_numpy
 
+NO_DIRECTION = "its activations are all 0, so its cosine with others is undefined"  # of one sample
+
 
 def eps(x: Array) -> float:
     """Return the spacing of numbers near 1 in the precision of x."""

@@ -17,7 +17,7 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_choice, check_integer, check_representation
 
-from .arrays import eps, normalize_rows
+from .arrays import NO_DIRECTION, eps, normalize_rows
 from .base import NO_LINEAR, Measure
 from .neighbour_search import BLOCK, Neighbours, Space, about_median, find_nearest, places_of, row_lengths, search_flops
 from .ties import FEW
@@ -55,7 +55,7 @@ class _KNN(Measure):
         x = xp.astype(x, xp.float64, copy=False)
         if self.metric == "cosine":
             # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
-            x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = normalize_rows(x, NO_DIRECTION)
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples have the same direction, so no cosine is larger than another")
         x = x / xp.max(xp.abs(x))

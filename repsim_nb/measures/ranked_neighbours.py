@@ -15,7 +15,7 @@ from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
-from .arrays import normalize_rows, reduce_features, split_range
+from .arrays import NO_DIRECTION, normalize_rows, reduce_features, split_range
 from .neighbour_search import BLOCK, Neighbours, about_median, find_nearest, find_ranks, places_of, search_flops
 from .neighbours import _KNN
 
@@ -201,7 +201,7 @@ class SecondOrderCosine(_KNN):
         near = find_nearest(self._space(x), self.k)[0]
         x = check_representation(x, min_samples=self.min_samples, double=True)
         if self.metric == "cosine":
-            x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = normalize_rows(x, NO_DIRECTION)
         else:
             x = about_median(x / array_api_compat.array_namespace(x).max(abs(x)))
         return _Located(near, to_numpy(reduce_features(x)))

@@ -16,9 +16,9 @@ from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_representation, to_numpy
 
 from . import cost
-from .arrays import centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
+from .arrays import NO_DIRECTION, centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
 from .base import NO_LINEAR, Measure
-from .comparators import DISTANCES, RANKED, WHITENED, First, Second, check_orders, tau_a, whiten
+from .comparators import ALIKE, DISTANCES, RANKED, WHITENED, First, Second, check_orders, tau_a, whiten
 from .cosine import Cosine
 from .distances import squared_distances
 from .entries import entry_tolerance, exact_distances
@@ -191,9 +191,9 @@ class RSA(Cosine):
         rounding = 8 * eps(vector) * (1.0 if self.first in ("correlation", "cosine") else largest)
         if self.second == "pearson":
             if float(xp.max(vector)) - float(xp.min(vector)) <= rounding:
-                raise UndefinedError("all pairs of samples are equally alike")
+                raise UndefinedError(ALIKE)
             vector = vector - xp.mean(vector)
-        return normalize(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+        return normalize(vector, ALIKE, 8 * eps(vector) * largest)
 
     def _ranked(self, x: Array) -> Array:
         """Return the ranks of all pairs as a unit vector.
@@ -225,9 +225,9 @@ class RSA(Cosine):
         if length > 0 and self.second != "spearman":  # the length without ties, which are no agreement
             return xp.asarray(ranks / math.sqrt((many**3 - many) / 12), device=array_api_compat.device(like))
         if length == 0:  # ranks of rounding look like ranks
-            raise UndefinedError("all pairs of samples are equally alike")
+            raise UndefinedError(ALIKE)
         ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(like)), like.dtype)
-        return normalize(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
+        return normalize(ranks, ALIKE)  # of length 1 in this precision, too
 
     def pair(self, a: Any, b: Any) -> float:
         if isinstance(a, KnownPairs) or isinstance(b, KnownPairs):
@@ -333,7 +333,7 @@ class RSA(Cosine):
                 raise UndefinedError("correlation between samples needs at least 2 features; it has 1")
             x = normalize_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
         elif self.first == "cosine":
-            x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = normalize_rows(x, NO_DIRECTION)
         else:
             return x @ x.T
         matrix = x @ x.T

@@ -16,11 +16,10 @@ from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_positive, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
-from .arrays import normalize_rows, split_range
+from .arrays import NO_DIRECTION, normalize_rows, split_range
 from .base import Measure
 
 _BLOCK = 2**22  # numbers of a matrix of samples that are held at a time
-_NO_DIRECTION = "its activations are all 0, so its cosine with others is undefined"
 
 
 class _SummaryDifference(Measure):
@@ -153,7 +152,7 @@ class ConcentricityDifference(_SummaryDifference):
         length = float(np.linalg.norm(mean))
         if length <= 8 * np.finfo(float).eps * np.abs(x).mean(axis=0).max():
             raise UndefinedError("the mean of its samples is 0, so no sample has a direction relative to it")
-        return float(np.mean(to_numpy(normalize_rows(x, _NO_DIRECTION)) @ (mean / length)))
+        return float(np.mean(to_numpy(normalize_rows(x, NO_DIRECTION)) @ (mean / length)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +216,7 @@ class UniformityDifference(_SummaryDifference):
 
     def _summary(self, x: np.ndarray) -> float:
         if self.unit:
-            x = to_numpy(normalize_rows(x, _NO_DIRECTION))
+            x = to_numpy(normalize_rows(x, NO_DIRECTION))
         x = x - x.mean(axis=0)
         squares = np.einsum("ij,ij->i", x, x)
         total = 0.0
