@@ -39,7 +39,7 @@ def form_between(measure: Measure) -> Between | None:
         and measure.debiased
         and getattr(measure, "batch_size", None) is None
     ):
-        return lambda x, y, codes: _debiased(measure, x, y, codes)
+        return lambda x, y, codes: _compute_debiased(measure, x, y, codes)
     return None
 
 
@@ -95,7 +95,7 @@ def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tup
     return (_gradient(a) / length)[np.ix_(back, back)], b.matrix[np.ix_(back, back)]
 
 
-def _debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndarray) -> float:
+def _compute_debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndarray) -> float:
     order = np.argsort(codes, kind="stable")
     sizes = np.unique(codes, return_counts=True)[1]
     if len(sizes) < FEWEST_GROUPS:

@@ -182,7 +182,7 @@ class CCA(Measure):
             return float(xp.sum(product * product)) / min(product.shape)
         first, second = (a, b) if self.weights == "x" else (b, a)
         u, rho, _ = self._directions(first, second)
-        return self._weighted(u, rho, first)
+        return self._weighted_mean(u, rho, first)
 
     def pair_both(self, a: Basis, b: Basis) -> tuple[float, float]:
         # directions without a partner: as `pair` finds them
@@ -191,7 +191,7 @@ class CCA(Measure):
             return super().pair_both(a, b)
         self._check_ranks(a, b)
         u, rho, vt = self._directions(a, b)  # the same decomposition serves both orientations
-        by_a, by_b = self._weighted(u, rho, a), self._weighted(vt.T, rho, b)
+        by_a, by_b = self._weighted_mean(u, rho, a), self._weighted_mean(vt.T, rho, b)
         return (by_a, by_b) if self.weights == "x" else (by_b, by_a)
 
     def _directions(self, a: Basis, b: Basis) -> tuple[Array, Array, Array]:
@@ -199,7 +199,7 @@ class CCA(Measure):
         return xp.linalg.svd(a.q.T @ b.q, full_matrices=self.normalise == "all")
 
     @staticmethod
-    def _weighted(directions: Array, rho: Array, side: Basis) -> float:
+    def _weighted_mean(directions: Array, rho: Array, side: Basis) -> float:
         xp = array_api_compat.array_namespace(rho)
         alpha = xp.sum(xp.abs(directions.T @ side.coordinates), axis=1)
         return float(xp.sum(alpha[: rho.shape[0]] * rho) / xp.sum(alpha))

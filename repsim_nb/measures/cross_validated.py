@@ -112,7 +112,7 @@ def crossnobis(
                 f"shrinkage is for the covariance that noise='repeats' estimates; got shrinkage={shrinkage!r} with"
                 " another noise. Leave it out."
             )
-        white = x if isinstance(noise, str) and noise == "none" else x @ _whitening(_checked(noise, p))
+        white = x if isinstance(noise, str) and noise == "none" else x @ _whitening(_check_noise(noise, p))
         total = white.sum(axis=0)
         products = total @ total.T - np.einsum("rip,rjp->ij", white, white)
     own = products.diagonal()
@@ -123,7 +123,7 @@ def crossnobis(
         return RDM(values, ids=ids, squared=True)
 
 
-def _checked(noise: Any, p: int) -> np.ndarray:
+def _check_noise(noise: Any, p: int) -> np.ndarray:
     """Return a covariance (p, p), or raise."""
     if isinstance(noise, str):
         raise ValueError(f"noise must be 'repeats', 'none' or a covariance (features, features); got {noise!r}.")

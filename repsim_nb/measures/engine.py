@@ -155,7 +155,7 @@ def by_features(
     everything = [*left, *(right or ())]
     groups = _groups([features.p for features in everything])
     border = len(left) if right is not None else None
-    jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
+    jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _is_wanted(a, b, border)]
     found, done = np.zeros((len(everything), len(everything))), 0
     sides = (
         [[everything[i] for i in a] for a, b in jobs],
@@ -179,7 +179,7 @@ def _groups(widths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
+def _is_wanted(a: list[int], b: list[int], border: int | None) -> bool:
     """Return whether a pair of groups has a cell of the table, or one of its lengths."""
     return border is None or a is b or (a[0] < border and b[-1] >= border)
 

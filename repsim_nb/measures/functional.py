@@ -51,7 +51,7 @@ def _probabilities(measure: Measure, x: Array) -> Array:
     """Check that every row is a distribution, up to two digits of each number, and bring its sum to 1."""
     xp = array_api_compat.array_namespace(x)
     total = xp.sum(x, axis=1)
-    if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > _rounded(x):
+    if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > _rounding_of_sum(x):
         hint = (
             "These look like percent: divide them by 100."
             if _sum_to(x, 100)
@@ -80,10 +80,10 @@ def _logits(measure: Measure, x: Array) -> Array:
 def _sum_to(x: Array, whole: float) -> bool:
     """Return whether no number is below 0 and every row sums to `whole`, up to two digits of each number."""
     xp = array_api_compat.array_namespace(x)
-    return not bool(xp.any(x < 0)) and float(xp.max(xp.abs(xp.sum(x, axis=1) / whole - 1))) <= _rounded(x)
+    return not bool(xp.any(x < 0)) and float(xp.max(xp.abs(xp.sum(x, axis=1) / whole - 1))) <= _rounding_of_sum(x)
 
 
-def _rounded(x: Array) -> float:
+def _rounding_of_sum(x: Array) -> float:
     """Return by how much a row of probabilities with two digits each may miss its sum."""
     return min(0.001 + 0.005 * x.shape[1], 0.1)
 

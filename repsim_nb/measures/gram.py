@@ -236,7 +236,7 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
         # the two ranks are mostly the same, so no pass is done twice
-        found = {rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}
+        found = {rank: _number_at_rank(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}
         return sum(found[rank] for rank in ranks) / 2
     values, (low, high) = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:
@@ -245,7 +245,7 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     return (float(values[high]) + (0.0 if low < 0 else float(values[high] if low == high else values[:high].max()))) / 2
 
 
-def _ranked(features: Features, rank: int) -> float:
+def _number_at_rank(features: Features, rank: int) -> float:
     """Return the number with this rank among the squared distances above the diagonal."""
     kind = np.dtype(f"uint{8 * features.itemsize}")
     found, fixed = 0, 0  # the leading bits found so far, and how many

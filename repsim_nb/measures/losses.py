@@ -80,11 +80,11 @@ class Differentiable:
             raise NotImplementedError(
                 f"{self} has no differentiable form. These measures have one: {names}, and RSA(second='pearson')"
             )
-        value = self._torch_value(*_checked(x, y, self))
+        value = self._torch_value(*_check_sides(x, y, self))
         return 1 - value if getattr(self, "kind", "") == "similarity" else value
 
 
-def _checked(x: Any, y: Any, measure: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _check_sides(x: Any, y: Any, measure: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return both sides as (n, p) in at least single precision, or raise."""
     import torch
 
@@ -158,16 +158,16 @@ def cka_value(
         products = y.T @ x, x.T @ x, y.T @ y
         return products[0].square().sum() / (products[1].norm() * products[2].norm())
     matrices = [side @ side.T if kernel == "linear" else _gaussian(side, bandwidth, with_diagonal) for side in (x, y)]
-    centre = _u_centred if debiased else _centred
+    centre = _u_centre if debiased else _centre
     return _cosine(centre(matrices[0]), centre(matrices[1]), nothing)
 
 
-def _centred(matrix: torch.Tensor) -> torch.Tensor:
+def _centre(matrix: torch.Tensor) -> torch.Tensor:
     means = matrix.mean(dim=0)
     return matrix - means - means[:, None] + means.mean()
 
 
-def _u_centred(matrix: torch.Tensor) -> torch.Tensor:
+def _u_centre(matrix: torch.Tensor) -> torch.Tensor:
     """Centre so that the inner product of two matrices is n (n - 3) times the unbiased HSIC."""
     n = len(matrix)
     diagonal = matrix.new_ones(n, n).fill_diagonal_(0)

@@ -159,7 +159,7 @@ class RSA(Cosine):
         if self.second in WHITENED:
             xp = array_api_compat.array_namespace(x)
             return self._whiten(self._matrix(xp.astype(x, xp.float64, copy=False)), eps(x))
-        return self._ranked(x) if self.second in RANKED else self._standardize(self._matrix(x))
+        return self._rank_pairs(x) if self.second in RANKED else self._standardize(self._matrix(x))
 
     def _whiten(self, matrix: Array, spacing: float) -> Array:
         return whiten(matrix if self.first in DISTANCES else 1 - matrix, self.second, 8 * spacing)
@@ -195,7 +195,7 @@ class RSA(Cosine):
             vector = vector - xp.mean(vector)
         return normalize(vector, ALIKE, 8 * eps(vector) * largest)
 
-    def _ranked(self, x: Array) -> Array:
+    def _rank_pairs(self, x: Array) -> Array:
         """Return the ranks of all pairs as a unit vector.
 
         The matrix is in float64. Numbers of float32 data are tied only if the data cannot distinguish them, for each

@@ -33,7 +33,7 @@ def _distances(x: Array, min_samples: int) -> tuple[np.ndarray, np.ndarray]:
     return exact_distances(xp.astype(x, xp.float64, copy=False), eps(x), which)
 
 
-def _permuted(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _permute_condensed(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return the numbers of all pairs for another order of the samples."""
     return squareform(permute_matrix(squareform(values, checks=False), order), checks=False)
 
@@ -105,7 +105,7 @@ class RTDLite(Measure):
         return _Spread(distances, np.array([_tree_length(distances)]))
 
     def permute(self, a: _Spread, order: np.ndarray) -> _Spread:
-        return _Spread(_permuted(a.distances, order), a.length)
+        return _Spread(_permute_condensed(a.distances, order), a.length)
 
     def pair(self, a: _Spread, b: _Spread) -> float:
         longer = (
@@ -188,7 +188,7 @@ class NTS(Measure):
         return _Joins(ranks, cophenet(linkage(ranks, "single")))
 
     def permute(self, a: _Joins, order: np.ndarray) -> _Joins:
-        return _Joins(_permuted(a.ranks, order), _permuted(a.joins, order))
+        return _Joins(_permute_condensed(a.ranks, order), _permute_condensed(a.joins, order))
 
     def pair(self, a: _Joins, b: _Joins) -> float:
         edges = (a.ranks == a.joins) | (b.ranks == b.joins)  # nothing shorter connects both samples

@@ -168,10 +168,10 @@ def round_into_range(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def round_pairs(cls: type[Measure]) -> None:
     """Let `pair` and `pair_both` of this class round their values as a table does, so that all ways agree."""
     for name in {"pair", "pair_both"} & vars(cls).keys():
-        setattr(cls, name, _rounded(vars(cls)[name]))
+        setattr(cls, name, _with_rounding(vars(cls)[name]))
 
 
-def _rounded(method: Callable[[Measure, Any, Any], Any]) -> Callable[[Measure, Any, Any], Any]:
+def _with_rounding(method: Callable[[Measure, Any, Any], Any]) -> Callable[[Measure, Any, Any], Any]:
     @functools.wraps(method)
     def rounded(self: Measure, a: Any, b: Any) -> Any:
         low, high = self.range

@@ -235,8 +235,9 @@ class _Sums:
         import torch
 
         self.measure, self.labels, self.border, number = measure, labels, border, len(labels)
-        self._eps = torch.finfo(torch.float64 if double else torch.float32).eps
-        self._room = torch.zeros(number, _padded(size), dtype=torch.float64 if double else torch.float32, device=device)
+        kind = torch.float64 if double else torch.float32
+        self._eps = torch.finfo(kind).eps
+        self._room = torch.zeros(number, _padded_size(size), dtype=kind, device=device)
         self._part, self._m = torch.empty(0), size
         self.between = np.zeros((number, number) if border is None else (border, number - border))
         self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
@@ -253,9 +254,8 @@ class _Sums:
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
         out = self._room[i, : m * (m + GAP)].view(m, m + GAP)[:, :m]
-        trace = (
-            (not self.centre[i] and self._directly(i, x, out)) or self._centred(i, x, out) or self._carefully(i, x, out)
-        )
+        trace = None if self.centre[i] else self._multiply_directly(i, x, out)
+        trace = trace or self._multiply_centred(i, x, out) or self._multiply_carefully(i, x, out)
         self.traces[i] += trace * self.scales[i]
         self.varied[i] |= trace > 0
         out.fill_diagonal_(0)
@@ -265,14 +265,14 @@ class _Sums:
         out -= means - means.sum() / (m - 1)
         out.fill_diagonal_(0)
 
-    def _directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
+    def _multiply_directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
         """Multiply the samples as they are; return the trace, or None from then on if most of it is the mean."""
         _multiply(x, out)
         trace = float(out.trace())
         self.centre[i] = not (2.0**-80 < trace < 2.0**80 and float(out.sum()) < MEAN * trace * x.shape[0])
-        return None if self.centre[i] else self._scaled(i, trace, out)
+        return None if self.centre[i] else self._scale_matrix(i, trace, out)
 
-    def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
+    def _multiply_centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
         """Multiply centred samples; None if a float32 would overflow, vanish, or contain little but rounding."""
         import torch
 
@@ -287,9 +287,9 @@ class _Sums:
             first = False
         trace = float(out.trace())
         rounding = x.shape[0] * (64 * torch.finfo(x.dtype).eps) ** 2 * float(means @ means)
-        return self._scaled(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
+        return self._scale_matrix(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
 
-    def _scaled(self, i: int, trace: float, out: Tensor) -> float:
+    def _scale_matrix(self, i: int, trace: float, out: Tensor) -> float:
         """Scale the matrix of layer i if it needs it, and return its trace before that."""
         if self._scale(i, trace / out.shape[0]) != 1:
             out *= self.scales[i]
@@ -317,7 +317,7 @@ class _Sums:
         else:
             self.between[:, i - self.border] *= factor
 
-    def _carefully(self, i: int, x: Tensor, out: Tensor) -> float:
+    def _multiply_carefully(self, i: int, x: Tensor, out: Tensor) -> float:
         """Multiply in float64 what a float32 cannot represent, and return the sum of the diagonal: 0 if constant."""
         x = x.double()
         bad = ~x.isfinite()
@@ -343,13 +343,12 @@ class _Sums:
 
         m = rows.stop - rows.start
         self.times = [0] * len(self.labels)
-        parts = self._room[:, : _padded(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
+        parts = self._room[:, : _padded_size(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
         left, right = parts[:, : self.border], parts[:, self.border or 0 :]
-        between = _summed(left @ right.mT)
+        between = _sum_parts(left @ right.mT)
         self.between += between / (m - 3)
-        self.squares += (between.diagonal() if self.border is None else _summed(torch.linalg.vecdot(parts, parts))) / (
-            m - 3
-        )
+        own = between.diagonal() if self.border is None else _sum_parts(torch.linalg.vecdot(parts, parts))
+        self.squares += own / (m - 3)
 
     def values(self) -> np.ndarray:
         """Return the table, or raise UndefinedError that names the first layer without variation."""
@@ -371,12 +370,12 @@ class _Sums:
         return round_into_range(values, *self.measure.range)
 
 
-def _padded(m: int) -> int:
+def _padded_size(m: int) -> int:
     """Return the numbers that an m × m matrix takes, with gaps between its rows, rounded up to whole parts."""
     return -(-m * (m + GAP) // LENGTH) * LENGTH
 
 
-def _summed(parts: Tensor) -> np.ndarray:
+def _sum_parts(parts: Tensor) -> np.ndarray:
     """Sum parts in float64."""
     return parts.double().sum(0).cpu().numpy()
 

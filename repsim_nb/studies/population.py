@@ -54,7 +54,7 @@ def _recipe(
     }
 
 
-def _varied(architecture: str) -> dict[str, Recipe]:
+def _variants(architecture: str) -> dict[str, Recipe]:
     """Return the variants, with the seeds 0 and 1.
 
     Each begins with the weights of the base model of its seed if the shapes are the same.
@@ -87,8 +87,8 @@ POPULATION: dict[str, Recipe] = {
     **_base("mlp", 5),
     **_base("cnn", 5),
     **_base("vit", 3),
-    **_varied("mlp"),
-    **_varied("cnn"),
+    **_variants("mlp"),
+    **_variants("cnn"),
 }
 """53 models: five seeds of an MLP and of a CNN, three of a transformer, and MLPs and CNNs that differ from those in
 one thing.

@@ -65,7 +65,7 @@ def to_array(x: Any) -> Array:
         return _read_columns(names, columns, len(x), whole=x)
     if isinstance(x, (pd.Series, pd.Index)):
         if x.dtype.kind == "O" and len(x) and np.ndim(x[0] if isinstance(x, pd.Index) else x.iloc[0]):
-            raise _refused(x, "with an array in each row", "np.stack(list(x)) makes one array")
+            raise _refusal(x, "with an array in each row", "np.stack(list(x)) makes one array")
         return _read_columns([str(x.name or "values")], [x], len(x), series=x)[:, 0]
     if isinstance(x, (list, tuple)):
         return _read_list(x)
@@ -174,7 +174,7 @@ def _check_room(shape: tuple[int, ...], itemsize: int, x: Any) -> None:
         )
 
 
-def _refused(x: Any, why: str, hint: str) -> UndefinedError:
+def _refusal(x: Any, why: str, hint: str) -> UndefinedError:
     """Return the error for a container that cannot be read."""
     return UndefinedError(
         f"a representation is an array of numbers (samples, features); this is a {type_name(x)}, {why}: {hint}"
@@ -215,9 +215,9 @@ def _read_numpy(x: np.ndarray) -> np.ndarray:
 def _read_torch(x: Any) -> Any:
     """Read a tensor of torch, of any kind."""
     if getattr(x, "is_nested", False):
-        raise _refused(x, "nested, whose rows have different lengths", "pool each row, or pad them all to one length")
+        raise _refusal(x, "nested, whose rows have different lengths", "pool each row, or pad them all to one length")
     if x.device.type == "meta":
-        raise _refused(x, "on the device 'meta', which has no numbers", "load its weights first")
+        raise _refusal(x, "on the device 'meta', which has no numbers", "load its weights first")
     if x.is_quantized:
         return x.dequantize()
     if str(x.layout) != "torch.strided":
@@ -245,7 +245,7 @@ def _read_columns(
             or pd.api.types.is_complex_dtype(dtype)
         )
         if bad and series is not None:
-            raise _refused(series, f"of type {dtype}", "pass the numbers, a DataFrame with one column a feature")
+            raise _refusal(series, f"of type {dtype}", "pass the numbers, a DataFrame with one column a feature")
         if bad:
             raise UndefinedError(
                 f"a representation holds real numbers, and the column '{name}' of this frame is of type {dtype}: leave"
@@ -305,12 +305,12 @@ def _read_list(x: Any) -> Array:
             [part.detach().cpu().numpy() if array_api_compat.is_torch_array(part) else part for part in parts]
         )
     except ValueError as error:
-        raise _refused(
+        raise _refusal(
             x, f"whose rows are no array ({as_clause(error)})", "all samples need the same number of features"
         ) from error
     if array.dtype.kind == "O":
         odd = next((item for item in array.ravel() if not isinstance(item, (int, float))), array.ravel()[0])
-        raise _refused(x, f"with a {type_name(odd)} in it", "all entries are numbers")
+        raise _refusal(x, f"with a {type_name(odd)} in it", "all entries are numbers")
     return array
 
 
@@ -318,7 +318,7 @@ def _read_xarray(x: Any) -> Array:
     """Read an array of xarray, its samples first."""
     if not is_of(x, "xarray", "DataArray", "Variable"):
         names = join_names(x.data_vars, 4) if hasattr(x, "data_vars") else ""
-        raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
+        raise _refusal(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
     if x.ndim < 2:
         return to_array(x.data)
     return to_array(x.transpose(sample_dimension(x), ...).data)
@@ -327,7 +327,7 @@ def _read_xarray(x: Any) -> Array:
 def _read_polars(x: Any) -> np.ndarray:
     """Read a frame or a series of polars."""
     if is_of(x, "polars", "LazyFrame"):
-        raise _refused(x, "which was not computed yet", "x.collect()")
+        raise _refusal(x, "which was not computed yet", "x.collect()")
     if not is_of(x, "polars", "DataFrame"):
         return np.asarray(x.to_numpy())
     columns = []
@@ -355,13 +355,13 @@ def _read_others(x: Any) -> np.ndarray:
     """Read anything else that NumPy converts to numbers."""
     if x is None or isinstance(x, (str, bytes, Mapping, set, frozenset)):
         hint = "take one of what it holds, x['name']" if isinstance(x, Mapping) else "pass an array"
-        raise _refused(x, "which is not one", hint)
+        raise _refusal(x, "which is not one", hint)
     try:
         array = np.asarray(x)
     except Exception as error:
-        raise _refused(
+        raise _refusal(
             x, f"which NumPy cannot read ({as_clause(error)})", "convert it, np.asarray(...), and pass that"
         ) from error
     if array.dtype.kind == "O" or (hasattr(x, "shape") and tuple(x.shape) != array.shape):
-        raise _refused(x, "which NumPy does not read as numbers", "convert it and pass the array")
+        raise _refusal(x, "which NumPy does not read as numbers", "convert it and pass the array")
     return _read_numpy(array)

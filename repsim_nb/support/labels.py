@@ -155,7 +155,7 @@ def select(
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
         fits = [
-            _counted(labels, at, pattern) if name == "layer" and is_integer(pattern) else _fitting(column, pattern)
+            _have_number(labels, at, pattern) if name == "layer" and is_integer(pattern) else _fitting(column, pattern)
             for pattern in patterns
         ]
         for pattern, fitting in zip(patterns, fits, strict=True):
@@ -177,7 +177,7 @@ def step_order(step: Any) -> tuple[bool, float]:
     return number == math.inf, number
 
 
-def _counted(labels: Sequence[tuple[Any, ...]], at: int, number: int) -> list[bool]:
+def _have_number(labels: Sequence[tuple[Any, ...]], at: int, number: int) -> list[bool]:
     """Return which labels are number `number` (negative: from the end) among those with the same other fields."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, label in enumerate(labels):

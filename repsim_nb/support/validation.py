@@ -339,7 +339,7 @@ def _labels(values: Any) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iufbUSmM" and values.dtype.type.__module__ == "numpy":
         return np.asarray(values).reshape(-1)
     items = [
-        _unwrapped(item, row) for row, item in enumerate(values.ravel() if isinstance(values, np.ndarray) else values)
+        _unwrap(item, row) for row, item in enumerate(values.ravel() if isinstance(values, np.ndarray) else values)
     ]
     kinds = {bool if isinstance(item, bool) else type(item) for item in items if not _is_missing(item)}
     if (
@@ -357,7 +357,7 @@ def _labels(values: Any) -> np.ndarray:
     return found
 
 
-def _unwrapped(item: Any, row: int) -> Any:
+def _unwrap(item: Any, row: int) -> Any:
     """Convert a scalar of any library to Python; other objects must be hashable."""
     if (
         hasattr(item, "item")

@@ -82,7 +82,7 @@ class LivePicture:
         b'PNG'
         """
         choices = self.specs.values()
-        drawn = [[_wrapped(one) for one in panels if not isinstance(one, GallerySpec)] for panels in choices]
+        drawn = [[_wrap_title(one) for one in panels if not isinstance(one, GallerySpec)] for panels in choices]
         every, most = [shown for panels in drawn for shown in panels], max(map(len, drawn))
         pairs = most == 1 and max(shown.size[0] for shown in every) <= _NARROW
         return sheet(every, columns=2 if pairs else most)
@@ -138,7 +138,7 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     """
     by_name = results if isinstance(results, Mapping) else {"": results}
     specs = {
-        str(name): tuple(panel for one in _listed(several) for panel in _live_panels(one))
+        str(name): tuple(panel for one in _to_list(several) for panel in _live_panels(one))
         for name, several in by_name.items()
     }
     if not specs or not all(specs.values()):
@@ -146,7 +146,7 @@ def live(results: Any, *, label: str = "measure") -> LivePicture:
     return LivePicture(specs, label)
 
 
-def _listed(result: Any) -> Iterable[Any]:
+def _to_list(result: Any) -> Iterable[Any]:
     """Return the results of one choice."""
     return result if isinstance(result, (list, tuple)) else [result]
 
@@ -172,7 +172,7 @@ def _live_panels(result: Any) -> tuple[FigureSpec, ...]:
     return panels
 
 
-def _wrapped(shown: FigureSpec) -> FigureSpec:
+def _wrap_title(shown: FigureSpec) -> FigureSpec:
     """Return a spec whose heading fits the width of its picture."""
     return replace(shown, wrap=True) if isinstance(shown, MatrixSpec) else shown
 

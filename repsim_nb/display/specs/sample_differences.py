@@ -72,7 +72,7 @@ def neighbour_confusion_spec(
     signed = side == "difference"
     end = max(0.05, float(np.ceil(20 * np.abs(values).max()) / 20)) if signed else 1.0
     low, high = (-end, end) if signed else (0.0, 1.0)
-    texts = tuple(tuple(_signed(value) for value in row) for row in values) if signed else texts_of(values, low, high)
+    texts = tuple(tuple(map(_format_difference, row)) for row in values) if signed else texts_of(values, low, high)
     name = {"difference": " minus ".join(result.names[::-1]), "x": result.names[0], "y": result.names[1]}[side]
     long = max(map(len, labels))
     room = max(0.46 * len(labels), 2.6)
@@ -96,7 +96,7 @@ def neighbour_confusion_spec(
     )
 
 
-def _signed(value: float) -> str:
+def _format_difference(value: float) -> str:
     """Return a difference as text; "" if it rounds to 0."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= 0.005 else ""
 

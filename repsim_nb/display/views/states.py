@@ -52,7 +52,7 @@ def view_state(shown: FigureSpec) -> dict[str, Any]:
     if isinstance(shown, LineSpec):
         return _line_state(shown)
     if isinstance(shown, GallerySpec):
-        state = {field.name: _listed(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
+        state = {field.name: _to_lists(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
         return state | {"size": state.pop("tile")}
     raise TypeError(f"a view draws a MatrixSpec, a MapSpec, a LineSpec or a GallerySpec; got {type(shown).__name__}.")
 
@@ -76,17 +76,17 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
 
 
 def _line_state(shown: LineSpec) -> dict[str, Any]:
-    state = {field.name: _listed(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
+    state = {field.name: _to_lists(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
     state["layers"] = [
-        {field.name: _listed(getattr(layer, field.name)) for field in fields(layer)}
+        {field.name: _to_lists(getattr(layer, field.name)) for field in fields(layer)}
         | {"colors": [_css_color(color) for color in layer.colors]}
         for layer in shown.layers
     ]
     return state
 
 
-def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+def _to_lists(value: Any) -> Any:
+    return [_to_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _css_color(color: str) -> str:

@@ -79,14 +79,14 @@ def read_comparison(
             about, values = read(path)
             content = {**about, "values": values}
     except json.JSONDecodeError as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
     except (KeyError, TypeError, OSError, ValueError):  # a file with other content, whose error may show all its bytes
         arrays = f" For arrays: rs.from_arrays('{path}')." if path.suffix in ARRAYS else ""
         raise ValueError(f"{path} is not a file that Comparison.save wrote.{arrays}") from None
     return parse_comparison(content, path, measure)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damage_error(path: Path, error: Exception) -> ValueError:
     return ValueError(f"the file {path} contains no comparison, or is damaged ({repr(error)[:200]}).")
 
 
@@ -102,7 +102,7 @@ def parse_comparison(
         undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
         name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
     written = content["measure"].get("name", name)
     if measure is not None:
         if "name" in content["measure"] and written != code_of(measure).removesuffix("()"):

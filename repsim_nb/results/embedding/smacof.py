@@ -98,7 +98,7 @@ def jump(stress: Stress, points: np.ndarray, d: np.ndarray, step: Watch, watch: 
         return points
     best = stress(points)[0]
     for turn in range(6):  # another grid each time
-        moved = _jumped(points, d, CELLS * (turn + 6) // 6)
+        moved = _jump(points, d, CELLS * (turn + 6) // 6)
         if moved is None:
             break
         moved = descend(stress, moved, 60, 1e-7, step)
@@ -112,7 +112,7 @@ def jump(stress: Stress, points: np.ndarray, d: np.ndarray, step: Watch, watch: 
     return points
 
 
-def _jumped(points: np.ndarray, d: np.ndarray, number: int) -> np.ndarray | None:
+def _jump(points: np.ndarray, d: np.ndarray, number: int) -> np.ndarray | None:
     """Return points of which some are at a better place; None if there is no better place."""
     every = np.arange(len(points))
     now = np.sum((squareform(pdist(points)) - d) ** 2, axis=1)

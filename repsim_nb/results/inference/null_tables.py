@@ -182,7 +182,7 @@ class NullTable:
         n, above = self._summary()
         return f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))}, n={n}: {above})"
 
-    def _marked(self) -> pd.DataFrame:
+    def _mark_cells(self) -> pd.DataFrame:
         """Return the values as text with short labels; those above chance are marked."""
         rows, columns = self.comparison.labels()
         marks = np.where(self.above().to_numpy(), " •", "")
@@ -193,7 +193,7 @@ class NullTable:
         return pd.DataFrame(cells, index=rows, columns=columns)
 
     def __str__(self) -> str:
-        return f"{self!r}, marked •\n{self._marked().to_string(max_rows=30, max_cols=20)}"
+        return f"{self!r}, marked •\n{self._mark_cells().to_string(max_rows=30, max_cols=20)}"
 
     def _repr_html_(self) -> str:
         n, above = self._summary()
@@ -201,7 +201,7 @@ class NullTable:
             "NullTable",
             str(self.comparison.measure),
             [f"n = {n}", f"{above}, marked •"],
-            table=self._marked(),
+            table=self._mark_cells(),
             page="inference.NullTable",
         )
 

@@ -176,8 +176,8 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
         with add_context("reweighted_rsa, of a fold"):
             rows.append(
                 (
-                    measure(_squared(features[tested] / scale * np.sqrt(weights[0])), some),
-                    measure(_squared(features[tested]), some),
+                    measure(_squared_distances(features[tested] / scale * np.sqrt(weights[0])), some),
+                    measure(_squared_distances(features[tested]), some),
                     penalty,
                 )
             )
@@ -200,7 +200,7 @@ def _refuse_copies(x: np.ndarray, rdm: RDM) -> None:
         )
 
 
-def _squared(x: np.ndarray) -> RDM:
+def _squared_distances(x: np.ndarray) -> RDM:
     """Return the squared Euclidean distances of samples as an RDM."""
     gaps = x[:, None] - x[None]
     return RDM(np.einsum("ijk,ijk->ij", gaps, gaps), squared=True)

@@ -154,11 +154,11 @@ def _prepare(x: Array, y: Array, least: int) -> _Sides:
     if largest <= 1e-12:
         raise UndefinedError("the covariance of both sides is 0 within rounding, so its spectrum has no moments")
     # centred sides at norm 1: both total variances are 1 / (n - 1), the largest sample singular value is largest / n
-    k, other = (_u_centred(side @ side.T / largest * n) for side in sides)
+    k, other = (_u_centre(side @ side.T / largest * n) for side in sides)
     return _Sides(k, other, n / (n - 1) / largest, min(side.shape[1] for side in sides))
 
 
-def _u_centred(kernel: np.ndarray) -> np.ndarray:
+def _u_centre(kernel: np.ndarray) -> np.ndarray:
     """Return a matrix of samples with zero diagonal and row sums 0, so that products of two are unbiased (HSIC)."""
     n = len(kernel)
     kernel = kernel - np.diag(np.diag(kernel))

@@ -155,7 +155,7 @@ def report(
         checked = check_representation(rows_of(side, places), min_samples=MIN_SAMPLES + 1, double=True)
         sides.append(to_numpy(checked))
     codes = None if units.codes is None else pd.factorize(units.codes[places])[0]
-    table, facts, notes = _checked_pair(sides[0], sides[1], codes, diagnosis, (fraction, seed, places))
+    table, facts, notes = _check_pair(sides[0], sides[1], codes, diagnosis, (fraction, seed, places))
     if some < n:
         notes = (f"{some} of {n} samples were looked at, evenly spaced: all values are of these", *notes)
     findings = tuple(one for one in diagnosis.findings if one.title in CONCERN_CKA)
@@ -171,7 +171,7 @@ def _code_of_groups(x: Any, y: Any, groups: Any) -> str:
     return "y.groups" if groups_of(x) is None else "x.groups"
 
 
-def _checked_pair(
+def _check_pair(
     x: np.ndarray, y: np.ndarray, codes: Any, diagnosis: Diagnosis, asked: tuple[float, int, np.ndarray]
 ) -> tuple[pd.DataFrame, Facts, tuple[str, ...]]:
     """Return the table, what the verdict needs, and notes. asked: the fraction, the seed, and the rows looked at."""
