@@ -76,7 +76,7 @@ def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
 
 
 def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Each real token as a row."""
+    """Return each real token as a row."""
     return x.flatten(0, 1) if mask is None else x[mask]
 
 

@@ -268,7 +268,7 @@ def _pairs_at_once(measure: Measure, xs: list[Array], ys: list[Array] | None) ->
 
 
 def _try(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call, and return an UndefinedError as a value, since it must come back from another process."""
+    """Return the result of a call, or its UndefinedError: as a value, since it must come back from another process."""
     try:
         return function(*arguments)
     except UndefinedError as error:

@@ -304,7 +304,7 @@ def _test(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
 
 
 def _make_loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
-    """correct: which test images each of these representations gets right.
+    """Return representations with their functionality F; correct: which test images each of them gets right.
 
     The error of F is that of the models in one layer and step.
     """

@@ -115,7 +115,7 @@ def _decide(
 
 
 def _find_doubts(runner: Runner, reference: Pass, columns: Mapping[str, list[str]]) -> dict[str, str]:
-    """Reasons against reading a mask with an unusual name as one of padding.
+    """Return reasons against reading a mask with an unusual name as one of padding.
 
     Either it has no effect on the model, or it marks padding by 1.
     """

@@ -179,7 +179,7 @@ def run_all(runs: Sequence[Recorder], dataset: Dataset, into: Store | None, prog
 
 
 def _list_steps(step: Any, models: int) -> list[int | str]:
-    """One step for each model."""
+    """Return one step for each model."""
     if isinstance(step, str) or not isinstance(step, (Sequence, np.ndarray)) or np.ndim(step) == 0:
         return [check_step(step)] * models
     steps = [check_step(one) for one in step]

@@ -84,7 +84,7 @@ class Recorder(Run):
     # -- a store
 
     def _origin(self, inputs: str) -> dict[str, str]:
-        """Fingerprints of everything that a recording is made from, except the layer."""
+        """Return fingerprints of everything that a recording is made from, except the layer."""
         self.unlike = pick_samples(self.dataset, PREPARED)
         some = sorted(set(self.unlike))
         batch = read_samples(self.dataset, some)

@@ -189,7 +189,7 @@ def _describe_shape(rows: np.ndarray) -> str:
 
 
 def _describe_hooks(module: nn.Module) -> str:
-    """Hooks, and forwards that were set on instances, in words; "" if there are none."""
+    """Return hooks, and forwards that were set on instances, in words; "" if there are none."""
     parts = [(name or "output", part) for name, part in module.named_modules()]
     hooked = [name for name, part in parts if part._forward_hooks or part._forward_pre_hooks]
     own = [name for name, part in parts if "forward" in vars(part)]

@@ -115,7 +115,7 @@ class Activations(Exported):
         return checked
 
     def _entries(self) -> dict[Key, Any]:
-        """{key: array, or file that is not opened yet}."""
+        """Return {key: array, or file that is not opened yet}."""
         return self._arrays
 
     def __iter__(self) -> Iterator[Key]:

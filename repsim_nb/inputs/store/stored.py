@@ -173,7 +173,7 @@ class StoredActivations(Activations):
         return True
 
     def _describe_conflict(self, key: Key, how: str, give: str) -> str:
-        """Word the error that a recording that differs (how) already has this key; give: what to give another name."""
+        """Return the error: a recording that differs (how) has this key already; give: what to give another name."""
         fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
         return (
             f"The store {self.path} already has '{key}', {how}. Give {give}, or remove the old one:"
