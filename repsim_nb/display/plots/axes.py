@@ -55,6 +55,23 @@ def new_figure(figure: Figure | None, width: float, height: float, pad: float | 
     return figure
 
 
+def remove_axes(ax: Axes | None) -> Figure | None:
+    """Remove axes, and return their figure, to draw in their place; None for None."""
+    if ax is None:
+        return None
+    figure = ax.get_figure(root=True)
+    ax.remove()
+    return figure
+
+
+def grid_axes(figure: Figure, rows: int, columns: int, number: int) -> list[Axes]:
+    """Return `number` axes in rows and columns; the places after them stay empty."""
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes[number:]:
+        ax.remove()
+    return axes[:number]
+
+
 def blank_figure() -> Figure:
     """Return a figure outside of pyplot, so that no notebook shows it; safe in any thread."""
     return Figure(layout="constrained")

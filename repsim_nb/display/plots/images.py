@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_integer
 
-from .axes import grid_shape, new_figure, without_markup
+from .axes import grid_axes, grid_shape, new_figure, without_markup
 
 if TYPE_CHECKING:
     from repsim_nb.inputs.datasets import Dataset
@@ -83,15 +83,13 @@ def pictures(
     figure = new_figure(
         figure, 1.25 * columns, (1.2 + 0.2 * (1 + max((c.count("\n") for c in captions), default=-1))) * rows
     )
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    axes = grid_axes(figure, rows, columns, len(images))
     for ax, image, caption in zip(axes, images, captions or [""] * len(images), strict=False):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
         ax.set_xlabel(caption, fontsize=8, labelpad=2)
         ax.set_xticks([])
         ax.set_yticks([])
-    for ax in axes[len(images) :]:
-        ax.remove()
-    return axes[: len(images)]
+    return axes
 
 
 @without_markup

@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from repsim_nb.display.specs.lines import Layer, LineSpec, PanelsSpec
 
-from .axes import legend, legend_handles, new_axes, new_figure, without_markup
+from .axes import legend, legend_handles, new_axes, new_figure, remove_axes, without_markup
 from .drawing import draw
 
 
@@ -30,10 +30,7 @@ def draw_lines(shown: LineSpec, *, ax: Axes | None = None) -> Axes:
 @draw.register
 def draw_first(shown: PanelsSpec, *, ax: Axes | None = None) -> Axes:
     """Draw several panels into the figure of `ax`, in its place; return the first."""
-    figure = None if ax is None else ax.get_figure(root=True)
-    if ax is not None:
-        ax.remove()
-    return draw_panels(shown, figure=figure)[0]
+    return draw_panels(shown, figure=remove_axes(ax))[0]
 
 
 @without_markup

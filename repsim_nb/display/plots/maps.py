@@ -22,7 +22,7 @@ from repsim_nb.display.specs.maps import embedding_specs
 from repsim_nb.results.embedding import Embedding
 from repsim_nb.support.labels import Choice
 
-from .axes import drop_none, expect, grid_shape, legend, new_axes, new_figure, without_markup
+from .axes import drop_none, expect, grid_axes, grid_shape, legend, new_axes, new_figure, remove_axes, without_markup
 from .clear_labels import spread
 from .drawing import draw
 from .wrapping import wrap_footer
@@ -176,10 +176,7 @@ def draw_map(shown: MapSpec, *, ax: Axes | None = None) -> Axes:
 @draw.register
 def draw_first_map(shown: MapsSpec, *, ax: Axes | None = None) -> Axes:
     """Draw several maps into the figure of `ax`, in its place; return the first."""
-    figure = None if ax is None else ax.get_figure(root=True)
-    if ax is not None:
-        ax.remove()
-    return draw_maps(shown.maps, figure=figure)[0]
+    return draw_maps(shown.maps, figure=remove_axes(ax))[0]
 
 
 def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | None = None) -> list[Axes]:
@@ -218,10 +215,7 @@ def _several(
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
     width = 3.9 if columns > 2 else 4.6
     figure = new_figure(figure, columns * width + 1.9, rows * (width * 0.86 * tallest + 1.35), pad=0.1)
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for ax in axes[len(shown) :]:
-        ax.remove()
-    axes, written = axes[: len(shown)], []
+    axes, written = grid_axes(figure, rows, columns, len(shown)), []
     for ax, one, (low, high) in zip(axes, shown, limits, strict=True):
         written.append(_draw(ax, one))
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))

@@ -20,7 +20,7 @@ from repsim_nb.results.probes import Probe
 from repsim_nb.support.labels import Choice
 from repsim_nb.support.rdms import RDM
 
-from .axes import drop_none, expect, grid_shape, new_figure
+from .axes import drop_none, expect, grid_axes, grid_shape, new_figure
 from .drawing import draw
 from .matrix_painter import draw_matrix, draw_samples
 
@@ -151,10 +151,8 @@ def heatmaps(
         ]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
     figure = new_figure(figure, columns * width, rows * height, pad=0.12)
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for ax in axes[len(shown) :]:
-        ax.remove()
-    return [draw(one, ax=ax) for ax, one in zip(axes, shown, strict=False)]
+    axes = grid_axes(figure, rows, columns, len(shown))
+    return [draw(one, ax=ax) for ax, one in zip(axes, shown, strict=True)]
 
 
 def grid(
