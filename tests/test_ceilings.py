@@ -93,8 +93,9 @@ def test_what_has_no_ceiling_says_why(people):
     some = rs.RDM(np.where(TRUTH < 0.1, np.nan, TRUTH), missing=TRUTH < 0.1)
     with pytest.raises(UndefinedError, match="without a value for"):
         noise_ceiling("rsa", {**REPEATS, "some": some})
+    turned = TRUTH.max() - TRUTH
     with pytest.raises(UndefinedError, match="opposite directions"):
-        noise_ceiling("rsa", {"a": rs.RDM(TRUTH), "b": rs.RDM(TRUTH), "c": rs.RDM(-TRUTH)})
+        noise_ceiling("rsa", {"a": rs.RDM(TRUTH), "b": rs.RDM(TRUTH), "c": rs.RDM(turned)})
 
 
 # -- resamples

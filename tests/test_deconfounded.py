@@ -221,11 +221,11 @@ def test_what_is_refused():
     ):
         with pytest.raises(
             ValueError,
-            match="Use one of cka, cka_debiased, cka_rbf, distance_correlation, rsa, also with other options",
+            match="Use one of cka, cka_debiased, cka_rbf, distance_correlation, rsa, multiscale_cka, also with other options",
         ):
             deconfounded(base, c)
     allowed = [name for name, measure in ALL.items() if not _refused(measure, c)]
-    assert allowed == ["cka", "cka_debiased", "cka_rbf", "distance_correlation", "rsa"]
+    assert allowed == ["cka", "cka_debiased", "cka_rbf", "distance_correlation", "rsa", "multiscale_cka"]
     with pytest.raises(ValueError, match="one array"):
         deconfounded("cka", {"a": c})
     with pytest.raises(ValueError, match="inputs of deconfounded: it is constant"):

@@ -63,7 +63,7 @@ def write_untracked_netcdf(path):
 def write_zarr(path, version=3):
     group = zarr.open_group(path, mode="w", zarr_format=version)
     for name, x in arrays().items():
-        group.create_array(name, data=x)
+        group.create_array(name, shape=x.shape, dtype=x.dtype)[...] = x
 
 
 def write_parquet(path):

@@ -35,7 +35,8 @@ def write_netcdf(path, nested):
 def write_zarr(path, nested):
     root = zarr.open_group(path, mode="w")
     for name, value in flat(nested).items():
-        root.create_array(name, data=value)
+        value = np.asarray(value)
+        root.create_array(name, shape=value.shape, dtype=value.dtype)[...] = value
 
 
 def write_hdf5(path, nested):
