@@ -4,11 +4,9 @@ Read are docstrings, comments and strings of Python files, Markdown and code of 
 """
 
 import ast
-import io
 import json
 import re
 import sys
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +65,10 @@ IDIOMS = {  # pattern: what to write
     r"\banalyz|\bartifact|\b(?:a|the|its|their|of|under) licenses?\b": "analyse, artefact, licence",
     r"\b(?:normal|standard|quant|memor|recogn|minim|summar|initial|emphas|penal|regular)iz(?:es?|ed|ing|ations?)\b(?![\"'(]|\.\w)(?<!Dense, Normalize)": "-ise",
 }
+STRING_OR_COMMENT = re.compile(
+    r""""{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<comment>#[^\n]*)""",
+    re.S,
+)
 NAMES = re.compile(
     r"^(told|said|kept|made|named|faces|carried|apart|departing|Later|HERE|networks?|shares?|shuffled|colour)$"
 )
@@ -87,11 +89,18 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
                 yield node.lineno, node.value
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.COMMENT:
-                yield token.start[0], token.string
+        yield from comments(source)
     else:
         yield 1, path.read_text()
+
+
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) for each comment; `tokenize` takes fifteen times as long."""
+    line, end = 1, 0
+    for match in STRING_OR_COMMENT.finditer(source):
+        if match["comment"]:
+            line, end = line + source.count("\n", end, match.start()), match.start()
+            yield line, match["comment"].rstrip()
 
 
 def names(path: Path) -> Iterator[tuple[int, str]]:
