@@ -1,6 +1,7 @@
 """Exceptions and warnings have one style: complete sentences with a verb, without phrases that say little."""
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import pytest
 import repsim_nb as rs
 
 PACKAGE = Path(__file__).resolve().parent.parent / "repsim_nb"
-TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 HOLE = "{}"  # a value, or a reason in words of its own
 ENDS = (".", "?", ")", "}", HOLE)  # the last may be code
 # other sentences quote them, so they have no full stop
@@ -150,6 +150,12 @@ REFUSED = (
 )
 
 
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Return the syntax tree of each file: in the process that runs these tests, and not where they are collected."""
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 def text(node: ast.expr) -> str | None:
     """The text of an expression, with HOLE for what is filled in; None if it has none."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -162,9 +168,11 @@ def text(node: ast.expr) -> str | None:
     return None
 
 
-def messages() -> Iterator[tuple[str, str, str]]:
-    """Yield (place, kind, message) for each exception that is raised and each warning."""
-    for path, tree in TREES.items():
+@functools.cache
+def messages() -> list[tuple[str, str, str]]:
+    """Return (place, kind, message) for each exception that is raised and each warning."""
+    found = []
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             call = node.exc if isinstance(node, ast.Raise) else node
             if not isinstance(call, ast.Call) or not call.args:
@@ -173,10 +181,10 @@ def messages() -> Iterator[tuple[str, str, str]]:
             if isinstance(node, ast.Raise) or kind in ("warn", "warn_user"):
                 sentence = text(call.args[0])
                 if sentence and " " in sentence and kind != "unknown_name":  # that one gets a noun
-                    yield f"{path.relative_to(PACKAGE)}:{call.lineno}", kind, sentence
+                    found.append((f"{path.relative_to(PACKAGE)}:{call.lineno}", kind, sentence))
+    return found
 
 
-MESSAGES = list(messages())
 QUOTED = (
     "as_clause(",
     "first_line(",
@@ -190,7 +198,7 @@ QUOTED = (
 
 def quotes() -> Iterator[tuple[str, str]]:
     """Yield (place, expression) for each error that a sentence quotes in its middle, whatever it does with it."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         errors = {one.name for one in ast.walk(tree) if isinstance(one, ast.ExceptHandler)}
         for node in ast.walk(tree):
             parts = node.values if isinstance(node, ast.JoinedStr) else []
@@ -204,19 +212,19 @@ def quotes() -> Iterator[tuple[str, str]]:
 
 
 def test_there_are_messages():
-    assert len(MESSAGES) > 500
+    assert len(messages()) > 500
 
 
 @pytest.mark.parametrize("pattern", REFUSED)
 def test_no_message_has(pattern):
-    found = [f"{place}: {message}" for place, _, message in MESSAGES if re.search(pattern, message, re.IGNORECASE)]
+    found = [f"{place}: {message}" for place, _, message in messages() if re.search(pattern, message, re.IGNORECASE)]
     assert not found, "\n".join(found)
 
 
 def test_a_message_is_a_sentence_with_a_verb():
     verb = re.compile(rf"\b({'|'.join(VERBS)})\b", re.IGNORECASE)
     found = [
-        f"{place}: {message}" for place, _, message in MESSAGES if not verb.search(message) and HOLE not in message
+        f"{place}: {message}" for place, _, message in messages() if not verb.search(message) and HOLE not in message
     ]
     assert not found, "\n".join(found)
 
@@ -225,14 +233,14 @@ def test_a_message_of_two_sentences_ends_with_a_full_stop():
     two = re.compile(r"[.;?] [A-Z`']")
     found = [
         f"{place}: {message}"
-        for place, kind, message in MESSAGES
+        for place, kind, message in messages()
         if two.search(message) and not message.endswith(ENDS) and kind not in EMBEDDED
     ]
     assert not found, "\n".join(found)
 
 
 def test_a_sentence_that_other_sentences_quote_has_no_full_stop():
-    found = [f"{place}: {message}" for place, kind, message in MESSAGES if kind in EMBEDDED and message.endswith(".")]
+    found = [f"{place}: {message}" for place, kind, message in messages() if kind in EMBEDDED and message.endswith(".")]
     assert not found, "\n".join(found)
 
 
