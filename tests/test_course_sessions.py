@@ -346,6 +346,7 @@ def run(source, out, kernel, tmp_path, **parameters):  # noqa: F811
         kernel_name="python3",
         cwd=str(tmp_path),
         progress_bar=False,
+        request_save_on_cell_execute=False,  # else it is written before and after each cell
     )
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert not [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]

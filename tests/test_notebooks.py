@@ -115,6 +115,7 @@ def test_it_runs(path, kernel, tmp_path):
         kernel_name="python3",
         cwd=str(tmp_path),
         progress_bar=False,
+        request_save_on_cell_execute=False,  # else it is written before and after each cell
     )
     explorers = 0
     for cell in out.cells:
