@@ -321,6 +321,9 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
     assert no_out.returncode == 2 and "OUT, the folder of the report, is missing" in no_out.stderr
     usage = call("report")
     assert usage.returncode == 2 and "usage" in usage.stderr and call().returncode == 2
+    code = "import sys, repsim_nb.display.reports.running; print({'matplotlib', 'scipy', 'torch'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout == "set()\n", "a wrong word is found before anything large is imported"
     doctor = call("doctor")
     assert doctor.returncode == 0 and "torch" in doctor.stdout and "25 models" in doctor.stdout
 

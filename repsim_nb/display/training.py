@@ -127,7 +127,7 @@ class LivePlot:
 
     def _finish(self, record: TrainingRecord) -> None:
         """Replace the views by one image, which stays in a saved notebook and is live in a report."""
-        from repsim_nb.display.reports import live
+        from repsim_nb.display.reports.live_pictures import live
 
         if not self._handles:
             return

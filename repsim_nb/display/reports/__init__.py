@@ -1,10 +1,28 @@
 """Run a notebook with parameters, and read it as one HTML file that needs neither the notebook nor a model."""
 
+import lazy_loader
+
+from repsim_nb.support.errors import unknown_attribute
 from repsim_nb.support.escaping import literal  # for notebooks that write names into Markdown
 
-from .baselines import compare_with_untrained, headline
-from .live_pictures import LivePicture, live
-from .pages import to_html
-from .running import notebook_path, run
-
+# Baselines need scipy, and pictures matplotlib: the command line finds a wrong parameter without them.
+_load, _, _loaded_late = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "baselines": ["compare_with_untrained", "headline"],
+        "live_pictures": ["LivePicture", "live"],
+        "pages": ["to_html"],
+        "running": ["notebook_path", "run"],
+    },
+)
 __all__ = ["LivePicture", "compare_with_untrained", "headline", "literal", "live", "notebook_path", "run", "to_html"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _loaded_late:
+        raise unknown_attribute("rs.reports", name, __all__)
+    return _load(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,8 +9,6 @@ from typing import Any
 from repsim_nb.support.errors import import_library
 from repsim_nb.support.files import replace_atomically
 
-from . import interactive
-
 # Pictures are next to each other if there is room, and one a row on a phone. A table that is wider than the page has a
 # bar to scroll it. Dark pages keep the white paper of pictures. On paper a heading stays with what follows it, and no
 # picture or row is cut.
@@ -103,6 +101,8 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     ...     "<title>Mine</title>" in reports.to_html(path).read_text()
     True
     """
+    from . import interactive  # matplotlib and scipy: a wrong parameter of a report is found without them
+
     nbformat = import_library("nbformat", "repsim_nb.reports")
     exporters = import_library("nbconvert", "repsim_nb.reports")
     path = Path(notebook)
@@ -136,6 +136,8 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
 
 def _make_live(content: Any) -> set[str]:
     """Put live pictures in place of their images, and return the names of the views that draw them."""
+    from . import interactive  # as above
+
     kinds = set[str]()
     for cell in content.cells:
         for output in cell.get("outputs", []):
