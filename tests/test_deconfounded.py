@@ -221,7 +221,7 @@ def test_what_is_refused():
     ):
         with pytest.raises(
             ValueError,
-            match="Use one of cka, cka_debiased, cka_rbf, distance_correlation, rsa, multiscale_cka, also with other options",
+            match="Use one of cka, cka_debiased, cka_rbf, distance_correlation, rsa, multiscale_cka, also with other",
         ):
             deconfounded(base, c)
     allowed = [name for name, measure in ALL.items() if not _refused(measure, c)]
