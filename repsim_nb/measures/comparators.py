@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import array_api_compat
 import numpy as np
-from scipy.stats import kendalltau
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
@@ -70,6 +69,8 @@ def whiten(matrix: Array, second: str, rounding: float) -> Array:
 
 def tau_a(a: Array, b: Array) -> float:
     """Return Kendall's τ_a of the ranks of all pairs of samples: concordant less discordant, divided by all."""
+    from scipy.stats import kendalltau  # here: it takes a quarter of a second to import
+
     sides: list[Any] = [to_numpy(side) for side in (a, b)]
     many = len(a) * (len(a) - 1) / 2
     untied = [many - float(np.sum(m * (m - 1) / 2)) for m in (np.unique(s, return_counts=True)[1] for s in sides)]

@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 
 import array_api_compat
 import numpy as np
-from scipy.stats import hypergeom
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
@@ -258,6 +257,8 @@ class JaccardKNN(_KNN):
         >>> round(rs.measures.JaccardKNN(k=10).chance(101), 3)
         0.055
         """
+        from scipy.stats import hypergeom  # here: it takes a quarter of a second to import
+
         m = np.arange(self.k + 1)
         return float(np.sum(hypergeom(_enough(self, n) - 1, self.k, self.k).pmf(m) * m / (2 * self.k - m)))
 

@@ -10,7 +10,6 @@ import array_api_compat
 import numpy as np
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
-from scipy.stats import rankdata
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
@@ -191,6 +190,8 @@ class NTS(Measure):
         return _Joins(_permute_condensed(a.ranks, order), _permute_condensed(a.joins, order))
 
     def pair(self, a: _Joins, b: _Joins) -> float:
+        from scipy.stats import rankdata  # here: it takes a quarter of a second to import
+
         edges = (a.ranks == a.joins) | (b.ranks == b.joins)  # nothing shorter connects both samples
         ranked = []
         for side in (a, b):
