@@ -559,6 +559,15 @@ def test_maps_side_by_side_share_one_scale(trained):
     assert steps[0] == steps[1]
 
 
+def test_titles_next_to_a_bar_are_inside_the_first_picture(rng):
+    maps = [rs.embedding.tsne(rng.normal(size=(60, 5))) for _ in range(2)]
+    color = pd.Series(rng.random(60), name="displacement")
+    figure = plots.embeddings(maps, titles=["one\n60 samples", "two\n60 samples"], color=color)[0].figure
+    figure.canvas.draw()
+    for ax in figure.axes[:2]:
+        assert ax.title.get_window_extent().y1 <= figure.bbox.height - 5
+
+
 def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
     loss = pd.Series(np.arange(12.0), index=trained.points.index, name="loss")
     mixed = loss.sample(frac=1, random_state=0)

@@ -183,6 +183,10 @@ def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | No
     """Draw several maps that share their legend."""
     axes, written = _several(shown, columns, figure=figure)
     spread(axes, written)
+    if shown[0].scale is not None:  # the first pass of the layout does not know how high axes of equal units become
+        whole = axes[0].get_figure(root=True)
+        assert whole is not None  # drawn axes have a figure
+        whole.draw_without_rendering()
     return axes
 
 
