@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import repsim_nb as rs
+from repsim_nb.support.errors import add_context
 
 PACKAGE = Path(__file__).resolve().parent.parent / "repsim_nb"
 HOLE = "{}"  # a value, or a reason in words of its own
@@ -255,3 +256,15 @@ def test_a_reason_of_two_sentences_is_quoted_once_with_one_full_stop():
     with pytest.raises(NotImplementedError) as refused:
         rs.inference.null_moments(rs.measures.CKA(batch_size=10), x, y)
     assert ".." not in str(refused.value) and "Use batch_size=None. " in str(refused.value)
+
+
+def test_context_is_added_to_errors_that_are_not_made_of_a_text():
+    """As those of another library: its error gets the context too, as one of the kinds that were asked for."""
+    whole = np.exceptions.AxisError("no such axis"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad byte")
+    for error, kind in zip(whole, (np.exceptions.AxisError, ValueError), strict=True):
+        with (
+            pytest.raises(ValueError, match="^the policy: .*(no such axis|bad byte)") as found,
+            add_context("the policy", ValueError),
+        ):
+            raise error
+        assert type(found.value) is kind and found.value.__cause__ is error

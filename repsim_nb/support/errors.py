@@ -128,7 +128,12 @@ def add_context(what: str, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds or (UndefinedError,) as error:  # noqa: B030 - a tuple of classes
-        raise type(error)(f"{what}: {error}") from error
+        text = f"{what}: {error}"
+        try:
+            found = type(error)(text)
+        except TypeError:  # a class of another library that is not made of a text, such as UnicodeDecodeError
+            found = next(kind for kind in kinds or (UndefinedError,) if isinstance(error, kind))(text)
+        raise found from error
 
 
 def join_names(names: Iterable[object], most: int = 12) -> str:
