@@ -47,3 +47,12 @@ def test_files_without_a_comparison_are_named(tmp_path, rng):
     pd.DataFrame({"value": [1.0]}).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ValueError, match="is not a file that Comparison.save wrote"):
         rs.Comparison.load(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("steps", [np.int64(3), np.float32(0.5), np.float64(0.5)])
+def test_options_out_of_an_array_are_saved_as_plain_numbers(steps, tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 4))
+    measure = rs.measures.MultiscaleCKA(steps=steps)
+    assert str(measure) == f"MultiscaleCKA(steps={steps.item()!r})"
+    path = rs.compare(measure, {"x": x, "y": y}).save(tmp_path / "table.json")
+    assert rs.Comparison.load(path).measure == measure == rs.Comparison.load(path, measure=measure).measure

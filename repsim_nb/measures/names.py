@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 KNOWN: dict[str, Any] = {}  # measures by their short names, filled by the package
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy, such as one out of an array, as a number of Python; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def code_of(measure: Any) -> str:
@@ -18,8 +25,8 @@ def code_of(measure: Any) -> str:
     shown: Any = type(measure).__str__
     if shown is not Measure.__str__:
         return str(measure)
-    options = [f for f in fields(measure) if getattr(measure, f.name) != f.default]
-    called = ", ".join(f"{f.name}={getattr(measure, f.name)!r}" for f in options)
+    options = {f.name: getattr(measure, f.name) for f in fields(measure) if getattr(measure, f.name) != f.default}
+    called = ", ".join(f"{name}={plain(value)!r}" for name, value in options.items())
     return f"{type(measure).__name__}({called})"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.names import code_of
+from repsim_nb.measures.names import code_of, plain
 from repsim_nb.support.errors import as_clause, import_library
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
@@ -125,7 +125,7 @@ def parse_comparison(
 def _options_to_json(measure: Measure) -> dict[str, Any] | None:
     """Return the options of a measure if JSON can represent them, else None."""
     try:
-        options = asdict(measure)
+        options = {name: plain(value) for name, value in asdict(measure).items()}
         json.dumps(options)
     except (TypeError, ValueError):
         return None
