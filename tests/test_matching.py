@@ -239,3 +239,12 @@ def test_two_awkward_widths_are_matched_at_once(q, seconds):
     value = SoftMatching()(x, y[:, :q])
     assert time.process_time() - start < seconds, "one unit after another takes two seconds"
     assert 0 < value < 4 / q
+
+
+@pytest.mark.parametrize("noise", [1e-13, 1e-11, 1e-9])
+def test_costs_that_nearly_tie_do_not_keep_a_solver_at_work(noise):
+    """With differences of 1e-11 the linear program and the assignment of copies can go on without end."""
+    rng = np.random.default_rng(0)
+    for p, q in ((301, 200), (96, 64)):
+        agreement = rng.integers(0, 3, (p, q)) + noise * rng.normal(size=(p, q))
+        assert plans.largest_agreement(agreement) == pytest.approx(2, abs=6 * noise)

@@ -24,6 +24,8 @@ _LIKELY = 0.001  # the fraction of a unit from which on a pair is likely
 _FIRST, _SURE, _NEXT = 8, 4, 2
 _MOST_COPIES = 64  # of each pair; with more a linear program is faster
 _TOLERANCE = 1e-12  # the saving, of the largest difference of agreements, that is rounding
+# costs are multiples of this for the solvers: both can go on without end if many costs differ by less, but not at all
+_STEP = 2.0**-30
 
 Plan = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, and how many parts move between them
 
@@ -59,7 +61,10 @@ def best_of_few_pairs(agreement: np.ndarray) -> float | None:
             break
         last = min(_NEXT * (p + q), saved.size - 1)
         wanted = saved <= np.partition(saved, last, axis=None)[last]
-        held |= wanted if wanted.sum() <= _FIRST * (p + q) else wanted & _cheapest(saved, _FIRST)
+        more = held | (wanted if wanted.sum() <= _FIRST * (p + q) else wanted & _cheapest(saved, _FIRST))
+        if np.array_equal(more, held):
+            return None
+        held = more
     exact = float(saved.min()) >= -_TOLERANCE and float(saved[rows, columns].max()) <= _TOLERANCE
     return float(moved @ agreement[rows, columns]) / (p * parts[0]) if exact else None
 
@@ -140,24 +145,31 @@ def _sums(rows: np.ndarray, columns: np.ndarray, units: int) -> csr_matrix:
     return csr_matrix((np.ones(2 * len(rows)), entries), shape=(units, len(rows)))
 
 
+def _in_steps(cost: np.ndarray) -> np.ndarray:
+    """Return costs for a solver, rounded to multiples of _STEP."""
+    return np.round(cost / _STEP) * _STEP
+
+
 def _by_program(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> tuple[Plan, np.ndarray] | None:
     """Return the cheapest plan of the pairs in `held` and the prices of rows and columns, by a linear program."""
     (p, q), (rows, columns) = cost.shape, np.nonzero(held)
-    sums, supply, costs = _sums(rows, p + columns, p + q), np.repeat(parts, [p, q]), cost[rows, columns]
+    sums, supply, costs = _sums(rows, p + columns, p + q), np.repeat(parts, [p, q]), _in_steps(cost[rows, columns])
     least = min(float(costs.min()), 0.0)  # without costs below 0 the program begins in its second phase
     found = linprog(costs - least, A_eq=sums, b_eq=supply, method="highs-ds", options=_OPTIONS)
     if found.status:
         return None
-    moved, prices = np.rint(found.x), found.eqlin.marginals
-    prices[:p] += least
+    moved = np.rint(found.x)
+    if not np.array_equal(sums @ moved, supply):
+        return None
     some = np.flatnonzero(moved)
-    return ((rows[some], columns[some], moved[some]), prices) if np.array_equal(sums @ moved, supply) else None
+    prices = prices_of_plan(cost, held, rows[some], columns[some])
+    return None if prices is None else ((rows[some], columns[some], moved[some]), prices)
 
 
 def _by_copies(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> tuple[Plan, np.ndarray] | None:
     """Return the same as `_by_program`, by an assignment of the parts of each unit as units of their own."""
     (p, q), (rows, columns), (left, right) = cost.shape, np.nonzero(held), parts
-    costs = cost[rows, columns]
+    costs = _in_steps(cost[rows, columns])
     costs = np.repeat(costs - (costs.min() - 1), right)  # above 0, as the assignment demands
     places = (columns[:, None] * right + np.arange(right)).ravel()
     ends = np.concatenate([[0], np.cumsum(held.sum(axis=1) * right)])
