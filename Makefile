@@ -5,7 +5,7 @@ VENV := .venv
 BENCH := .cache/bench
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 4 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not full"
 OLDEST := .cache/oldest
 export OMP_NUM_THREADS ?= 1
@@ -45,7 +45,7 @@ help:  ## show this list
 	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
-	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in three processes'
+	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in four processes'
 	@echo '  make docs ARGS=--no-run                                         the documentation without running lessons'
 	@echo '  make bench ARGS="cka growth"                                    some parts of the benchmark'
 
@@ -61,7 +61,7 @@ lint: $(VENV)/.check  ## style and types
 check: lint  ## style, types, examples in docstrings, and the fast tests (three minutes)
 	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
-test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (fourteen minutes)
+test: $(VENV)/.test  ## all tests, also of notebooks under papermill and in a browser (eleven to fourteen minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test $(VENV)/.nbgrader oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions

@@ -3,7 +3,7 @@
 import gc
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in three processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in four processes
 
 import functools
 import signal
