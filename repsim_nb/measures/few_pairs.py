@@ -52,10 +52,13 @@ def best_of_few_pairs(agreement: np.ndarray) -> float | None:
         held |= _cheapest(cost, _SURE)  # a round takes longer than more pairs
     while True:
         check_stopped()
-        found = find(cost, held, parts)
-        if found is None:
+        plan = find(cost, held, parts)
+        if plan is None:
             return None
-        (rows, columns, moved), prices = found
+        rows, columns, moved = plan
+        prices = prices_of_plan(cost, held, rows, columns)
+        if prices is None:
+            return None
         saved = cost - prices[:p, None] - prices[p:]
         if not ((saved < -_TOLERANCE) & ~held).any():
             break
@@ -150,8 +153,8 @@ def _in_steps(cost: np.ndarray) -> np.ndarray:
     return np.round(cost / _STEP) * _STEP
 
 
-def _by_program(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> tuple[Plan, np.ndarray] | None:
-    """Return the cheapest plan of the pairs in `held` and the prices of rows and columns, by a linear program."""
+def _by_program(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> Plan | None:
+    """Return the cheapest plan of the pairs in `held`, by a linear program."""
     (p, q), (rows, columns) = cost.shape, np.nonzero(held)
     sums, supply, costs = _sums(rows, p + columns, p + q), np.repeat(parts, [p, q]), _in_steps(cost[rows, columns])
     least = min(float(costs.min()), 0.0)  # without costs below 0 the program begins in its second phase
@@ -162,11 +165,10 @@ def _by_program(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> t
     if not np.array_equal(sums @ moved, supply):
         return None
     some = np.flatnonzero(moved)
-    prices = prices_of_plan(cost, held, rows[some], columns[some])
-    return None if prices is None else ((rows[some], columns[some], moved[some]), prices)
+    return rows[some], columns[some], moved[some]
 
 
-def _by_copies(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> tuple[Plan, np.ndarray] | None:
+def _by_copies(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> Plan:
     """Return the same as `_by_program`, by an assignment of the parts of each unit as units of their own."""
     (p, q), (rows, columns), (left, right) = cost.shape, np.nonzero(held), parts
     costs = _in_steps(cost[rows, columns])
@@ -177,8 +179,7 @@ def _by_copies(cost: np.ndarray, held: np.ndarray, parts: tuple[int, int]) -> tu
     one, other = min_weight_full_bipartite_matching(copies)
     cells, moved = np.unique(one // left * q + other // right, return_counts=True)
     rows, columns = np.divmod(cells, q)
-    prices = prices_of_plan(cost, held, rows, columns)
-    return None if prices is None else ((rows, columns, moved), prices)
+    return rows, columns, moved
 
 
 def prices_of_plan(cost: np.ndarray, held: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
