@@ -19,6 +19,7 @@ from repsim_nb.display.views.gallery import GalleryView
 from .located_differences import LocatedDifferences
 from .panel import WIDE
 
+SHARED = ("hovered", "chosen", "selected")  # what two linked maps have in common
 _HINT = (
     "Click a sample for its neighbours, in a map or in the list. Draw a line around points to list only them."
     " Lines join a sample with its nearest neighbours on each side."
@@ -207,9 +208,6 @@ def _table(means: pd.DataFrame) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
-
-
-SHARED = ("hovered", "chosen", "selected")
 
 
 class LinkedMaps(widgets.Box):

@@ -19,6 +19,7 @@ from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import frame_of
 
 FORMAT = "repsim_nb.Comparison/1"
+NAME = "comparison"  # of the JSON in files of other formats
 ARRAYS = (".npz", ".pt", ".safetensors", ".h5", ".hdf5", ".mat", ".nc", ".parquet")  # some that `from_arrays` reads
 _OTHERS = (".csv", ".tsv", ".txt", ".xlsx", ".zarr", ".npz", ".npy", ".mat", ".safetensors", ".pt", ".feather", ".pkl")
 
@@ -143,9 +144,6 @@ def _axis_from_json(axis: Mapping[str, Any]) -> pd.Index:
     if axis["names"] == ["label"]:
         return pd.Index([label for (label,) in axis["labels"]], name="label")
     return pd.MultiIndex.from_tuples([tuple(label) for label in axis["labels"]], names=axis["names"])
-
-
-NAME = "comparison"  # of the JSON in the file
 
 
 def write_hdf5(path: Path, about: Mapping[str, Any], values: pd.DataFrame, tidy: pd.DataFrame) -> None:

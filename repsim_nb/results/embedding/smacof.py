@@ -16,6 +16,11 @@ MOST_AXES = 3  # of maps with such a grid
 RANDOM = 2  # random starts
 TRIED = 3  # starts that are tried with all points
 STAGES = 5
+BLOCK = 64  # rows at a time: a block of 1,000 columns fits into the second cache of a core
+SINGLE_FROM = 150  # points from which the first descents use float32
+SHORTEST = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-16}  # squared, as a fraction of the mean square
+
+Watch = Callable[[np.ndarray], None]  # gets the points of each step of a descent
 
 
 def smacof_points(
@@ -158,13 +163,6 @@ def _majorise(start: np.ndarray, old: np.ndarray, d: np.ndarray, many: int, own:
         weight = d / cdist(points, old).clip(min=1e-12)
         points = (centre + weight.sum(axis=1, keepdims=True) * points - weight @ old) / many
     return points
-
-
-BLOCK = 64  # rows at a time: a block of 1,000 columns fits into the second cache of a core
-SINGLE_FROM = 150  # points from which the first descents use float32
-SHORTEST = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-16}  # squared, as a fraction of the mean square
-
-Watch = Callable[[np.ndarray], None]  # gets the points of each step of a descent
 
 
 class Stress:
