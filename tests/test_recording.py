@@ -400,7 +400,7 @@ def test_what_is_not_finite_is_named_with_layer_and_samples(rng):
     data[13, 2] = -1
     with pytest.raises(
         rs.measures.UndefinedError,
-        match="layer '0' of 'log' .samples 10 to 15. 1 of 20 numbers are NaN or infinite, the first for sample 13",
+        match="layer '0' of 'log' .samples 10 to 15. gives NaN or infinite numbers: 1 of 20, the first for sample 13",
     ):
         rs.record(model, Rows(data), "0", batch_size=5, progress=False)
     data[:] = 1

@@ -18,6 +18,17 @@ from repsim_nb.display.reports import drift_command
 N = 120
 
 
+class Root(nn.Module):
+    """The root of an offset minus the input: NaN for larger inputs."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, x):
+        return (self.offset - x).sqrt()
+
+
 def noisy(x, similarity, seed=1):
     """x with noise: the linear CKA of the two is `similarity` in the population, if features are independent."""
     noise = np.random.default_rng(seed).normal(size=x.shape)
@@ -132,6 +143,24 @@ def test_layers_that_cannot_be_recorded_are_reported_and_keep_the_verdict_from_s
     assert both.undecided == ("3", "output") and both.verdict == "undecided"
     assert both.layers["note"].str.startswith("not recorded: it is constant").sum() == 2
     assert rs.drift(dead, build(-50.0), samples, "1").exit_code == 0
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in samples that are tried first", "in others"])
+def test_a_layer_that_gives_nan_in_one_release_has_changed_whichever_samples_show_it(late):
+    samples = np.random.default_rng(0).normal(size=(200, 4)).astype("float32")
+    samples[100 if late else 0] = 9  # sample 100 is not among those of which the first are chosen
+    whole, bad = (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), Root(offset), nn.Linear(4, 2)) for offset in (99, 8))
+    bad.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        for model in (whole, bad):
+            model[0].weight.copy_(torch.eye(4)), model[0].bias.zero_()
+    old, new = (rs.load_model(model, name="m", layers=["1", "2"]) for model in (whole, bad))
+    with pytest.warns(UserWarning, match="recorded: .*'2'.* gives NaN or infinite numbers"):
+        found = rs.drift(old, new, samples)
+    rows = found.layers.set_index("layer")
+    assert rows["verdict"].to_dict() == {"1": "same", "2": "changed", "output": "changed"}
+    assert found.changed == ("2", "output")
+    assert "gives NaN or infinite numbers" in rows.loc["2", "note"]
 
 
 def test_other_widths_are_compared_and_noted(x):

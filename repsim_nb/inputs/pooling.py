@@ -21,6 +21,10 @@ NO_MASKS = (  # masks of something else than padding
 )
 
 
+class NoSampleAxis(ValueError):
+    """The output of a layer does not have one row for each sample."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which axes of the output of a layer contain samples, features and tokens.
@@ -201,7 +205,7 @@ class Pooling:
         elif layout.samples:
             out = out.movedim(layout.samples, 0)
         if out.ndim == 0 or out.shape[0] != n:
-            raise ValueError(explain_no_sample_axis(n, shape))
+            raise no_sample_axis(n, shape)
         if layout.tokens is None or mask is None:
             mask = None
         else:
@@ -267,12 +271,12 @@ def explain_unknown_axis(shape: Sequence[int]) -> str:
     )
 
 
-def explain_no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
-    """Return the problem of a layer that does not have one row for each sample."""
-    return (
-        f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are along"
-        " another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the samples,"
-        " use a layer after the place where they are pooled"
+def no_sample_axis(n: int, shape: tuple[int, ...], where: str = "") -> NoSampleAxis:
+    """Return the error about a layer that does not have one row for each sample. where: what it begins with."""
+    return NoSampleAxis(
+        f"{where}has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are"
+        " along another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the"
+        " samples, use a layer after the place where they are pooled"
     )
 
 

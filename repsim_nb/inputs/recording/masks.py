@@ -54,7 +54,7 @@ def resolve_masks(
             output.layout = _decide(output, reference, moved, unmasked, columns) or layout_without_mask(output, pooling)
             take_rows(output, reference)
         except ValueError as error:
-            output.problem = str(error)
+            output.refuse(error)
     return with_mask
 
 

@@ -11,11 +11,12 @@ from repsim_nb.inputs.models.axes import FEATURES, PLACES, Axes, Axis, find_feat
 from repsim_nb.inputs.pooling import (
     NO_MASKS,
     Layout,
+    NoSampleAxis,
     Pooling,
-    explain_no_sample_axis,
     explain_unknown_axis,
     explain_unlike_mask,
     is_usual_mask,
+    no_sample_axis,
 )
 
 from .probe_outputs import ModuleCall, Output, Pass
@@ -115,7 +116,7 @@ def _find_samples(output: Output, single: Output | None, one: Pass, alone: Pass)
     axes = axes if axes is not None and lone is not None and len(axes) == len(lone) else None
     if lone is None:
         if shape[:1] != (n,):
-            raise ValueError(_explain_no_rows(one, shape))
+            raise _no_rows(one, shape)
         return _Samples(0, False, shape, None, None)
     following = [at for at in range(len(shape)) if len(lone) == len(shape) and (shape[at], lone[at]) == (n, 1)]
     after_places = following == [1] and len(shape) == 3 and axes is not None
@@ -132,24 +133,23 @@ def _find_samples(output: Output, single: Output | None, one: Pass, alone: Pass)
     ):
         return _Samples(0, True, (n, shape[0] // n, *shape[1:]), (1, *lone), (Axis(), *axes) if axes else None)
     if shape[:1] != (n,):
-        raise ValueError(_explain_no_rows(one, shape))
-    squeezed = lone == shape[1:]
-    raise ValueError(
-        f"has no sample axis for one sample alone: it gave shape {lone}. Does forward drop axes of length 1, as"
-        " squeeze() does? Give the axis, squeeze(-1)"
-        if squeezed
-        else f"for one sample alone, {explain_no_sample_axis(1, lone)}"
-    )
+        raise _no_rows(one, shape)
+    if lone == shape[1:]:
+        raise NoSampleAxis(
+            f"has no sample axis for one sample alone: it gave shape {lone}. Does forward drop axes of length 1, as"
+            " squeeze() does? Give the axis, squeeze(-1)"
+        )
+    raise no_sample_axis(1, lone, "for one sample alone, ")
 
 
-def _explain_no_rows(one: Pass, shape: tuple[int, ...]) -> str:
-    """Return the problem of an output that does not have one row for each sample."""
+def _no_rows(one: Pass, shape: tuple[int, ...]) -> ValueError:
+    """Return the error about an output that does not have one row for each sample."""
     n, batch = len(one.samples), one.prepared
     parts = {"nodes": batch.num_nodes, "edges": batch.num_edges} if is_graphs(batch) else {}
     what = " or ".join(name for name, number in parts.items() if shape[:1] == (number,))
     if not what:
-        return explain_no_sample_axis(n, shape)
-    return (
+        return no_sample_axis(n, shape)
+    return ValueError(
         f"has no row for each graph: its rows are {what}, {shape} for {n} graph{'s' if n > 1 else ''}. Use"
         " a layer after the place where the nodes of each graph are pooled. To compare nodes, run the model yourself"
         " and give arrays to rs.compare"

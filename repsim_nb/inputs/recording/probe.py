@@ -110,7 +110,7 @@ class Probe(ProbeLayers):
         for layer, call in self.calls.items():
             output, single = self.reference.given[call], alone.given.get(call)
             if layer in self.problems:
-                if single is not None and single.shape == output.shape and "no sample axis" in self.problems[layer]:
+                if single is not None and single.shape == output.shape and output.lacks_samples:
                     self.problems[layer] = (
                         f"has no sample axis: it gave {output.shape} for any samples, as positions are the same for all"
                     )

@@ -78,11 +78,16 @@ class ProbeLayers(ProbePasses):
     def _is_representation(self, call: ModuleCall, alone: Pass) -> bool:
         """Return whether a part of an output has an axis of samples and known axes of features."""
         output, single = self.reference.given[call], alone.given.get(call)
-        if single is None or output.problem.startswith("has no sample axis"):
+        if single is None or output.lacks_samples:
             return False
         if output.shape[:1] != (len(self.numbers),) or single.shape[:1] != (1,):
             return False
         return find_features(single.axes, single.shape) is not None
+
+    def lacks_samples(self, layer: str) -> bool:
+        """Return whether a layer ran and has no axis of samples."""
+        call = self.calls.get(layer)
+        return call is not None and self.reference.given[call].lacks_samples
 
     def changing_blocks(self) -> str:
         """Describe blocks of one class that return several tensors and change the shape of the first; else ""."""

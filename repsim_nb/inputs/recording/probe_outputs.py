@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.models.axes import Axes
 from repsim_nb.inputs.models.running import capture, forward
-from repsim_nb.inputs.pooling import Layout
+from repsim_nb.inputs.pooling import Layout, NoSampleAxis
 
 from .row_agreement import typical_size
 
@@ -33,6 +33,7 @@ class Output:
     axes: Axes = ()
     address: int = 0
     problem: str = ""  # why it cannot be recorded
+    lacks_samples: bool = False  # whether that is because it has no axis of samples
     value: Tensor | None = None  # a copy of the tensor, until its layout is known
     layout: Layout | None = None  # where its samples, features and tokens are, once known
     plain: Layout = field(default_factory=Layout)  # the layout without a mask
@@ -44,6 +45,10 @@ class Output:
     no_logits: str = ""  # for the output of the model: why it is no matrix of logits
     scale: np.ndarray | None = None  # the size of the values whose means the rows are, by feature
     rows: list[np.ndarray] = field(default_factory=list)  # an array (rows, p) for each sample
+
+    def refuse(self, error: ValueError) -> None:
+        """Note why it cannot be recorded."""
+        self.problem, self.lacks_samples = str(error), isinstance(error, NoSampleAxis)
 
     @functools.cached_property
     def size(self) -> float:

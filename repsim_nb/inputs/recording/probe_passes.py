@@ -143,7 +143,7 @@ class ProbePasses:
                     output.layout = find_layout(call, one, alone, self.pooling, axis)
                     self._take_rows(output, one)
         except ValueError as error:
-            output.problem = str(error)
+            output.refuse(error)
         except (TypeError, RuntimeError) as error:
             output.problem = f"gives a tensor that cannot be recorded ({first_sentence(error)})"
 
@@ -186,7 +186,7 @@ class ProbePasses:
                     output.shape = tuple(output.value.shape)
                     self._take_rows(output, one)
                 except ValueError as error:
-                    output.problem = str(error)
+                    output.refuse(error)
 
         one.calls, one.stopped = self.runner(one.prepared, self.asked, note, batch)
         return one

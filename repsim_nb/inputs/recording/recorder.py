@@ -128,7 +128,7 @@ class Recorder(Run):
         samples = self.unlike if len(self.dataset) > PREPARED else pick_samples(self.dataset, CHECKED)
         with self.ready():
             check_stored_rows(self, store, entries, known, samples[:CHECKED])
-        self.left_out = dict(answer["left_out"])
+        self.left_out, self.without_values = dict(answer["left_out"]), set(answer.get("without_values", ()))
         return dict(sorted(entries.items(), key=lambda one: one[1].record["place"]))
 
     def _question(self) -> str:
@@ -137,7 +137,8 @@ class Recorder(Run):
 
     def _answers(self, layers: list[str]) -> dict[str, Any]:
         """Return the layers that the request means, as the record of a layer keeps them."""
-        return {self._question(): {"layers": layers, "left_out": self.left_out}}
+        facts = {"layers": layers, "left_out": self.left_out, "without_values": sorted(self.without_values)}
+        return {self._question(): facts}
 
     def _into_store(self, store: Store, inputs: str, origin: dict[str, str], tick: Callable[[int], None]) -> None:
         """Record what the store does not have. origin: {} if it must be found after the probe."""

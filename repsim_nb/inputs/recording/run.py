@@ -47,7 +47,8 @@ class Run(Preparation):
     `probe` finds the layers that can be recorded, `forward` runs a batch, `take` makes rows of the output of a layer.
 
     found: the layers to record, in forward order.  left_out: layers that cannot be recorded and that nobody asked for
-    by name, with the reasons.  masks: the masks of the batch that runs.
+    by name, with the reasons.  without_values: those of them that are constant or give NaN.  masks: the masks of the
+    batch that runs.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Run(Preparation):
         self.batch_size = batch_size or 1  # the probe chooses it if the user did not
         self.found: dict[str, RecordableLayer] = {}
         self.left_out: dict[str, str] = {}
+        self.without_values: set[str] = set()
         self.required: set[str] = set()  # layers that were asked for one by one: a problem with them is an error
         self.pool_name = self.pooling.name
         self.ends: dict[str, np.ndarray] = {}  # mask -> the row at which each sample ends
@@ -115,7 +117,7 @@ class Run(Preparation):
             why = "is constant: all samples that were tried have the same activations, so it cannot be compared"
             for layer in constant:
                 if layer not in self.required:
-                    self.leave_out(layer, why)
+                    self.leave_out(layer, why, has_values=False)
 
         def refuse(layer: str, why: str) -> NoReturn:
             if layer in not_finite:
@@ -127,8 +129,8 @@ class Run(Preparation):
         for layer, why in (probe.problems | not_finite).items():
             if layer in self.required or is_one_of(layer, self.request.by_name):
                 refuse(layer, why)
-            if layer not in probe.not_run or (layer in self.request.names and not why.startswith("did not run")):
-                self.leave_out(layer, why)
+            if layer not in probe.not_run:
+                self.leave_out(layer, why, has_values=layer not in not_finite)
         if not self.found:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
             none = f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""
@@ -148,16 +150,17 @@ class Run(Preparation):
 
     def _explain_loss(self, probe: Probe) -> None:
         """Add to the problem of the output that a model which is given labels may return only a loss."""
-        if self.labels and "no sample axis" in probe.problems.get(OUTPUT, ""):
+        if self.labels and probe.lacks_samples(OUTPUT):
             probe.not_run.discard(OUTPUT)
             probe.problems[OUTPUT] += (
                 f". It gets the column '{self.labels}' as forward({self.labels}=), and may then return a loss. Remove"
                 f" the column from the data and give it as rs.Dataset(name, columns, targets={self.labels})"
             )
 
-    def leave_out(self, layer: str, why: str) -> None:
-        """Leave out a layer that nobody asked for by name."""
+    def leave_out(self, layer: str, why: str, *, has_values: bool = True) -> None:
+        """Leave out a layer that nobody asked for by name. has_values: it is neither constant nor gives NaN."""
         self.left_out[layer] = why
+        self.without_values |= set() if has_values else {layer}
         self.found.pop(layer, None)
 
     def describe_left_out(self) -> str:
@@ -262,7 +265,7 @@ class Run(Preparation):
                 self._blame_inputs(error.sample)
             kind = UndefinedError if isinstance(error, UndefinedError) else ValueError
             raise self._error(f"layer '{layer}' of '{self.model.name}' {why}", kind) from error
-        self.leave_out(layer, why)
+        self.leave_out(layer, why, has_values=not isinstance(error, _NotFinite))
 
     def _blame_inputs(self, sample: int) -> None:
         """Raise UndefinedError if a sample whose activations are not finite has such inputs."""
@@ -288,10 +291,8 @@ class Run(Preparation):
         if floating and not values.sum().isfinite() and not (good := values.isfinite()).all():
             row = start + int((~good).any(1).int().argmax())
             sample = row // layer.rows if layer.rows else int((self._ends_of(layer) <= row).sum()) - 1
-            raise _NotFinite(
-                f"{int((~good).sum())} of {values.numel()} numbers are NaN or infinite, the first for sample {sample}",
-                sample,
-            )
+            bad = f"{int((~good).sum())} of {values.numel()}, the first for sample {sample}"
+            raise _NotFinite(f"gives NaN or infinite numbers: {bad}", sample)
         tried = {
             sample: values[self.row(layer, sample) - start : self.row(layer, sample + 1) - start].cpu().numpy()
             for sample in layer.expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,18 @@ def record_both(old: Any, new: Any, data: Any, layers: Any, rename: Mapping[str,
         warn_user(note)
     sides: list[Mapping[Any, Any]] = []
     left_out: list[Mapping[str, str]] = []
+    without_values: list[Collection[str]] = []
     for model, wanted, word in zip(models, (layers, _renamed(layers, rename)), ("old", "new"), strict=True):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             run = Recorder(model, dataset, _with_renamed(wanted, model, rename, word), Pooling(pool))
             sides.append(run_all([run], dataset, None, progress=False))
         left_out.append(run.left_out)
+        without_values.append(run.without_values)
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             notes.append(f"While the {word} model was recorded: {text}")
             warn_user(notes[-1])
-    return Recorded(sides, names, dataset.name, left_out, notes)
+    return Recorded(sides, names, dataset.name, left_out, without_values, notes)
 
 
 def _compare_inputs(models: Sequence[Model], dataset: Dataset) -> list[str]:

@@ -19,6 +19,7 @@ from repsim_nb.support.summaries import count_of, first_few, percent, summarize
 from .layer_pairs import LayerPair
 
 SAME, CHANGED, UNDECIDED = "same", "changed", "undecided"
+IDENTICAL = "identical"  # how the note on a layer begins whose activations are equal, bit for bit
 EXIT_CODES = {SAME: 0, CHANGED: 1, UNDECIDED: 3}  # 2 is that of a call that could not be carried out
 COLUMNS = {
     **{"measure": str, "layer": str, "new_layer": str, "width": int, "new_width": int, "value": float},
@@ -119,10 +120,11 @@ class Drift:
             return " ".join(filter(None, [self._what_changed(many, on), doubt]))
         if self.verdict == UNDECIDED:
             return f"Undecided: no layer of {self.new} is found to differ from {self.old} {on}, but {doubt}"
-        if (table["note"].str.startswith("identical")).all():
+        identical = table["note"].str.startswith(IDENTICAL)
+        if identical.all():
             equal = f"{every} {gives} the same activations as {self.old}"
             return f"No change: {equal} {on}, bit for bit."
-        rest = table[~table["note"].str.startswith("identical")]
+        rest = table[~identical]
         return (
             f"No change: {every} {verb} at least {threshold} similar to {self.old} {on}. The least"
             f" similar is {self._worst(rest)}."

@@ -24,9 +24,9 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import check_integer, to_numpy
 
-from .drift_result import CHANGED, COLUMNS, SAME, UNDECIDED, Drift, with_types
+from .drift_result import CHANGED, COLUMNS, IDENTICAL, SAME, UNDECIDED, Drift, with_types
 from .layer_pairs import LayerPair, Recorded, arrays_by_layer, likely_partners, pair_layers
-from .layers_without_values import judge_alone, judge_lost, rows_not_recorded
+from .layers_without_values import WORDS, judge_alone, judge_lost, rows_not_recorded
 
 FEWEST_PERMUTATIONS = 199
 EQUAL = 1e-9  # a similarity that differs from 1 by less has no interval: its variation is rounding
@@ -137,9 +137,9 @@ def drift(  # noqa: PLR0913
     at_least, rename = _check_threshold(at_least), dict(rename or {})
     check_level(level)
     check_integer(seed, "seed", minimum=0)
-    sides, given, described, left_out, notes = _representations(old, new, data, layers, rename, pool)
-    names = _distinct(*given)
-    xs, ys = (arrays_by_layer(side, f"the {word} model") for side, word in zip(sides, ("old", "new"), strict=True))
+    recorded = _representations(old, new, data, layers, rename, pool)
+    names = _distinct(*recorded.names)
+    xs, ys = (arrays_by_layer(side, f"the {word} model") for side, word in zip(recorded.sides, WORDS, strict=True))
     pairs = pair_layers(xs, ys, rename)
     tables = {measures.short_name(one): _named(compare(one, xs, ys, on_undefined="mask"), names) for one in chosen}
     n = next(iter(tables.values())).n
@@ -162,13 +162,22 @@ def drift(  # noqa: PLR0913
                     done += 1
                     tick(done, len(both) * len(chosen))
                 elif one is chosen[0]:
-                    rows.append(facts | {"measure": ""} | judge_alone(pair, partners, left_out, rename))
-    rows += rows_not_recorded(left_out[0], left_out[1], rename)
+                    rows.append(facts | {"measure": ""} | judge_alone(pair, partners, recorded, rename))
+    rows += rows_not_recorded(recorded, rename)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     tested = table["p_value"].notna()
     table.loc[tested, "p_value"] = holm(table.loc[tested, "p_value"])
     return Drift(
-        with_types(table), *names, described, n, judge.number_of_groups, at_least, level, number, tables, tuple(notes)
+        with_types(table),
+        *names,
+        recorded.data,
+        n,
+        judge.number_of_groups,
+        at_least,
+        level,
+        number,
+        tables,
+        tuple(recorded.notes),
     )
 
 
@@ -209,7 +218,7 @@ def _representations(old: Any, new: Any, data: Any, layers: Any, rename: Mapping
             raise TypeError("data and layers are for models; old and new are recordings. Select layers with .where().")
         names = [_model_name(side, word) for side, word in ((old, "old"), (new, "new"))]
         sets = {str(getattr(key, "dataset", "")) for side in (old, new) for key in side}
-        return Recorded([old, new], names, ", ".join(sorted(filter(None, sets))), [{}, {}], [])
+        return Recorded([old, new], names, ", ".join(sorted(filter(None, sets))), [{}, {}], [(), ()], [])
     if any(recorded) or data is None:
         raise TypeError(
             "drift takes two models and data, rs.drift(old, new, data), or two recordings of the same samples,"
@@ -281,7 +290,7 @@ class _Judge:
         found: dict[str, Any] = {"value": math.nan, "estimate": math.nan, "low": math.nan, "high": math.nan}
         found |= {"chance": math.nan, "p_value": math.nan}
         if lost := judge_lost(x, y):
-            notes += ["identical"] if equal else []
+            notes += [IDENTICAL] if equal else []
             return found | {"verdict": SAME if equal else lost[0], "note": "; ".join([*notes, lost[1]])}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -301,7 +310,7 @@ class _Judge:
         if equal:
             one = 1.0 if not math.isnan(found["value"]) else math.nan
             found |= {"value": one, "estimate": one, "low": one, "high": one}
-            return found | {"verdict": SAME, "note": "; ".join(["identical", *notes])}
+            return found | {"verdict": SAME, "note": "; ".join([IDENTICAL, *notes])}
         verdict, doubts = UNDECIDED, list(grouped)
         if not math.isnan(found["value"]):
             ends, problems = self._interval(measure, x, y, found["value"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -15,13 +15,15 @@ class Recorded(NamedTuple):
     """The recordings of the old and the new model, on the same samples.
 
     names: of both models.  data: the name of the samples.  left_out: of each model, {layer that was asked for, or is a
-    default layer: why it could not be recorded}.  notes: what recording warned of.
+    default layer: why it could not be recorded}.  without_values: those of them that are constant or give NaN.
+    notes: what recording warned of.
     """
 
     sides: list[Mapping[Any, Any]]
     names: list[str]
     data: str
     left_out: list[Mapping[str, str]]
+    without_values: list[Collection[str]]
     notes: list[str]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.validation import check_representation
 
 from .drift_result import CHANGED, UNDECIDED
-from .layer_pairs import LayerPair
+from .layer_pairs import LayerPair, Recorded
 
 WORDS = ("old", "new")
-# how a reason of recording begins that is about the activations themselves, and not about how they are recorded
-LOST = ("is constant", "gives NaN")
 _OTHERWISE = "has different values for different samples"
 
 
@@ -39,10 +37,9 @@ def _why_unusable(x: Any) -> str:
     return ""
 
 
-def rows_not_recorded(
-    old: Mapping[str, str], new: Mapping[str, str], rename: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def rows_not_recorded(recorded: Recorded, rename: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the rows of layers that could be recorded of neither model."""
+    old, new = recorded.left_out
     pairs = [(layer, rename.get(layer, layer), why) for layer, why in old.items()]
     return [
         {
@@ -58,10 +55,7 @@ def rows_not_recorded(
 
 
 def judge_alone(
-    pair: LayerPair,
-    partners: Mapping[str, tuple[str, float]],
-    left_out: Sequence[Mapping[str, str]],
-    rename: Mapping[str, str],
+    pair: LayerPair, partners: Mapping[str, tuple[str, float]], recorded: Recorded, rename: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the verdict on a layer that only one side has, and why, or the name of a likely partner.
 
@@ -71,9 +65,9 @@ def judge_alone(
     layer = str(pair.old or pair.new)
     names = rename if here == 0 else {after: before for before, after in rename.items()}
     there = names.get(layer, layer)
-    why = left_out[1 - here].get(there, "")
+    why = recorded.left_out[1 - here].get(there, "")
     note = f"in the {WORDS[1 - here]} model it {as_clause(why)}" if why else "it cannot be compared"
-    if why.startswith(LOST):
+    if there in recorded.without_values[1 - here]:
         both = {"layer": layer, "new_layer": there} if here == 0 else {"layer": there, "new_layer": layer}
         return both | {"verdict": CHANGED, "note": f"{note}; in the {WORDS[here]} model it {_OTHERWISE}"}
     for old, (new, value) in partners.items():
