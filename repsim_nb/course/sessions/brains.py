@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("brains", "Models and brains")
 
@@ -44,27 +44,19 @@ def rdm_of_conditions(trials: np.ndarray, conditions: np.ndarray) -> np.ndarray:
     return np.asarray(1 - np.corrcoef(_condition_means(trials, conditions)))
 
 
-@rdm_of_conditions.mistake(
-    "repeats not averaged",
-    "You compare single trials, and your matrix has one row for each trial. Average the trials of a condition first.",
-)
-def _(trials: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    return np.asarray(1 - np.corrcoef(trials))
-
-
-@rdm_of_conditions.mistake(
-    "similarity", "You return correlations, which are large for similar patterns. An RDM is large for different ones."
-)
-def _(trials: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    return np.asarray(np.corrcoef(_condition_means(trials, conditions)))
-
-
-@rdm_of_conditions.mistake(
-    "rows and columns exchanged",
-    "Your matrix has one row for each voxel: you correlate voxels over conditions. Correlate conditions over voxels.",
-)
-def _(trials: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    return np.asarray(1 - np.corrcoef(_condition_means(trials, conditions).T))
+rdm_of_conditions.mistakes += [
+    Mistake("repeats not averaged",
+        "You compare single trials, and your matrix has one row for each trial. Average the trials of a condition "
+        "first.",
+        lambda trials, conditions: np.asarray(1 - np.corrcoef(trials))),
+    Mistake("similarity",
+        "You return correlations, which are large for similar patterns. An RDM is large for different ones.",
+        lambda trials, conditions: np.asarray(np.corrcoef(_condition_means(trials, conditions)))),
+    Mistake("rows and columns exchanged",
+        "Your matrix has one row for each voxel: you correlate voxels over conditions. Correlate conditions over "
+        "voxels.",
+        lambda trials, conditions: np.asarray(1 - np.corrcoef(_condition_means(trials, conditions).T))),
+]  # fmt: skip
 
 
 @rdm_of_conditions.mistake(
@@ -95,41 +87,23 @@ def crossvalidated_rdm(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray((_differences(first) * _differences(second)).mean(-1))
 
 
-@crossvalidated_rdm.mistake(
-    "one run only", "You multiply the differences of the first run with themselves. Then their noise is squared."
-)
-def _(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray((_differences(first) ** 2).mean(-1))
-
-
-@crossvalidated_rdm.mistake(
-    "runs averaged", "You average the runs first. The same noise is then in both factors, and the zero has no meaning."
-)
-def _(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray((_differences((first + second) / 2) ** 2).mean(-1))
-
-
-@crossvalidated_rdm.mistake(
-    "no negative values",
-    "You take negative values away. They balance the positive ones, so that equal conditions have a mean of 0.",
-)
-def _(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.maximum((_differences(first) * _differences(second)).mean(-1), 0)
-
-
-@crossvalidated_rdm.mistake(
-    "sum over voxels", "You sum over the voxels. The task asks for the mean, so that areas of any size are comparable."
-)
-def _(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray((_differences(first) * _differences(second)).sum(-1))
-
-
-@crossvalidated_rdm.mistake(
-    "runs subtracted",
-    "You subtract a condition of one run from a condition of the other. Each difference lies within a run.",
-)
-def _(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray(((first[:, None] - second) ** 2).mean(-1))
+crossvalidated_rdm.mistakes += [
+    Mistake("one run only",
+        "You multiply the differences of the first run with themselves. Then their noise is squared.",
+        lambda first, second: np.asarray((_differences(first) ** 2).mean(-1))),
+    Mistake("runs averaged",
+        "You average the runs first. The same noise is then in both factors, and the zero has no meaning.",
+        lambda first, second: np.asarray((_differences((first + second) / 2) ** 2).mean(-1))),
+    Mistake("no negative values",
+        "You take negative values away. They balance the positive ones, so that equal conditions have a mean of 0.",
+        lambda first, second: np.maximum((_differences(first) * _differences(second)).mean(-1), 0)),
+    Mistake("sum over voxels",
+        "You sum over the voxels. The task asks for the mean, so that areas of any size are comparable.",
+        lambda first, second: np.asarray((_differences(first) * _differences(second)).sum(-1))),
+    Mistake("runs subtracted",
+        "You subtract a condition of one run from a condition of the other. Each difference lies within a run.",
+        lambda first, second: np.asarray(((first[:, None] - second) ** 2).mean(-1))),
+]  # fmt: skip
 
 
 # the noise ceiling
@@ -156,32 +130,21 @@ def noise_ceiling(people: np.ndarray) -> tuple[float, float]:
     return _bounds(people)
 
 
-@noise_ceiling.mistake(
-    "upper twice",
-    "In your lower bound, each person is compared with a mean that contains this person. Who are the others?",
-)
-def _(people: np.ndarray) -> tuple[float, float]:
-    return _bounds(people)[1], _bounds(people)[1]
-
-
-@noise_ceiling.mistake("exchanged", "You return the upper bound first. The lower bound is the smaller one.")
-def _(people: np.ndarray) -> tuple[float, float]:
-    return _bounds(people)[::-1]
-
-
-@noise_ceiling.mistake(
-    "mean of pairs of people",
-    "Your lower bound is the mean correlation of two people. Two noisy people agree less than a person and a mean do.",
-)
-def _(people: np.ndarray) -> tuple[float, float]:
-    return float(_pairs(np.corrcoef(people)).mean()), _bounds(people)[1]
-
-
-@noise_ceiling.mistake(
-    "lower twice", "In your upper bound, each person is compared with the others. Compare with the mean of all people."
-)
-def _(people: np.ndarray) -> tuple[float, float]:
-    return _bounds(people)[0], _bounds(people)[0]
+noise_ceiling.mistakes += [
+    Mistake("upper twice",
+        "In your lower bound, each person is compared with a mean that contains this person. Who are the others?",
+        lambda people: (_bounds(people)[1], _bounds(people)[1])),
+    Mistake("exchanged",
+        "You return the upper bound first. The lower bound is the smaller one.",
+        lambda people: _bounds(people)[::-1]),
+    Mistake("mean of pairs of people",
+        "Your lower bound is the mean correlation of two people. Two noisy people agree less than a person and a "
+        "mean do.",
+        lambda people: (float(_pairs(np.corrcoef(people)).mean()), _bounds(people)[1])),
+    Mistake("lower twice",
+        "In your upper bound, each person is compared with the others. Compare with the mean of all people.",
+        lambda people: (_bounds(people)[0], _bounds(people)[0])),
+]  # fmt: skip
 
 
 # tests and intervals over stimuli
@@ -199,35 +162,25 @@ def null_correlations(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) 
     return np.array([_correlation(_pairs(model[np.ix_(o, o)]), _pairs(brain)) for o in orders])
 
 
-@null_correlations.mistake(
-    "rows only",
-    "You permute the rows of the model and not its columns. A stimulus that moves takes its row and its column along.",
-)
-def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(_pairs(model[o]), _pairs(brain)) for o in orders])
-
-
-@null_correlations.mistake(
-    "both permuted", "You permute both RDMs in the same way, so their stimuli still correspond. Permute the model only."
-)
-def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(_pairs(model), _pairs(brain)) for _ in orders])
-
-
-@null_correlations.mistake(
-    "brain permuted",
-    "You permute the brain. As a null distribution this is as good, but here the orders are meant for the model.",
-)
-def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(_pairs(model), _pairs(brain[np.ix_(o, o)])) for o in orders])
-
-
-@null_correlations.mistake(
-    "diagonal counted",
-    "You correlate whole matrices. The zeros on the diagonals agree for every order, and raise the values.",
-)
-def _(model: np.ndarray, brain: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(model[np.ix_(o, o)].ravel(), brain.ravel()) for o in orders])
+null_correlations.mistakes += [
+    Mistake("rows only",
+        "You permute the rows of the model and not its columns. A stimulus that moves takes its row and its column "
+        "along.",
+        lambda model, brain, orders: np.array([_correlation(_pairs(model[o]), _pairs(brain)) for o in orders])),
+    Mistake("both permuted",
+        "You permute both RDMs in the same way, so their stimuli still correspond. Permute the model only.",
+        lambda model, brain, orders: np.array([_correlation(_pairs(model), _pairs(brain)) for _ in orders])),
+    Mistake("brain permuted",
+        "You permute the brain. As a null distribution this is as good, but here the orders are meant for the model.",
+        lambda model, brain, orders: np.array(
+            [_correlation(_pairs(model), _pairs(brain[np.ix_(o, o)])) for o in orders]
+        )),
+    Mistake("diagonal counted",
+        "You correlate whole matrices. The zeros on the diagonals agree for every order, and raise the values.",
+        lambda model, brain, orders: np.array(
+            [_correlation(model[np.ix_(o, o)].ravel(), brain.ravel()) for o in orders]
+        )),
+]  # fmt: skip
 
 
 def model_brain_draws(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -252,36 +205,24 @@ def bootstrap_scores(model: np.ndarray, brain: np.ndarray, draws: np.ndarray) ->
     return np.array([_drawn(model, brain, draw) for draw in draws])
 
 
-@bootstrap_scores.mistake(
-    "a stimulus with itself",
-    "A stimulus that is drawn twice makes a pair with itself, of dissimilarity 0. Such pairs must not count.",
-)
-def _(model: np.ndarray, brain: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    return np.array([_drawn(model, brain, draw, twins=True) for draw in draws])
-
-
-@bootstrap_scores.mistake(
-    "pairs drawn",
-    "You draw pairs of stimuli. Pairs that share a stimulus depend on each other: draw stimuli, with all their pairs.",
-)
-def _(model: np.ndarray, brain: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(_pairs(model)[draw], _pairs(brain)[draw]) for draw in draws])
-
-
-@bootstrap_scores.mistake(
-    "each stimulus once",
-    "You keep each drawn stimulus once. A stimulus that is drawn twice counts twice, with each of the others.",
-)
-def _(model: np.ndarray, brain: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    return np.array([_drawn(model, brain, np.unique(draw)) for draw in draws])
-
-
-@bootstrap_scores.mistake(
-    "model only",
-    "You draw the stimuli of the model, and leave the brain as it is. Their rows then belong to different stimuli.",
-)
-def _(model: np.ndarray, brain: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    return np.array([_correlation(_pairs(model[np.ix_(d, d)]), _pairs(brain)) for d in draws])
+bootstrap_scores.mistakes += [
+    Mistake("a stimulus with itself",
+        "A stimulus that is drawn twice makes a pair with itself, of dissimilarity 0. Such pairs must not count.",
+        lambda model, brain, draws: np.array([_drawn(model, brain, draw, twins=True) for draw in draws])),
+    Mistake("pairs drawn",
+        "You draw pairs of stimuli. Pairs that share a stimulus depend on each other: draw stimuli, with all their "
+        "pairs.",
+        lambda model, brain, draws: np.array(
+            [_correlation(_pairs(model)[draw], _pairs(brain)[draw]) for draw in draws]
+        )),
+    Mistake("each stimulus once",
+        "You keep each drawn stimulus once. A stimulus that is drawn twice counts twice, with each of the others.",
+        lambda model, brain, draws: np.array([_drawn(model, brain, np.unique(draw)) for draw in draws])),
+    Mistake("model only",
+        "You draw the stimuli of the model, and leave the brain as it is. Their rows then belong to different stimuli.",
+        lambda model, brain, draws: np.array(
+            [_correlation(_pairs(model[np.ix_(d, d)]), _pairs(brain)) for d in draws])),
+]  # fmt: skip
 
 
 # partial correlation
@@ -304,32 +245,20 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
     return _correlation(_rest(x, z), _rest(y, z))
 
 
-@partial_correlation.mistake(
-    "plain correlation", "This is the correlation of x and y. The part that z predicts is still in it."
-)
-def _(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    return _correlation(x, y)
-
-
-@partial_correlation.mistake(
-    "one side only", "You take z out of one side only. The rest of one side is correlated with the rest of the other."
-)
-def _(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    return _correlation(_rest(x, z), y)
-
-
-@partial_correlation.mistake(
-    "no intercept", "Your regression runs through the origin. Dissimilarities have a mean: add a column of ones."
-)
-def _(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    return _correlation(_rest(x, z, intercept=False), _rest(y, z, intercept=False))
-
-
-@partial_correlation.mistake(
-    "subtracted", "You subtract z itself. How much of z is in x has to be estimated, by a regression."
-)
-def _(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
-    return _correlation(x - z, y - z)
+partial_correlation.mistakes += [
+    Mistake("plain correlation",
+        "This is the correlation of x and y. The part that z predicts is still in it.",
+        lambda x, y, z: _correlation(x, y)),
+    Mistake("one side only",
+        "You take z out of one side only. The rest of one side is correlated with the rest of the other.",
+        lambda x, y, z: _correlation(_rest(x, z), y)),
+    Mistake("no intercept",
+        "Your regression runs through the origin. Dissimilarities have a mean: add a column of ones.",
+        lambda x, y, z: _correlation(_rest(x, z, intercept=False), _rest(y, z, intercept=False))),
+    Mistake("subtracted",
+        "You subtract z itself. How much of z is in x has to be estimated, by a regression.",
+        lambda x, y, z: _correlation(x - z, y - z)),
+]  # fmt: skip
 
 
 # verdicts
@@ -348,37 +277,26 @@ def intervals_and_ceiling(rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 @session.exercise(minutes=4, inputs=intervals_and_ceiling)
 def model_verdicts(low: np.ndarray, high: np.ndarray, ceiling: float) -> list[str]:
     """Name for each model: "no evidence", "below the ceiling" or "reaches the ceiling"."""
-    words = np.where(high < ceiling, "below the ceiling", "reaches the ceiling")
-    return [str(word) for word in np.where(low <= 0, "no evidence", words)]
+    return _verdicts(low <= 0, high < ceiling)
 
 
-@model_verdicts.mistake(
-    "low end for the ceiling",
-    "You ask whether the whole interval is above the ceiling. A model is below only if its whole interval is below.",
-)
-def _(low: np.ndarray, high: np.ndarray, ceiling: float) -> list[str]:
-    words = np.where(low < ceiling, "below the ceiling", "reaches the ceiling")
-    return [str(word) for word in np.where(low <= 0, "no evidence", words)]
+def _verdicts(unrelated: np.ndarray, below: np.ndarray) -> list[str]:
+    words = np.select([unrelated, below], ["no evidence", "below the ceiling"], "reaches the ceiling")
+    return [str(word) for word in words]
 
 
-@model_verdicts.mistake(
-    "chance ignored", 'Your list never has "no evidence". A model whose interval contains 0 may be unrelated.'
-)
-def _(low: np.ndarray, high: np.ndarray, ceiling: float) -> list[str]:
-    return [str(word) for word in np.where(high < ceiling, "below the ceiling", "reaches the ceiling")]
-
-
-@model_verdicts.mistake(
-    "the middle", "You decide by the middle of the interval. Two studies with this middle may allow different verdicts."
-)
-def _(low: np.ndarray, high: np.ndarray, ceiling: float) -> list[str]:
-    words = np.where((low + high) / 2 < ceiling, "below the ceiling", "reaches the ceiling")
-    return [str(word) for word in np.where((low + high) / 2 <= 0, "no evidence", words)]
-
-
-@model_verdicts.mistake(
-    "at the limits", "Look at intervals that end exactly at 0 or at the ceiling: there you decide otherwise than asked."
-)
-def _(low: np.ndarray, high: np.ndarray, ceiling: float) -> list[str]:
-    words = np.where(high <= ceiling, "below the ceiling", "reaches the ceiling")
-    return [str(word) for word in np.where(low < 0, "no evidence", words)]
+model_verdicts.mistakes += [
+    Mistake("low end for the ceiling",
+        "You ask whether the whole interval is above the ceiling. A model is below only if its whole interval is "
+        "below.",
+        lambda low, high, ceiling: _verdicts(low <= 0, low < ceiling)),
+    Mistake("chance ignored",
+        'Your list never has "no evidence". A model whose interval contains 0 may be unrelated.',
+        lambda low, high, ceiling: _verdicts(np.zeros(len(low), bool), high < ceiling)),
+    Mistake("the middle",
+        "You decide by the middle of the interval. Two studies with this middle may allow different verdicts.",
+        lambda low, high, ceiling: _verdicts(low + high <= 0, (low + high) / 2 < ceiling)),
+    Mistake("at the limits",
+        "Look at intervals that end exactly at 0 or at the ceiling: there you decide otherwise than asked.",
+        lambda low, high, ceiling: _verdicts(low < 0, high <= ceiling)),
+]  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("invariances", "Invariances, and CKA written by hand")
 
@@ -43,25 +43,17 @@ def centre(x: np.ndarray) -> np.ndarray:
     return x - x.mean(0)
 
 
-@centre.mistake(
-    "rows and columns exchanged",
-    "You subtract from each sample its mean over the features. Rows are samples: along which axis do they lie?",
-)
-def _(x: np.ndarray) -> np.ndarray:
-    return x - x.mean(1, keepdims=True)
-
-
-@centre.mistake(
-    "one mean for all",
-    "You subtract one number from all features. Each feature has a mean of its own, over the samples.",
-)
-def _(x: np.ndarray) -> np.ndarray:
-    return x - x.mean()
-
-
-@centre.mistake("standardised", "You also divide by the standard deviation. Centring only subtracts the mean.")
-def _(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean(0)) / x.std(0)
+centre.mistakes += [
+    Mistake("rows and columns exchanged",
+        "You subtract from each sample its mean over the features. Rows are samples: along which axis do they lie?",
+        lambda x: x - x.mean(1, keepdims=True)),
+    Mistake("one mean for all",
+        "You subtract one number from all features. Each feature has a mean of its own, over the samples.",
+        lambda x: x - x.mean()),
+    Mistake("standardised",
+        "You also divide by the standard deviation. Centring only subtracts the mean.",
+        lambda x: (x - x.mean(0)) / x.std(0)),
+]  # fmt: skip
 
 
 @session.exercise(minutes=4, inputs=one_representation)
@@ -70,19 +62,14 @@ def gram(x: np.ndarray) -> np.ndarray:
     return centre.solution(x) @ centre.solution(x).T
 
 
-@gram.mistake(
-    "rows and columns exchanged",
-    "Your matrix compares features with features. The question is how samples lie: compare rows with rows.",
-)
-def _(x: np.ndarray) -> np.ndarray:
-    return centre.solution(x).T @ centre.solution(x)
-
-
-@gram.mistake(
-    "not centred", "These are inner products of the raw activations. What should happen to each feature first?"
-)
-def _(x: np.ndarray) -> np.ndarray:
-    return x @ x.T
+gram.mistakes += [
+    Mistake("rows and columns exchanged",
+        "Your matrix compares features with features. The question is how samples lie: compare rows with rows.",
+        lambda x: centre.solution(x).T @ centre.solution(x)),
+    Mistake("not centred",
+        "These are inner products of the raw activations. What should happen to each feature first?",
+        lambda x: x @ x.T),
+]  # fmt: skip
 
 
 @gram.mistake(
@@ -100,11 +87,11 @@ def _(x: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-@gram.mistake(
-    "divided by the number of samples", "A Gram matrix has plain inner products: there is no number to divide by."
-)
-def _(x: np.ndarray) -> np.ndarray:
-    return centre.solution(x) @ centre.solution(x).T / len(x)
+gram.mistakes += [
+    Mistake("divided by the number of samples",
+        "A Gram matrix has plain inner products: there is no number to divide by.",
+        lambda x: centre.solution(x) @ centre.solution(x).T / len(x)),
+]  # fmt: skip
 
 
 @session.exercise(minutes=5, inputs=one_gram)
@@ -113,40 +100,24 @@ def centre_gram(k: np.ndarray) -> np.ndarray:
     return k - k.mean(0) - k.mean(1, keepdims=True) + k.mean()
 
 
-@centre_gram.mistake(
-    "one side only", "Now the columns have mean 0, but the rows do not. Both samples of a pair lose the mean."
-)
-def _(k: np.ndarray) -> np.ndarray:
-    return k - k.mean(0)
-
-
-@centre_gram.mistake(
-    "grand mean left out",
-    "Each entry lost the mean of its row and of its column. Some part was in both and went twice: give it back once.",
-)
-def _(k: np.ndarray) -> np.ndarray:
-    return k - k.mean(0) - k.mean(1, keepdims=True)
-
-
-@centre_gram.mistake(
-    "columns twice",
-    "Both means go along the same axis, so your result is not symmetric. Print the shapes of what you subtract.",
-)
-def _(k: np.ndarray) -> np.ndarray:
-    return k - 2 * k.mean(0) + k.mean()
-
-
-@centre_gram.mistake("grand mean only", "You subtract one number from all entries. Rows still have different means.")
-def _(k: np.ndarray) -> np.ndarray:
-    return k - k.mean()
-
-
-@centre_gram.mistake(
-    "grand mean subtracted again",
-    "The mean of all entries has the wrong sign. Add up one row of your result: it should give 0.",
-)
-def _(k: np.ndarray) -> np.ndarray:
-    return k - k.mean(0) - k.mean(1, keepdims=True) - k.mean()
+centre_gram.mistakes += [
+    Mistake("one side only",
+        "Now the columns have mean 0, but the rows do not. Both samples of a pair lose the mean.",
+        lambda k: k - k.mean(0)),
+    Mistake("grand mean left out",
+        "Each entry lost the mean of its row and of its column. Some part was in both and went twice: give it back "
+        "once.",
+        lambda k: k - k.mean(0) - k.mean(1, keepdims=True)),
+    Mistake("columns twice",
+        "Both means go along the same axis, so your result is not symmetric. Print the shapes of what you subtract.",
+        lambda k: k - 2 * k.mean(0) + k.mean()),
+    Mistake("grand mean only",
+        "You subtract one number from all entries. Rows still have different means.",
+        lambda k: k - k.mean()),
+    Mistake("grand mean subtracted again",
+        "The mean of all entries has the wrong sign. Add up one row of your result: it should give 0.",
+        lambda k: k - k.mean(0) - k.mean(1, keepdims=True) - k.mean()),
+]  # fmt: skip
 
 
 @session.exercise(minutes=5, inputs=two_grams)
@@ -155,27 +126,20 @@ def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / (len(k) - 1) ** 2)
 
 
-@hsic.mistake("not centred", "Both Gram matrices come as they are. Centre them before you multiply.")
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return float(np.sum(k * l) / (len(k) - 1) ** 2)
-
-
-@hsic.mistake("n in place of n - 1", "You divide by the square of n. Centring has used up one degree of freedom.")
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / len(k) ** 2)
-
-
-@hsic.mistake("not squared", "You divide once. The sum runs over pairs, so the factor in the denominator comes twice.")
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return float(np.sum(centre_gram.solution(k) * centre_gram.solution(l)) / (len(k) - 1))
-
-
-@hsic.mistake(
-    "matrix product",
-    "The sum of all entries of the matrix product of two centred matrices is always 0. Multiply entry by entry.",
-)
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return float(np.sum(centre_gram.solution(k) @ centre_gram.solution(l)) / (len(k) - 1) ** 2)
+hsic.mistakes += [
+    Mistake("not centred",
+        "Both Gram matrices come as they are. Centre them before you multiply.",
+        lambda k, m: float(np.sum(k * m) / (len(k) - 1) ** 2)),
+    Mistake("n in place of n - 1",
+        "You divide by the square of n. Centring has used up one degree of freedom.",
+        lambda k, m: float(np.sum(centre_gram.solution(k) * centre_gram.solution(m)) / len(k) ** 2)),
+    Mistake("not squared",
+        "You divide once. The sum runs over pairs, so the factor in the denominator comes twice.",
+        lambda k, m: float(np.sum(centre_gram.solution(k) * centre_gram.solution(m)) / (len(k) - 1))),
+    Mistake("matrix product",
+        "The sum of all entries of the matrix product of two centred matrices is always 0. Multiply entry by entry.",
+        lambda k, m: float(np.sum(centre_gram.solution(k) @ centre_gram.solution(m)) / (len(k) - 1) ** 2)),
+]  # fmt: skip
 
 
 @session.exercise(minutes=5, inputs=two_representations)
@@ -188,16 +152,14 @@ def _cka(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sum((x.T @ y) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
 
 
-@linear_cka.mistake("not centred", "Subtract from each feature its mean over the samples before you multiply.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _cka(x, y)
-
-
-@linear_cka.mistake(
-    "rows and columns exchanged", "You subtract from each sample its mean over the features. Rows are samples."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _cka(x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True))
+linear_cka.mistakes += [
+    Mistake("not centred",
+        "Subtract from each feature its mean over the samples before you multiply.",
+        lambda x, y: _cka(x, y)),
+    Mistake("rows and columns exchanged",
+        "You subtract from each sample its mean over the features. Rows are samples.",
+        lambda x, y: _cka(x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True))),
+]  # fmt: skip
 
 
 @linear_cka.mistake(
@@ -209,18 +171,14 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     return hsic.solution(k, l) / (hsic.solution(k, k) * hsic.solution(l, l))
 
 
-@linear_cka.mistake(
-    "not normalised", "This is HSIC, which has no upper limit. A representation and itself should give 1."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return hsic.solution(gram.solution(x), gram.solution(y))
-
-
-@linear_cka.mistake(
-    "root of everything", "This is the square root of CKA. The root belongs to one part of the fraction."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sqrt(linear_cka.solution(x, y)))
+linear_cka.mistakes += [
+    Mistake("not normalised",
+        "This is HSIC, which has no upper limit. A representation and itself should give 1.",
+        lambda x, y: hsic.solution(gram.solution(x), gram.solution(y))),
+    Mistake("root of everything",
+        "This is the square root of CKA. The root belongs to one part of the fraction.",
+        lambda x, y: float(np.sqrt(linear_cka.solution(x, y)))),
+]  # fmt: skip
 
 
 @session.exercise(minutes=7, inputs=two_grams)
@@ -239,31 +197,18 @@ def _without_diagonal(k: np.ndarray, l: np.ndarray, factor: float = 2, pairs: in
     return float(total / (n * (n - pairs)))
 
 
-@hsic_debiased.mistake(
-    "the diagonal counted",
-    "The diagonal compares each sample with itself, which is where the bias comes from. It must not count.",
-)
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return _without_diagonal(k, l)
-
-
-@hsic_debiased.mistake("biased in place of debiased", "This is the biased estimate of 2.4.")
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return hsic.solution(k, l)
-
-
-@hsic_debiased.mistake(
-    "a factor is missing", "Compare the term with the row sums with the formula: something stands before it."
-)
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return _without_diagonal(_no_diagonal(k), _no_diagonal(l), factor=1)
-
-
-@hsic_debiased.mistake(
-    "another number of pairs", "Your three terms are right. Look again at what their sum is divided by."
-)
-def _(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
-    return _without_diagonal(_no_diagonal(k), _no_diagonal(l), pairs=1)
+hsic_debiased.mistakes += [
+    Mistake("the diagonal counted",
+        "The diagonal compares each sample with itself, which is where the bias comes from. It must not count.",
+        lambda k, m: _without_diagonal(k, m)),
+    Mistake("biased in place of debiased", "This is the biased estimate of 2.4.", lambda k, m: hsic.solution(k, m)),
+    Mistake("a factor is missing",
+        "Compare the term with the row sums with the formula: something stands before it.",
+        lambda k, m: _without_diagonal(_no_diagonal(k), _no_diagonal(m), factor=1)),
+    Mistake("another number of pairs",
+        "Your three terms are right. Look again at what their sum is divided by.",
+        lambda k, m: _without_diagonal(_no_diagonal(k), _no_diagonal(m), pairs=1)),
+]  # fmt: skip
 
 
 @session.exercise(minutes=6, inputs=two_representations)
@@ -276,31 +221,20 @@ def _overlap(x: np.ndarray, y: np.ndarray, kind: str = "nuc") -> float:
     return float(np.linalg.norm((x / np.linalg.norm(x)).T @ (y / np.linalg.norm(y)), kind))  # type: ignore[call-overload]
 
 
-@procrustes.mistake("not centred", "Centre both representations first: a shift should not change the distance.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return 2 - 2 * _overlap(x, y)
-
-
-@procrustes.mistake(
-    "a similarity where a dissimilarity is wanted",
-    "A representation and itself give 1 with your function. A distance should give 0.",
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _overlap(centre.solution(x), centre.solution(y))
-
-
-@procrustes.mistake(
-    "another norm", "You take the root of the sum of squared singular values. Add up the singular values themselves."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return 2 - 2 * _overlap(centre.solution(x), centre.solution(y), "fro")
-
-
-@procrustes.mistake(
-    "root of the distance", "This is the distance. Its square is asked for: leave out the last square root."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sqrt(procrustes.solution(x, y)))
+procrustes.mistakes += [
+    Mistake("not centred",
+        "Centre both representations first: a shift should not change the distance.",
+        lambda x, y: 2 - 2 * _overlap(x, y)),
+    Mistake("a similarity where a dissimilarity is wanted",
+        "A representation and itself give 1 with your function. A distance should give 0.",
+        lambda x, y: _overlap(centre.solution(x), centre.solution(y))),
+    Mistake("another norm",
+        "You take the root of the sum of squared singular values. Add up the singular values themselves.",
+        lambda x, y: 2 - 2 * _overlap(centre.solution(x), centre.solution(y), "fro")),
+    Mistake("root of the distance",
+        "This is the distance. Its square is asked for: leave out the last square root.",
+        lambda x, y: float(np.sqrt(procrustes.solution(x, y)))),
+]  # fmt: skip
 
 
 @procrustes.mistake(
@@ -333,38 +267,22 @@ def largest_change(measure: Function, x: np.ndarray, y: np.ndarray, changes: Cha
     return max(abs(measure(change(x), y) - measure(x, y)) for change in changes)
 
 
-@largest_change.mistake(
-    "a decrease is not seen", "Some changes make the value smaller. A measure that decreases is not invariant either."
-)
-def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
-    return max(measure(change(x), y) - measure(x, y) for change in changes)
-
-
-@largest_change.mistake(
-    "both sides changed",
-    "You change x and y in the same way. A measure may pass this test and still notice a change of one side.",
-)
-def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
-    return max(abs(measure(change(x), change(y)) - measure(x, y)) for change in changes)
-
-
-@largest_change.mistake(
-    "mean in place of the largest", "You average over the changes. One that matters must not hide behind others."
-)
-def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
-    return float(np.mean([abs(measure(change(x), y) - measure(x, y)) for change in changes]))
-
-
-@largest_change.mistake(
-    "the last change only", "Only the last of the changes counts in your result. Keep the largest so far."
-)
-def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
-    return abs(measure(changes[-1](x), y) - measure(x, y))
-
-
-@largest_change.mistake(
-    "value in place of change",
-    "You return the largest value of the measure. How far is it from the value without a change?",
-)
-def _(measure: Function, x: np.ndarray, y: np.ndarray, changes: Changes) -> float:
-    return max(measure(change(x), y) for change in changes)
+largest_change.mistakes += [
+    Mistake("a decrease is not seen",
+        "Some changes make the value smaller. A measure that decreases is not invariant either.",
+        lambda measure, x, y, changes: max(measure(change(x), y) - measure(x, y) for change in changes)),
+    Mistake("both sides changed",
+        "You change x and y in the same way. A measure may pass this test and still notice a change of one side.",
+        lambda measure, x, y, changes: max(abs(measure(change(x), change(y)) - measure(x, y)) for change in changes)),
+    Mistake("mean in place of the largest",
+        "You average over the changes. One that matters must not hide behind others.",
+        lambda measure, x, y, changes: float(
+            np.mean([abs(measure(change(x), y) - measure(x, y)) for change in changes])
+        )),
+    Mistake("the last change only",
+        "Only the last of the changes counts in your result. Keep the largest so far.",
+        lambda measure, x, y, changes: abs(measure(changes[-1](x), y) - measure(x, y))),
+    Mistake("value in place of change",
+        "You return the largest value of the measure. How far is it from the value without a change?",
+        lambda measure, x, y, changes: max(measure(change(x), y) for change in changes)),
+]  # fmt: skip

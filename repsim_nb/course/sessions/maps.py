@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("maps", "RSA and maps of models")
 
@@ -23,40 +23,28 @@ def two_representations(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 @session.exercise(minutes=4, inputs=one_representation)
 def rdm(x: np.ndarray) -> np.ndarray:
     """1 minus the correlation of every two samples."""
-    dissimilarities: np.ndarray = 1 - np.corrcoef(x)
-    return dissimilarities
+    return np.asarray(1 - np.corrcoef(x))
 
 
-@rdm.mistake(
-    "a similarity where a dissimilarity is wanted", "Your diagonal is 1. A sample has no dissimilarity from itself."
-)
-def _(x: np.ndarray) -> np.ndarray:
-    correlations: np.ndarray = np.corrcoef(x)
-    return correlations
-
-
-@rdm.mistake("rows and columns exchanged", "Your matrix compares features with features. Samples are rows.")
-def _(x: np.ndarray) -> np.ndarray:
-    return rdm.solution(x.T)
-
-
-@rdm.mistake(
-    "cosine in place of correlation",
-    "You divide by the lengths of the samples, but one step is missing before: what is the mean of a sample?",
-)
-def _(x: np.ndarray) -> np.ndarray:
+def _cosines(x: np.ndarray) -> np.ndarray:
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return 1 - unit @ unit.T
+    return np.asarray(unit @ unit.T)
 
 
-@rdm.mistake(
-    "features centred",
-    "You subtract from each feature its mean, as for CKA. A correlation of two samples needs another mean.",
-)
-def _(x: np.ndarray) -> np.ndarray:
-    centred = x - x.mean(0)
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    return 1 - unit @ unit.T
+rdm.mistakes += [
+    Mistake("a similarity where a dissimilarity is wanted",
+        "Your diagonal is 1. A sample has no dissimilarity from itself.",
+        lambda x: np.corrcoef(x)),
+    Mistake("rows and columns exchanged",
+        "Your matrix compares features with features. Samples are rows.",
+        lambda x: rdm.solution(x.T)),
+    Mistake("cosine in place of correlation",
+        "You divide by the lengths of the samples, but one step is missing before: what is the mean of a sample?",
+        lambda x: 1 - _cosines(x)),
+    Mistake("features centred",
+        "You subtract from each feature its mean, as for CKA. A correlation of two samples needs another mean.",
+        lambda x: 1 - _cosines(x - x.mean(0))),
+]  # fmt: skip
 
 
 def an_rdm(rng: np.random.Generator) -> tuple[np.ndarray]:
@@ -69,28 +57,20 @@ def upper(d: np.ndarray) -> np.ndarray:
     return d[np.triu_indices(len(d), 1)]
 
 
-@upper.mistake(
-    "the diagonal counted", "The diagonal is in your result. It is 0 in every RDM, so all RDMs would agree there."
-)
-def _(d: np.ndarray) -> np.ndarray:
-    return d[np.triu_indices(len(d))]
-
-
-@upper.mistake("each pair twice", "Each pair of samples is in your result twice. How many pairs do n samples have?")
-def _(d: np.ndarray) -> np.ndarray:
-    return d[~np.eye(len(d), dtype=bool)]
-
-
-@upper.mistake(
-    "below the diagonal", "These are the entries below the diagonal. The pairs are the same, but their order is not."
-)
-def _(d: np.ndarray) -> np.ndarray:
-    return d[np.tril_indices(len(d), -1)]
-
-
-@upper.mistake("the whole matrix", "This is the whole matrix. Which of its entries carry information, and how often?")
-def _(d: np.ndarray) -> np.ndarray:
-    return d.ravel()
+upper.mistakes += [
+    Mistake("the diagonal counted",
+        "The diagonal is in your result. It is 0 in every RDM, so all RDMs would agree there.",
+        lambda d: d[np.triu_indices(len(d))]),
+    Mistake("each pair twice",
+        "Each pair of samples is in your result twice. How many pairs do n samples have?",
+        lambda d: d[~np.eye(len(d), dtype=bool)]),
+    Mistake("below the diagonal",
+        "These are the entries below the diagonal. The pairs are the same, but their order is not.",
+        lambda d: d[np.tril_indices(len(d), -1)]),
+    Mistake("the whole matrix",
+        "This is the whole matrix. Which of its entries carry information, and how often?",
+        lambda d: d.ravel()),
+]  # fmt: skip
 
 
 def numbers_with_ties(rng: np.random.Generator) -> tuple[np.ndarray]:
@@ -106,54 +86,33 @@ def ranks(v: np.ndarray) -> np.ndarray:
 
 
 def _in_order(v: np.ndarray) -> np.ndarray:
-    places: np.ndarray = np.argsort(np.argsort(v))  # the kind that students use: what it does with ties may differ
-    return places + 1
+    # the kind that students use: what it does with ties may differ
+    return np.asarray(np.argsort(np.argsort(v)) + 1)
 
 
-@ranks.mistake(
-    "ties broken by position", "Equal numbers have different ranks. Nothing in the data puts one of them first."
-)
-def _(v: np.ndarray) -> np.ndarray:
-    return _in_order(v)
-
-
-@ranks.mistake("lowest rank of ties", "Equal numbers share a rank, but it is the lowest of their places.")
-def _(v: np.ndarray) -> np.ndarray:
-    return np.array([1 + np.sum(v < value) for value in v])
-
-
-@ranks.mistake(
-    "ranks without gaps", "After a tie you go on with the next rank. Three equal numbers take up three places."
-)
-def _(v: np.ndarray) -> np.ndarray:
-    inverse: np.ndarray = np.unique(v, return_inverse=True)[1]
-    return inverse + 1
-
-
-@ranks.mistake(
-    "positions in place of ranks",
-    "You return which number comes first, second, and so on. Return the place of each number.",
-)
-def _(v: np.ndarray) -> np.ndarray:
-    order: np.ndarray = np.argsort(v)
-    return order
-
-
-@ranks.mistake("counted from 0", "Your ranks begin with 0, and equal numbers have different ranks.")
-def _(v: np.ndarray) -> np.ndarray:
-    return _in_order(v) - 1
-
-
-@ranks.mistake("highest rank of ties", "Equal numbers share a rank, but it is the highest of their places.")
-def _(v: np.ndarray) -> np.ndarray:
-    return np.array([np.sum(v <= value) for value in v])
-
-
-@ranks.mistake(
-    "half too low", "All ranks are too low by one half. If 3 numbers are smaller, which is the lowest rank left?"
-)
-def _(v: np.ndarray) -> np.ndarray:
-    return ranks.solution(v) - 0.5
+ranks.mistakes += [
+    Mistake("ties broken by position",
+        "Equal numbers have different ranks. Nothing in the data puts one of them first.",
+        lambda v: _in_order(v)),
+    Mistake("lowest rank of ties",
+        "Equal numbers share a rank, but it is the lowest of their places.",
+        lambda v: np.array([1 + np.sum(v < value) for value in v])),
+    Mistake("ranks without gaps",
+        "After a tie you go on with the next rank. Three equal numbers take up three places.",
+        lambda v: np.unique(v, return_inverse=True)[1] + 1),
+    Mistake("positions in place of ranks",
+        "You return which number comes first, second, and so on. Return the place of each number.",
+        lambda v: np.argsort(v)),
+    Mistake("counted from 0",
+        "Your ranks begin with 0, and equal numbers have different ranks.",
+        lambda v: _in_order(v) - 1),
+    Mistake("highest rank of ties",
+        "Equal numbers share a rank, but it is the highest of their places.",
+        lambda v: np.array([np.sum(v <= value) for value in v])),
+    Mistake("half too low",
+        "All ranks are too low by one half. If 3 numbers are smaller, which is the lowest rank left?",
+        lambda v: ranks.solution(v) - 0.5),
+]  # fmt: skip
 
 
 @session.exercise(minutes=5, inputs=two_representations)
@@ -166,20 +125,17 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(ranks.solution(a), ranks.solution(b))[0, 1])
 
 
-@rsa.mistake("Pearson in place of Spearman", "You correlate the dissimilarities themselves. Which step comes before?")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(upper.solution(rdm.solution(x)), upper.solution(rdm.solution(y)))[0, 1])
-
-
-@rsa.mistake("the diagonal counted", "The diagonals are in your vectors. They agree for any two representations.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    places = np.triu_indices(len(x))
-    return _spearman(rdm.solution(x)[places], rdm.solution(y)[places])
-
-
-@rsa.mistake("the whole matrix", "You correlate all entries: each pair counts twice, and the diagonals agree.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _spearman(rdm.solution(x).ravel(), rdm.solution(y).ravel())
+rsa.mistakes += [
+    Mistake("Pearson in place of Spearman",
+        "You correlate the dissimilarities themselves. Which step comes before?",
+        lambda x, y: float(np.corrcoef(upper.solution(rdm.solution(x)), upper.solution(rdm.solution(y)))[0, 1])),
+    Mistake("the diagonal counted",
+        "The diagonals are in your vectors. They agree for any two representations.",
+        lambda x, y: _spearman(*(rdm.solution(side)[np.triu_indices(len(side))] for side in (x, y)))),
+    Mistake("the whole matrix",
+        "You correlate all entries: each pair counts twice, and the diagonals agree.",
+        lambda x, y: _spearman(rdm.solution(x).ravel(), rdm.solution(y).ravel())),
+]  # fmt: skip
 
 
 @rsa.mistake(
@@ -192,12 +148,11 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean([_spearman(rdm.solution(x)[i][o], rdm.solution(y)[i][o]) for i, o in enumerate(others)]))
 
 
-@rsa.mistake(
-    "a similarity where a dissimilarity is wanted",
-    "The sign is wrong: one of your matrices has similarities, and the other has dissimilarities.",
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return -rsa.solution(x, y)
+rsa.mistakes += [
+    Mistake("a similarity where a dissimilarity is wanted",
+        "The sign is wrong: one of your matrices has similarities, and the other has dissimilarities.",
+        lambda x, y: -rsa.solution(x, y)),
+]  # fmt: skip
 
 
 def some_representations(rng: np.random.Generator) -> tuple[list[np.ndarray]]:
@@ -216,29 +171,20 @@ def _similarities(representations: list[np.ndarray]) -> np.ndarray:
     return similarities
 
 
-@model_distances.mistake(
-    "a similarity where a dissimilarity is wanted", "Equal models get 1. On a map they should have a distance of 0."
-)
-def _(representations: list[np.ndarray]) -> np.ndarray:
-    return _similarities(representations)
-
-
-@model_distances.mistake(
-    "the sign is lost",
-    "A model that orders all pairs the other way round is as far away as can be, but you put it near.",
-)
-def _(representations: list[np.ndarray]) -> np.ndarray:
-    return 1 - np.abs(_similarities(representations))
-
-
-@model_distances.mistake("half of the matrix", "The entries on one side of the diagonal are missing. Fill both sides.")
-def _(representations: list[np.ndarray]) -> np.ndarray:
-    return np.triu(1 - _similarities(representations))
-
-
-@model_distances.mistake("the diagonal is not 0", "A model has no distance from itself: look at your diagonal.")
-def _(representations: list[np.ndarray]) -> np.ndarray:
-    return 1 - _similarities(representations) + np.eye(len(representations))
+model_distances.mistakes += [
+    Mistake("a similarity where a dissimilarity is wanted",
+        "Equal models get 1. On a map they should have a distance of 0.",
+        lambda representations: _similarities(representations)),
+    Mistake("the sign is lost",
+        "A model that orders all pairs the other way round is as far away as can be, but you put it near.",
+        lambda representations: 1 - np.abs(_similarities(representations))),
+    Mistake("half of the matrix",
+        "The entries on one side of the diagonal are missing. Fill both sides.",
+        lambda representations: np.triu(1 - _similarities(representations))),
+    Mistake("the diagonal is not 0",
+        "A model has no distance from itself: look at your diagonal.",
+        lambda representations: 1 - _similarities(representations) + np.eye(len(representations))),
+]  # fmt: skip
 
 
 def distances_of(points: np.ndarray) -> np.ndarray:
@@ -254,8 +200,13 @@ def distances_and_dimensions(rng: np.random.Generator) -> tuple[np.ndarray, int]
 @session.exercise(minutes=8, inputs=distances_and_dimensions, trials=6, up_to=distances_of)
 def mds(d: np.ndarray, k: int) -> np.ndarray:
     """Points of classical multidimensional scaling, from the k largest eigenvalues."""
-    values, vectors = np.linalg.eigh(_inner(d))
-    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
+    return _axes(_inner(d), slice(-k, None))
+
+
+def _axes(inner: np.ndarray, chosen: slice, power: float = 0.5) -> np.ndarray:
+    """Return some eigenvectors of a matrix of inner products, scaled by a power of their eigenvalues."""
+    values, vectors = np.linalg.eigh(inner)
+    return np.asarray(vectors[:, chosen] * values[chosen].clip(min=0) ** power)
 
 
 def _inner(d: np.ndarray, power: int = 2, factor: float = 0.5) -> np.ndarray:
@@ -263,44 +214,26 @@ def _inner(d: np.ndarray, power: int = 2, factor: float = 0.5) -> np.ndarray:
     return np.asarray(-factor * (square - square.mean(0) - square.mean(1, keepdims=True) + square.mean()))
 
 
-@mds.mistake("not squared", "You double-centre the distances. Inner products belong to squared distances.")
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_inner(d, power=1))
-    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
-
-
-@mds.mistake("not centred", "Your squared distances are not double-centred: the rows of B should add up to 0.")
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(-(d**2) / 2)
-    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
-
-
-@mds.mistake("the factor 1/2 is missing", "All distances on your map are too long by the same factor, the root of 2.")
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_inner(d, factor=1))
-    return np.asarray(vectors[:, -k:] * np.sqrt(values[-k:]))
-
-
-@mds.mistake("smallest eigenvalues", "You take the eigenvectors with the smallest eigenvalues: look at their order.")
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_inner(d))
-    return np.asarray(vectors[:, :k] * np.sqrt(values[:k].clip(min=0)))
-
-
-@mds.mistake(
-    "axes of equal length", "Your axes are eigenvectors of length 1. An axis with a large eigenvalue should be longer."
-)
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    return np.asarray(np.linalg.eigh(_inner(d))[1][:, -k:])
-
-
-@mds.mistake(
-    "scaled by the eigenvalues",
-    "You multiply by the eigenvalues. They have the unit of a squared distance: what is missing?",
-)
-def _(d: np.ndarray, k: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_inner(d))
-    return np.asarray(vectors[:, -k:] * values[-k:])
+mds.mistakes += [
+    Mistake("not squared",
+        "You double-centre the distances. Inner products belong to squared distances.",
+        lambda d, k: _axes(_inner(d, power=1), slice(-k, None))),
+    Mistake("not centred",
+        "Your squared distances are not double-centred: the rows of B should add up to 0.",
+        lambda d, k: _axes(-(d**2) / 2, slice(-k, None))),
+    Mistake("the factor 1/2 is missing",
+        "All distances on your map are too long by the same factor, the root of 2.",
+        lambda d, k: _axes(_inner(d, factor=1), slice(-k, None))),
+    Mistake("smallest eigenvalues",
+        "You take the eigenvectors with the smallest eigenvalues: look at their order.",
+        lambda d, k: _axes(_inner(d), slice(k))),
+    Mistake("axes of equal length",
+        "Your axes are eigenvectors of length 1. An axis with a large eigenvalue should be longer.",
+        lambda d, k: np.asarray(np.linalg.eigh(_inner(d))[1][:, -k:])),
+    Mistake("scaled by the eigenvalues",
+        "You multiply by the eigenvalues. They have the unit of a squared distance: what is missing?",
+        lambda d, k: _axes(_inner(d), slice(-k, None), power=1)),
+]  # fmt: skip
 
 
 def distances_and_a_map(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -318,32 +251,18 @@ def _lost(d: np.ndarray, on_map: np.ndarray) -> float:
     return float(np.sum((on_map - d) ** 2) / np.sum(d**2))
 
 
-@stress.mistake("no square root", "This is the square of the stress.")
-def _(d: np.ndarray, points: np.ndarray) -> float:
-    return _lost(d, distances_of(points))
-
-
-@stress.mistake(
-    "divided by the map", "You divide by the distances on the map. A map with larger distances would then look better."
-)
-def _(d: np.ndarray, points: np.ndarray) -> float:
-    on_map = distances_of(points)
-    return _lost(on_map, d) ** 0.5
-
-
-@stress.mistake(
-    "not divided", "Your value grows with the number of models and with the unit of d. Divide as in the formula."
-)
-def _(d: np.ndarray, points: np.ndarray) -> float:
-    return float(np.linalg.norm(upper.solution(distances_of(points) - d)))
-
-
-@stress.mistake(
-    "squared distances",
-    "You compare squared distances with d. The distance of two points on the map has a square root.",
-)
-def _(d: np.ndarray, points: np.ndarray) -> float:
-    return _lost(d, distances_of(points) ** 2) ** 0.5
+stress.mistakes += [
+    Mistake("no square root", "This is the square of the stress.", lambda d, points: _lost(d, distances_of(points))),
+    Mistake("divided by the map",
+        "You divide by the distances on the map. A map with larger distances would then look better.",
+        lambda d, points: _lost(distances_of(points), d) ** 0.5),
+    Mistake("not divided",
+        "Your value grows with the number of models and with the unit of d. Divide as in the formula.",
+        lambda d, points: float(np.linalg.norm(upper.solution(distances_of(points) - d)))),
+    Mistake("squared distances",
+        "You compare squared distances with d. The distance of two points on the map has a square root.",
+        lambda d, points: _lost(d, distances_of(points) ** 2) ** 0.5),
+]  # fmt: skip
 
 
 def a_noisy_map(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
@@ -363,18 +282,14 @@ def _common(d: np.ndarray, points: np.ndarray, k: int, first: int = 1) -> list[i
     return [len(set(a[first : first + k]) & set(b[first : first + k])) for a, b in pairs]
 
 
-@kept_neighbours.mistake(
-    "itself counted", "Each item is its own nearest neighbour in your lists, on every map. Leave it out."
-)
-def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
-    return float(np.mean(_common(d, points, k, first=0)) / k)
-
-
-@kept_neighbours.mistake(
-    "a number in place of a fraction", "You return how many neighbours are kept. Which part of k is it?"
-)
-def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
-    return float(np.mean(_common(d, points, k)))
+kept_neighbours.mistakes += [
+    Mistake("itself counted",
+        "Each item is its own nearest neighbour in your lists, on every map. Leave it out.",
+        lambda d, points, k: float(np.mean(_common(d, points, k, first=0)) / k)),
+    Mistake("a number in place of a fraction",
+        "You return how many neighbours are kept. Which part of k is it?",
+        lambda d, points, k: float(np.mean(_common(d, points, k)))),
+]  # fmt: skip
 
 
 @kept_neighbours.mistake(
@@ -385,9 +300,8 @@ def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
     return float(np.mean([len(set(a) & set(b)) for a, b in zip(far, far_on_map, strict=True)]) / k)
 
 
-@kept_neighbours.mistake(
-    "divided by the union",
-    "You divide by all items in either list. The question is about the k neighbours in the table.",
-)
-def _(d: np.ndarray, points: np.ndarray, k: int) -> float:
-    return float(np.mean([common / (2 * k - common) for common in _common(d, points, k)]))
+kept_neighbours.mistakes += [
+    Mistake("divided by the union",
+        "You divide by all items in either list. The question is about the k neighbours in the table.",
+        lambda d, points, k: float(np.mean([common / (2 * k - common) for common in _common(d, points, k)]))),
+]  # fmt: skip

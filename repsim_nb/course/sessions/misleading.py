@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("misleading", "When CKA misleads")
 
@@ -34,34 +34,21 @@ def participation_ratio(x: np.ndarray) -> float:
     return _ratio(_eigenvalues(x))
 
 
-@participation_ratio.mistake(
-    "not centred", "Without centring, the mean counts as one more direction. Subtract the mean of each feature first."
-)
-def _(x: np.ndarray) -> float:
-    return _ratio(np.linalg.svd(x, compute_uv=False) ** 2)
-
-
-@participation_ratio.mistake(
-    "singular values",
-    "You take singular values of the centred matrix for its variances. "
-    "How is the variance along a direction related to the singular value?",
-)
-def _(x: np.ndarray) -> float:
-    return _ratio(_eigenvalues(x) ** 0.5)
-
-
-@participation_ratio.mistake(
-    "upside down", "Your value lies between 0 and 1. A number of directions is at least 1: which sum is on top?"
-)
-def _(x: np.ndarray) -> float:
-    return 1 / _ratio(_eigenvalues(x))
-
-
-@participation_ratio.mistake(
-    "rows and columns exchanged", "You centre each sample over its features. Rows are samples: take means over axis 0."
-)
-def _(x: np.ndarray) -> float:
-    return _ratio(np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False) ** 2)
+participation_ratio.mistakes += [
+    Mistake("not centred",
+        "Without centring, the mean counts as one more direction. Subtract the mean of each feature first.",
+        lambda x: _ratio(np.linalg.svd(x, compute_uv=False) ** 2)),
+    Mistake("singular values",
+        "You take singular values of the centred matrix for its variances. "
+        "How is the variance along a direction related to the singular value?",
+        lambda x: _ratio(_eigenvalues(x) ** 0.5)),
+    Mistake("upside down",
+        "Your value lies between 0 and 1. A number of directions is at least 1: which sum is on top?",
+        lambda x: 1 / _ratio(_eigenvalues(x))),
+    Mistake("rows and columns exchanged",
+        "You centre each sample over its features. Rows are samples: take means over axis 0.",
+        lambda x: _ratio(np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False) ** 2)),
+]  # fmt: skip
 
 
 def two_representations(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -77,31 +64,21 @@ def chance_level(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y))) / (len(x) - 1))
 
 
-@chance_level.mistake(
-    "n in place of n - 1", "You divide by the number of samples. Centring uses up one of them: how many are left?"
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y))) / len(x))
-
-
-@chance_level.mistake(
-    "no root", "Your value is the product of the two ratios. Their geometric mean is asked for: a step is missing."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)
-
-
-@chance_level.mistake("root of everything", "Your root covers the number of samples, too. It covers the ratios only.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)))
-
-
-@chance_level.mistake(
-    "number of features",
-    "You count features. Directions with little variance hardly count here: use the effective number of directions.",
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sqrt(x.shape[1] * y.shape[1]) / (len(x) - 1))
+chance_level.mistakes += [
+    Mistake("n in place of n - 1",
+        "You divide by the number of samples. Centring uses up one of them: how many are left?",
+        lambda x, y: float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y))) / len(x))),
+    Mistake("no root",
+        "Your value is the product of the two ratios. Their geometric mean is asked for: a step is missing.",
+        lambda x, y: _ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)),
+    Mistake("root of everything",
+        "Your root covers the number of samples, too. It covers the ratios only.",
+        lambda x, y: float(np.sqrt(_ratio(_eigenvalues(x)) * _ratio(_eigenvalues(y)) / (len(x) - 1)))),
+    Mistake("number of features",
+        "You count features. Directions with little variance hardly count here: use the effective number of "
+        "directions.",
+        lambda x, y: float(np.sqrt(x.shape[1] * y.shape[1]) / (len(x) - 1))),
+]  # fmt: skip
 
 
 def _hsic(k: np.ndarray, l: np.ndarray, *, diagonal: bool = False) -> float:  # noqa: E741
@@ -130,19 +107,15 @@ def debiased_cka(x: np.ndarray, y: np.ndarray) -> float:
     return _debiased(x, y)
 
 
-@debiased_cka.mistake(
-    "biased", "This is the usual, biased CKA. The diagonals of the two Gram matrices are where the bias comes from."
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _cka(x, y)
-
-
-@debiased_cka.mistake(
-    "diagonal counted",
-    "The products of samples with themselves are still in your Gram matrices. Set them to 0 before you sum anything.",
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return _debiased(x, y, diagonal=True)
+debiased_cka.mistakes += [
+    Mistake("biased",
+        "This is the usual, biased CKA. The diagonals of the two Gram matrices are where the bias comes from.",
+        lambda x, y: _cka(x, y)),
+    Mistake("diagonal counted",
+        "The products of samples with themselves are still in your Gram matrices. Set them to 0 before you sum "
+        "anything.",
+        lambda x, y: _debiased(x, y, diagonal=True)),
+]  # fmt: skip
 
 
 @debiased_cka.mistake(
@@ -163,12 +136,11 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     return _hsic(k, l) / (_hsic(k, k) * _hsic(l, l)) * n * (n - 3)
 
 
-@debiased_cka.mistake(
-    "no negative values",
-    "You replace negative values by 0. They are what makes the mean of unrelated data 0: keep them.",
-)
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return max(0.0, _debiased(x, y))
+debiased_cka.mistakes += [
+    Mistake("no negative values",
+        "You replace negative values by 0. They are what makes the mean of unrelated data 0: keep them.",
+        lambda x, y: max(0.0, _debiased(x, y))),
+]  # fmt: skip
 
 
 def with_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -178,43 +150,30 @@ def with_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(n, p)) * np.geomspace(1, 3, p) + rng.normal(size=p), rows
 
 
-def _limit(x: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
-    """Return the three factors of the limit: of the fraction, of the length of the mean, the participation ratio."""
+def _limit(x: np.ndarray, rows: np.ndarray, odds: float = 1, directions: float = 0.5) -> float:
+    """Return the limit of centred data; odds, directions: the powers of two of its factors."""
     fraction = rows.mean()
     length = (x[rows].mean(0) ** 2).sum() / (x**2).sum(1).mean()
-    return float(fraction / (1 - fraction)), float(length), _ratio(_eigenvalues(x))
+    return float((fraction / (1 - fraction)) ** odds * length * _ratio(_eigenvalues(x)) ** directions)
 
 
 @session.exercise(minutes=7, inputs=with_rows)
 def translation_limit(x: np.ndarray, rows: np.ndarray) -> float:
     """CKA of x and a copy in which some rows have moved far away, all by the same vector."""
-    odds, length, ratio = _limit(x - x.mean(0), rows)
-    return odds * length * ratio**0.5
+    return _limit(x - x.mean(0), rows)
 
 
-@translation_limit.mistake(
-    "not centred", "All lengths are measured from the mean of all samples. Centre the representation first."
-)
-def _(x: np.ndarray, rows: np.ndarray) -> float:
-    odds, length, ratio = _limit(x, rows)
-    return odds * length * ratio**0.5
-
-
-@translation_limit.mistake(
-    "fraction upside down",
-    "Few rows give a small limit, and yours is large: compare your first factor for 1 row and for 5 rows.",
-)
-def _(x: np.ndarray, rows: np.ndarray) -> float:
-    odds, length, ratio = _limit(x - x.mean(0), rows)
-    return length * ratio**0.5 / odds
-
-
-@translation_limit.mistake(
-    "no root", "The effective number of directions enters in another power. Read the last factor."
-)
-def _(x: np.ndarray, rows: np.ndarray) -> float:
-    odds, length, ratio = _limit(x - x.mean(0), rows)
-    return odds * length * ratio
+translation_limit.mistakes += [
+    Mistake("not centred",
+        "All lengths are measured from the mean of all samples. Centre the representation first.",
+        lambda x, rows: _limit(x, rows)),
+    Mistake("fraction upside down",
+        "Few rows give a small limit, and yours is large: compare your first factor for 1 row and for 5 rows.",
+        lambda x, rows: _limit(x - x.mean(0), rows, odds=-1)),
+    Mistake("no root",
+        "The effective number of directions enters in another power. Read the last factor.",
+        lambda x, rows: _limit(x - x.mean(0), rows, directions=1)),
+]  # fmt: skip
 
 
 @translation_limit.mistake(
@@ -223,9 +182,7 @@ def _(x: np.ndarray, rows: np.ndarray) -> float:
 )
 def _(x: np.ndarray, rows: np.ndarray) -> float:
     centred = x - x.mean(0)
-    odds, _, ratio = _limit(centred, rows)
-    squares = (centred**2).sum(1)
-    return float(odds * squares[rows].mean() / squares.mean() * ratio**0.5)
+    return _limit(centred, rows) * float((centred[rows] ** 2).sum(1).mean() / (centred[rows].mean(0) ** 2).sum())
 
 
 def with_number(rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -236,32 +193,24 @@ def with_number(rng: np.random.Generator) -> tuple[np.ndarray, int]:
 @session.exercise(minutes=5, inputs=with_number)
 def cka_after_deletion(x: np.ndarray, k: int) -> float:
     """CKA of x and a copy that keeps only its k largest principal components."""
-    squares = _eigenvalues(x) ** 2
-    return float(np.sqrt(squares[:k].sum() / squares.sum()))
+    return _kept(_eigenvalues(x) ** 2, k) ** 0.5
 
 
-@cka_after_deletion.mistake(
-    "fraction of variance",
-    "This is the fraction of variance that is left. CKA does not count variance, but a power of it.",
-)
-def _(x: np.ndarray, k: int) -> float:
-    values = _eigenvalues(x)
+def _kept(values: np.ndarray, k: int) -> float:
     return float(values[:k].sum() / values.sum())
 
 
-@cka_after_deletion.mistake(
-    "singular values",
-    "You square singular values of the centred matrix, which gives variances. Those have to be squared once more.",
-)
-def _(x: np.ndarray, k: int) -> float:
-    values = _eigenvalues(x)
-    return float(np.sqrt(values[:k].sum() / values.sum()))
-
-
-@cka_after_deletion.mistake("no root", "You have the right two sums. CKA divides by two lengths: one step is missing.")
-def _(x: np.ndarray, k: int) -> float:
-    squares = _eigenvalues(x) ** 2
-    return float(squares[:k].sum() / squares.sum())
+cka_after_deletion.mistakes += [
+    Mistake("fraction of variance",
+        "This is the fraction of variance that is left. CKA does not count variance, but a power of it.",
+        lambda x, k: _kept(_eigenvalues(x), k)),
+    Mistake("singular values",
+        "You square singular values of the centred matrix, which gives variances. Those have to be squared once more.",
+        lambda x, k: _kept(_eigenvalues(x), k) ** 0.5),
+    Mistake("no root",
+        "You have the right two sums. CKA divides by two lengths: one step is missing.",
+        lambda x, k: _kept(_eigenvalues(x) ** 2, k)),
+]  # fmt: skip
 
 
 @cka_after_deletion.mistake(
@@ -288,27 +237,18 @@ def stretch(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
     return np.asarray(x + (factor - 1) * _along(x, direction))
 
 
-@stretch.mistake(
-    "direction not of length 1",
-    "Your result depends on the length of the direction, which should not matter. What does a projection divide by?",
-)
-def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
-    return np.asarray(x + (factor - 1) * np.outer(x @ direction, direction))
-
-
-@stretch.mistake(
-    "one too much",
-    "With factor 1 nothing may change, and your result does: the part along the direction is counted twice.",
-)
-def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
-    return np.asarray(x + factor * _along(x, direction))
-
-
-@stretch.mistake(
-    "translated", "You add the same vector to every sample. Each sample moves by its own part along the direction."
-)
-def _(x: np.ndarray, direction: np.ndarray, factor: float) -> np.ndarray:
-    return np.asarray(x + factor * direction / np.linalg.norm(direction))
+stretch.mistakes += [
+    Mistake("direction not of length 1",
+        "Your result depends on the length of the direction, which should not matter. What does a projection divide "
+        "by?",
+        lambda x, direction, factor: np.asarray(x + (factor - 1) * np.outer(x @ direction, direction))),
+    Mistake("one too much",
+        "With factor 1 nothing may change, and your result does: the part along the direction is counted twice.",
+        lambda x, direction, factor: np.asarray(x + factor * _along(x, direction))),
+    Mistake("translated",
+        "You add the same vector to every sample. Each sample moves by its own part along the direction.",
+        lambda x, direction, factor: np.asarray(x + factor * direction / np.linalg.norm(direction))),
+]  # fmt: skip
 
 
 def with_groups(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -331,26 +271,19 @@ def within_group_cka(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
     return _cka(x - _means(x, groups), y - _means(y, groups))
 
 
-@within_group_cka.mistake(
-    "groups ignored", "This is CKA of all samples. The differences between the groups are still in it."
-)
-def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
-    return _cka(x, y)
-
-
-@within_group_cka.mistake(
-    "between groups", "You compare the means of the groups. The task asks for what is left without them."
-)
-def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
-    return _cka(_means(x, groups), _means(y, groups))
-
-
-@within_group_cka.mistake(
-    "mean of values",
-    "You average one CKA for each group. Small groups have a large bias: compute one CKA for all samples together.",
-)
-def _(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
-    return float(np.mean([_cka(x[groups == group], y[groups == group]) for group in np.unique(groups)]))
+within_group_cka.mistakes += [
+    Mistake("groups ignored",
+        "This is CKA of all samples. The differences between the groups are still in it.",
+        lambda x, y, groups: _cka(x, y)),
+    Mistake("between groups",
+        "You compare the means of the groups. The task asks for what is left without them.",
+        lambda x, y, groups: _cka(_means(x, groups), _means(y, groups))),
+    Mistake("mean of values",
+        "You average one CKA for each group. Small groups have a large bias: compute one CKA for all samples together.",
+        lambda x, y, groups: float(
+            np.mean([_cka(x[groups == group], y[groups == group]) for group in np.unique(groups)])
+        )),
+]  # fmt: skip
 
 
 def with_values(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -376,11 +309,13 @@ def reading(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, thresh
     return [_reading(*row) for row in zip(biased >= threshold, debiased >= threshold, within >= threshold, strict=True)]
 
 
-@reading.mistake(
-    "only the biased value", "You call a pair alike as soon as its biased value is high. That value alone shows little."
-)
-def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
-    return ["alike" if value >= threshold else "different" for value in biased]
+reading.mistakes += [
+    Mistake("only the biased value",
+        "You call a pair alike as soon as its biased value is high. That value alone shows little.",
+        lambda biased, debiased, within, threshold: [
+            "alike" if value >= threshold else "different" for value in biased
+        ]),
+]  # fmt: skip
 
 
 @reading.mistake(
@@ -392,8 +327,10 @@ def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: f
     return ["different" if not b else "groups" if not w else "bias" if not d else "alike" for b, d, w in rows]
 
 
-@reading.mistake(
-    "above, not at least", "A value equal to the threshold counts as high. Look at how you compare with the threshold."
-)
-def _(biased: np.ndarray, debiased: np.ndarray, within: np.ndarray, threshold: float) -> list[str]:
-    return [_reading(*row) for row in zip(biased > threshold, debiased > threshold, within > threshold, strict=True)]
+reading.mistakes += [
+    Mistake("above, not at least",
+        "A value equal to the threshold counts as high. Look at how you compare with the threshold.",
+        lambda biased, debiased, within, threshold: [
+            _reading(*row) for row in zip(biased > threshold, debiased > threshold, within > threshold, strict=True)
+        ]),
+]  # fmt: skip

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("project", "A project of your own")
 
@@ -40,38 +40,33 @@ def choose_measures(invariances: Invariances, ignored: list[str], noticed: list[
     return sorted(name for name, found in invariances.items() if found >= set(ignored) and not found & set(noticed))
 
 
-@choose_measures.mistake(
-    "any in place of all", "You accept measures that ignore one of the changes. All that are listed have to be ignored."
-)
-def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
-    return sorted(name for name, found in invariances.items() if found & set(ignored) and not found & set(noticed))
-
-
-@choose_measures.mistake(
-    "nothing noticed", "Some of your measures ignore a change that has to be noticed. The third argument counts, too."
-)
-def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
-    return sorted(name for name, found in invariances.items() if found >= set(ignored))
-
-
-@choose_measures.mistake(
-    "one change noticed",
-    "You drop a measure only if it ignores all changes that have to be noticed. One of them is enough to drop it.",
-)
-def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
-    return sorted(name for name, found in invariances.items() if found >= set(ignored) and not found >= set(noticed))
-
-
-@choose_measures.mistake(
-    "exactly these", "You ask for measures that ignore the listed changes and no other. Further ones do no harm."
-)
-def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
-    return sorted(name for name, found in invariances.items() if found == set(ignored))
-
-
-@choose_measures.mistake("not in order", "These are the right names. Put them into alphabetical order.")
-def _(invariances: Invariances, ignored: list[str], noticed: list[str]) -> list[str]:
-    return [name for name, found in invariances.items() if found >= set(ignored) and not found & set(noticed)]
+choose_measures.mistakes += [
+    Mistake("any in place of all",
+        "You accept measures that ignore one of the changes. All that are listed have to be ignored.",
+        lambda invariances, ignored, noticed: sorted(
+            name for name, found in invariances.items() if found & set(ignored) and not found & set(noticed)
+        )),
+    Mistake("nothing noticed",
+        "Some of your measures ignore a change that has to be noticed. The third argument counts, too.",
+        lambda invariances, ignored, noticed: sorted(
+            name for name, found in invariances.items() if found >= set(ignored)
+        )),
+    Mistake("one change noticed",
+        "You drop a measure only if it ignores all changes that have to be noticed. One of them is enough to drop it.",
+        lambda invariances, ignored, noticed: sorted(
+            name for name, found in invariances.items() if found >= set(ignored) and not found >= set(noticed)
+        )),
+    Mistake("exactly these",
+        "You ask for measures that ignore the listed changes and no other. Further ones do no harm.",
+        lambda invariances, ignored, noticed: sorted(
+            name for name, found in invariances.items() if found == set(ignored)
+        )),
+    Mistake("not in order",
+        "These are the right names. Put them into alphabetical order.",
+        lambda invariances, ignored, noticed: [
+            name for name, found in invariances.items() if found >= set(ignored) and not found & set(noticed)
+        ]),
+]  # fmt: skip
 
 
 # the plan
@@ -88,27 +83,17 @@ def units_needed(alpha: float) -> int:
     return next(m for m in range(1, 30) if 2 / math.comb(2 * m, m) <= alpha)
 
 
-@units_needed.mistake(
-    "the exchanged split",
-    "You count one split. If two equal groups exchange names, the difference stays the same: two splits reach it.",
-)
-def _(alpha: float) -> int:
-    return next(m for m in range(1, 30) if 1 / math.comb(2 * m, m) <= alpha)
-
-
-@units_needed.mistake(
-    "both groups", "You return the units of both groups together. The task asks for those of one group."
-)
-def _(alpha: float) -> int:
-    return 2 * next(m for m in range(1, 30) if 2 / math.comb(2 * m, m) <= alpha)
-
-
-@units_needed.mistake(
-    "orders in place of splits",
-    "You count orders of the units. The order within a group changes nothing: count ways to choose one group.",
-)
-def _(alpha: float) -> int:
-    return next(m for m in range(1, 30) if 2 / math.factorial(2 * m) <= alpha)
+units_needed.mistakes += [
+    Mistake("the exchanged split",
+        "You count one split. If two equal groups exchange names, the difference stays the same: two splits reach it.",
+        lambda alpha: next(m for m in range(1, 30) if 1 / math.comb(2 * m, m) <= alpha)),
+    Mistake("both groups",
+        "You return the units of both groups together. The task asks for those of one group.",
+        lambda alpha: 2 * next(m for m in range(1, 30) if 2 / math.comb(2 * m, m) <= alpha)),
+    Mistake("orders in place of splits",
+        "You count orders of the units. The order within a group changes nothing: count ways to choose one group.",
+        lambda alpha: next(m for m in range(1, 30) if 2 / math.factorial(2 * m) <= alpha)),
+]  # fmt: skip
 
 
 # the unit
@@ -136,19 +121,16 @@ def mean_over_units(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
     return np.array([[block.mean() for block in row] for row in _blocks(similarity, unit)])
 
 
-@mean_over_units.mistake(
-    "a model with itself",
-    "Within a unit, you count the similarity of each model with itself. It is always 1: leave these pairs out.",
-)
-def _(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    return np.array([[block.mean() for block in row] for row in _blocks(similarity, unit, self_pairs=True)])
-
-
-@mean_over_units.mistake(
-    "sums", "You sum over pairs of models. Units with more models then have larger values: average."
-)
-def _(similarity: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    return np.array([[block.sum() for block in row] for row in _blocks(similarity, unit)])
+mean_over_units.mistakes += [
+    Mistake("a model with itself",
+        "Within a unit, you count the similarity of each model with itself. It is always 1: leave these pairs out.",
+        lambda similarity, unit: np.array(
+            [[block.mean() for block in row] for row in _blocks(similarity, unit, self_pairs=True)]
+        )),
+    Mistake("sums",
+        "You sum over pairs of models. Units with more models then have larger values: average.",
+        lambda similarity, unit: np.array([[block.sum() for block in row] for row in _blocks(similarity, unit)])),
+]  # fmt: skip
 
 
 @mean_over_units.mistake(
@@ -195,11 +177,11 @@ def _(similarity: np.ndarray, group: np.ndarray) -> float:
     return float(similarity[same].mean() - similarity[~same].mean())
 
 
-@group_difference.mistake(
-    "sign", "Your difference has the wrong sign. It is positive if pairs within a group are more alike."
-)
-def _(similarity: np.ndarray, group: np.ndarray) -> float:
-    return -_difference(similarity, group)
+group_difference.mistakes += [
+    Mistake("sign",
+        "Your difference has the wrong sign. It is positive if pairs within a group are more alike.",
+        lambda similarity, group: -_difference(similarity, group))
+]  # fmt: skip
 
 
 @group_difference.mistake(
@@ -223,28 +205,19 @@ def jackknife_error(similarity: np.ndarray, group: np.ndarray) -> float:
     return float(np.sqrt(len(group) - 1) * _left_out(similarity, group).std())
 
 
-@jackknife_error.mistake(
-    "spread of the values",
-    "This is the standard deviation of your values. They share nearly all units, so it is far too small.",
-)
-def _(similarity: np.ndarray, group: np.ndarray) -> float:
-    return float(_left_out(similarity, group).std())
-
-
-@jackknife_error.mistake(
-    "error of a mean",
-    "You divide as if your values were independent. They share nearly all units: look at the factor again.",
-)
-def _(similarity: np.ndarray, group: np.ndarray) -> float:
-    return float(_left_out(similarity, group).std(ddof=1) / np.sqrt(len(group)))
-
-
-@jackknife_error.mistake(
-    "pairs as units",
-    "You treat pairs as independent. All pairs of one unit depend on it: leave out units, with all their pairs.",
-)
-def _(similarity: np.ndarray, group: np.ndarray) -> float:
-    return float(np.sqrt(sum(side.var(ddof=1) / len(side) for side in _sides(similarity, group))))
+jackknife_error.mistakes += [
+    Mistake("spread of the values",
+        "This is the standard deviation of your values. They share nearly all units, so it is far too small.",
+        lambda similarity, group: float(_left_out(similarity, group).std())),
+    Mistake("error of a mean",
+        "You divide as if your values were independent. They share nearly all units: look at the factor again.",
+        lambda similarity, group: float(_left_out(similarity, group).std(ddof=1) / np.sqrt(len(group)))),
+    Mistake("pairs as units",
+        "You treat pairs as independent. All pairs of one unit depend on it: leave out units, with all their pairs.",
+        lambda similarity, group: float(
+            np.sqrt(sum(side.var(ddof=1) / len(side) for side in _sides(similarity, group)))
+        )),
+]  # fmt: skip
 
 
 # several tests
@@ -270,33 +243,21 @@ def holm(p: np.ndarray) -> np.ndarray:
     return _holm(p)
 
 
-@holm.mistake(
-    "Bonferroni",
-    "You multiply all by the same number. This is right, too, but finds less: the factor falls with the rank.",
-)
-def _(p: np.ndarray) -> np.ndarray:
-    return np.minimum(p * len(p), 1)
-
-
-holm.mistake(
-    "order changed",
-    "Your values are sorted. Return each adjusted value at the place of the p-value that it belongs to.",
-)(lambda p: np.sort(_holm(p)))
-
-
-@holm.mistake(
-    "smaller after a larger one",
-    "One of your adjusted values is smaller than that of a smaller p-value. Carry the largest value so far along.",
-)
-def _(p: np.ndarray) -> np.ndarray:
-    return _holm(p, running=False)
-
-
-holm.mistake("above 1", "One of your values is above 1. A p-value is a probability.")(lambda p: _holm(p, cap=np.inf))
-holm.mistake(
-    "places taken for ranks",
-    "You index by `order` to go back. Its entries are where the sorted values came from: assign there.",
-)(lambda p: np.sort(_holm(p))[np.argsort(p)])
+holm.mistakes += [
+    Mistake("Bonferroni",
+        "You multiply all by the same number. This is right, too, but finds less: the factor falls with the rank.",
+        lambda p: np.minimum(p * len(p), 1)),
+    Mistake("order changed",
+        "Your values are sorted. Return each adjusted value at the place of the p-value that it belongs to.",
+        lambda p: np.sort(_holm(p))),
+    Mistake("smaller after a larger one",
+        "One of your adjusted values is smaller than that of a smaller p-value. Carry the largest value so far along.",
+        lambda p: _holm(p, running=False)),
+    Mistake("above 1", "One of your values is above 1. A p-value is a probability.", lambda p: _holm(p, cap=np.inf)),
+    Mistake("places taken for ranks",
+        "You index by `order` to go back. Its entries are where the sorted values came from: assign there.",
+        lambda p: np.sort(_holm(p))[np.argsort(p)]),
+]  # fmt: skip
 
 
 # what is written
@@ -321,32 +282,25 @@ def verdicts(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, mar
     return [_verdict(*row) for row in zip(p <= alpha, (low > -margin) & (high < margin), strict=True)]
 
 
-@verdicts.mistake(
-    "absence of evidence",
-    "You read a large p-value as no difference. It may come from few units: does the interval exclude relevant values?",
-)
-def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
-    return [_verdict(found, True) for found in p <= alpha]
-
-
-@verdicts.mistake(
-    "one end only",
-    "You look at one end of the interval. A relevant difference may have either sign: look at both ends.",
-)
-def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
-    return [_verdict(*row) for row in zip(p <= alpha, high < margin, strict=True)]
-
-
-@verdicts.mistake("below, not at most", "Look at a p-value that equals alpha: it is small enough.")
-def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
-    return [_verdict(*row) for row in zip(p < alpha, (low > -margin) & (high < margin), strict=True)]
-
-
-@verdicts.mistake(
-    "the middle", "You compare the middle of the interval with the margin. The whole interval has to be within it."
-)
-def _(p: np.ndarray, low: np.ndarray, high: np.ndarray, alpha: float, margin: float) -> list[str]:
-    return [_verdict(*row) for row in zip(p <= alpha, np.abs(low + high) / 2 < margin, strict=True)]
+verdicts.mistakes += [
+    Mistake("absence of evidence",
+        "You read a large p-value as no difference. It may come from few units: does the interval exclude relevant "
+        "values?",
+        lambda p, low, high, alpha, margin: [_verdict(found, True) for found in p <= alpha]),
+    Mistake("one end only",
+        "You look at one end of the interval. A relevant difference may have either sign: look at both ends.",
+        lambda p, low, high, alpha, margin: [_verdict(*row) for row in zip(p <= alpha, high < margin, strict=True)]),
+    Mistake("below, not at most",
+        "Look at a p-value that equals alpha: it is small enough.",
+        lambda p, low, high, alpha, margin: [
+            _verdict(*row) for row in zip(p < alpha, (low > -margin) & (high < margin), strict=True)
+        ]),
+    Mistake("the middle",
+        "You compare the middle of the interval with the margin. The whole interval has to be within it.",
+        lambda p, low, high, alpha, margin: [
+            _verdict(*row) for row in zip(p <= alpha, np.abs(low + high) / 2 < margin, strict=True)
+        ]),
+]  # fmt: skip
 
 
 def one_result(rng: np.random.Generator) -> tuple[str, float, float, float, float, int, str]:
@@ -374,26 +328,25 @@ def conclusion(measure: str, difference: float, low: float, high: float, p: floa
     return _sentence(measure, _interval(difference, low, high), _chance(p), n, verdict)
 
 
-@conclusion.mistake(
-    "a p-value of 0", "Your sentence has p = 0.000. A p-value is never 0: small ones have a form of their own."
-)
-def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
-    return _sentence(measure, _interval(difference, low, high), f"p = {p:.3f}", n, verdict)
-
-
-@conclusion.mistake(
-    "too many digits",
-    "Three digits after the point suggest a precision that the interval does not have. Use two for these.",
-)
-def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
-    return _sentence(measure, _interval(difference, low, high, 3), _chance(p), n, verdict)
-
-
-@conclusion.mistake("no interval", "The interval is missing. Without it, nobody can see what the data leave open.")
-def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
-    return _sentence(measure, f"{difference:.2f}", _chance(p), n, verdict)
-
-
-@conclusion.mistake("no n", "The number of units is missing. It is the first thing that a careful reader looks for.")
-def _(measure: str, difference: float, low: float, high: float, p: float, n: int, verdict: str) -> str:
-    return f"{measure}: difference {_interval(difference, low, high)}, {_chance(p)}: {verdict}"
+conclusion.mistakes += [
+    Mistake("a p-value of 0",
+        "Your sentence has p = 0.000. A p-value is never 0: small ones have a form of their own.",
+        lambda measure, difference, low, high, p, n, verdict: _sentence(
+            measure, _interval(difference, low, high), f"p = {p:.3f}", n, verdict
+        )),
+    Mistake("too many digits",
+        "Three digits after the point suggest a precision that the interval does not have. Use two for these.",
+        lambda measure, difference, low, high, p, n, verdict: _sentence(
+            measure, _interval(difference, low, high, 3), _chance(p), n, verdict
+        )),
+    Mistake("no interval",
+        "The interval is missing. Without it, nobody can see what the data leave open.",
+        lambda measure, difference, low, high, p, n, verdict: _sentence(
+            measure, f"{difference:.2f}", _chance(p), n, verdict
+        )),
+    Mistake("no n",
+        "The number of units is missing. It is the first thing that a careful reader looks for.",
+        lambda measure, difference, low, high, p, n, verdict: (
+            f"{measure}: difference {_interval(difference, low, high)}, {_chance(p)}: {verdict}"
+        )),
+]  # fmt: skip

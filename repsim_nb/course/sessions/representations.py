@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.course.exercises import Session
+from repsim_nb.course.exercises import Mistake, Session
 
 session = Session("representations", "Representations and how to record them")
 
@@ -25,32 +25,20 @@ def flatten(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(len(maps), -1)
 
 
-@flatten.mistake("rows and columns exchanged", "Your columns are the samples. Each sample should be one row.")
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.reshape(len(maps), -1).T
-
-
-@flatten.mistake(
-    "positions as samples",
-    "You have a row for each position of each image. That is another question; here, one image is one row.",
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return np.moveaxis(maps, 1, -1).reshape(-1, maps.shape[1])
-
-
-@flatten.mistake(
-    "samples mixed", "Your columns mix values of several samples. Which axis must stay as it is when you reshape?"
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.reshape(-1, len(maps))
-
-
-@flatten.mistake(
-    "channels last",
-    "All values are there, but not in the order asked for: the positions of one channel should stand together.",
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return np.moveaxis(maps, 1, -1).reshape(len(maps), -1)
+flatten.mistakes += [
+    Mistake("rows and columns exchanged",
+        "Your columns are the samples. Each sample should be one row.",
+        lambda maps: maps.reshape(len(maps), -1).T),
+    Mistake("positions as samples",
+        "You have a row for each position of each image. That is another question; here, one image is one row.",
+        lambda maps: np.moveaxis(maps, 1, -1).reshape(-1, maps.shape[1])),
+    Mistake("samples mixed",
+        "Your columns mix values of several samples. Which axis must stay as it is when you reshape?",
+        lambda maps: maps.reshape(-1, len(maps))),
+    Mistake("channels last",
+        "All values are there, but not in the order asked for: the positions of one channel should stand together.",
+        lambda maps: np.moveaxis(maps, 1, -1).reshape(len(maps), -1)),
+]  # fmt: skip
 
 
 @session.exercise(minutes=4, inputs=feature_maps)
@@ -59,35 +47,23 @@ def pool_positions(maps: np.ndarray) -> np.ndarray:
     return maps.mean((2, 3))
 
 
-@pool_positions.mistake(
-    "averaged over channels", "You average over the channels and keep the positions. The task is the other way round."
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.mean(1).reshape(len(maps), -1)
-
-
-@pool_positions.mistake("maximum in place of mean", "You take the largest value of each channel. Take the mean.")
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.max((2, 3))
-
-
-@pool_positions.mistake("sum in place of mean", "Your values grow with the size of the image. Which step is missing?")
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.sum((2, 3))
-
-
-@pool_positions.mistake(
-    "one number a sample", "Only one number is left of each image. Each channel should keep its own."
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.mean((1, 2, 3))
-
-
-@pool_positions.mistake(
-    "averaged over samples", "You average over the images. Each image should keep a row of its own."
-)
-def _(maps: np.ndarray) -> np.ndarray:
-    return maps.mean(0).reshape(maps.shape[1], -1)
+pool_positions.mistakes += [
+    Mistake("averaged over channels",
+        "You average over the channels and keep the positions. The task is the other way round.",
+        lambda maps: maps.mean(1).reshape(len(maps), -1)),
+    Mistake("maximum in place of mean",
+        "You take the largest value of each channel. Take the mean.",
+        lambda maps: maps.max((2, 3))),
+    Mistake("sum in place of mean",
+        "Your values grow with the size of the image. Which step is missing?",
+        lambda maps: maps.sum((2, 3))),
+    Mistake("one number a sample",
+        "Only one number is left of each image. Each channel should keep its own.",
+        lambda maps: maps.mean((1, 2, 3))),
+    Mistake("averaged over samples",
+        "You average over the images. Each image should keep a row of its own.",
+        lambda maps: maps.mean(0).reshape(maps.shape[1], -1)),
+]  # fmt: skip
 
 
 def padded_texts(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -108,33 +84,23 @@ def _masked_sum(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return total
 
 
-@pool_tokens.mistake(
-    "padding counted", "You average over all positions. Padding is no text: a longer batch must not change a row."
-)
-def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return tokens.mean(1)
-
-
-@pool_tokens.mistake(
-    "divided by all positions", "Your sums leave out the padding, but you divide by the number of all positions."
-)
-def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return _masked_sum(tokens, mask) / mask.shape[1]
-
-
-@pool_tokens.mistake("mask the wrong way round", "You average the padding. The mask is True for real tokens.")
-def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return _masked_sum(tokens, ~mask) / (~mask).sum(1, keepdims=True)
-
-
-@pool_tokens.mistake("first token only", "You keep the first token of each text. All its tokens should count.")
-def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return tokens[:, 0]
-
-
-@pool_tokens.mistake("not divided", "You add the tokens up. A long text then has larger features than a short one.")
-def _(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return _masked_sum(tokens, mask)
+pool_tokens.mistakes += [
+    Mistake("padding counted",
+        "You average over all positions. Padding is no text: a longer batch must not change a row.",
+        lambda tokens, mask: tokens.mean(1)),
+    Mistake("divided by all positions",
+        "Your sums leave out the padding, but you divide by the number of all positions.",
+        lambda tokens, mask: _masked_sum(tokens, mask) / mask.shape[1]),
+    Mistake("mask the wrong way round",
+        "You average the padding. The mask is True for real tokens.",
+        lambda tokens, mask: _masked_sum(tokens, ~mask) / (~mask).sum(1, keepdims=True)),
+    Mistake("first token only",
+        "You keep the first token of each text. All its tokens should count.",
+        lambda tokens, mask: tokens[:, 0]),
+    Mistake("not divided",
+        "You add the tokens up. A long text then has larger features than a short one.",
+        lambda tokens, mask: _masked_sum(tokens, mask)),
+]  # fmt: skip
 
 
 def a_recording_that_mixes(rng: np.random.Generator) -> tuple[Recording, np.ndarray]:
@@ -161,30 +127,20 @@ def _alone(record: Recording, x: np.ndarray) -> np.ndarray:
     return np.concatenate([record(x[i : i + 1]) for i in range(len(x))])
 
 
-@batch_effect.mistake(
-    "mean in place of the largest", "You average the differences. One bad row would hide among good ones."
-)
-def _(record: Recording, x: np.ndarray) -> float:
-    return float(np.abs(record(x) - _alone(record, x)).mean())
-
-
-@batch_effect.mistake("first sample only", "You look at the first sample only. Any sample may depend on its batch.")
-def _(record: Recording, x: np.ndarray) -> float:
-    return float(np.abs(record(x)[0] - record(x[:1])[0]).max())
-
-
-@batch_effect.mistake(
-    "a decrease is not seen", "You take the largest difference with its sign. A difference below 0 counts as well."
-)
-def _(record: Recording, x: np.ndarray) -> float:
-    return float((record(x) - _alone(record, x)).max())
-
-
-@batch_effect.mistake(
-    "the same batch twice", "Both of your recordings used the same batch, so they agree. Record each sample by itself."
-)
-def _(record: Recording, x: np.ndarray) -> float:
-    return 0.0
+batch_effect.mistakes += [
+    Mistake("mean in place of the largest",
+        "You average the differences. One bad row would hide among good ones.",
+        lambda record, x: float(np.abs(record(x) - _alone(record, x)).mean())),
+    Mistake("first sample only",
+        "You look at the first sample only. Any sample may depend on its batch.",
+        lambda record, x: float(np.abs(record(x)[0] - record(x[:1])[0]).max())),
+    Mistake("a decrease is not seen",
+        "You take the largest difference with its sign. A difference below 0 counts as well.",
+        lambda record, x: float((record(x) - _alone(record, x)).max())),
+    Mistake("the same batch twice",
+        "Both of your recordings used the same batch, so they agree. Record each sample by itself.",
+        lambda record, x: 0.0),
+]  # fmt: skip
 
 
 def a_module_and_batches(rng: np.random.Generator) -> tuple[Any, str, list[Any]]:
@@ -241,42 +197,26 @@ def _outputs(module: Any, layer: str, batches: list[Any], *, of_input: bool = Fa
     return [values.numpy().reshape(len(values), -1) for values in found]
 
 
-@capture.mistake(
-    "training mode", "The module computes in training mode, so each row depends on its batch. Which call changes that?"
-)
-def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
-    return np.concatenate(_outputs(module.train(), layer, batches))
-
-
-@capture.mistake(
-    "overwritten later",
-    "No value of yours is negative: the next layer works in place and changed what you kept. Keep a copy.",
-)
-def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
-    return np.concatenate(_outputs(module.eval(), layer, batches, copied=False))
-
-
-@capture.mistake(
-    "training mode and overwritten",
-    "Two things are wrong. The module computes in training mode, and the next layer changed what you kept.",
-)
-def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
-    return np.concatenate(_outputs(module.train(), layer, batches, copied=False))
-
-
-@capture.mistake("last batch only", "Only the last batch is in your result. Collect the output of every batch.")
-def _(module: Any, layer: str, batches: list[Any]) -> Any:
-    return _outputs(module.eval(), layer, batches)[-1]
-
-
-@capture.mistake("input of the layer", "This is what goes into the layer. A forward hook is given the output as well.")
-def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
-    return np.concatenate(_outputs(module.eval(), layer, batches, of_input=True))
-
-
-@capture.mistake("output of the model", "This is the output of the whole model. Keep what the hook is given instead.")
-def _(module: Any, layer: str, batches: list[Any]) -> np.ndarray:
-    return np.concatenate(_outputs(module.eval(), "head", batches))
+capture.mistakes += [
+    Mistake("training mode",
+        "The module computes in training mode, so each row depends on its batch. Which call changes that?",
+        lambda module, layer, batches: np.concatenate(_outputs(module.train(), layer, batches))),
+    Mistake("overwritten later",
+        "No value of yours is negative: the next layer works in place and changed what you kept. Keep a copy.",
+        lambda module, layer, batches: np.concatenate(_outputs(module.eval(), layer, batches, copied=False))),
+    Mistake("training mode and overwritten",
+        "Two things are wrong. The module computes in training mode, and the next layer changed what you kept.",
+        lambda module, layer, batches: np.concatenate(_outputs(module.train(), layer, batches, copied=False))),
+    Mistake("last batch only",
+        "Only the last batch is in your result. Collect the output of every batch.",
+        lambda module, layer, batches: _outputs(module.eval(), layer, batches)[-1]),
+    Mistake("input of the layer",
+        "This is what goes into the layer. A forward hook is given the output as well.",
+        lambda module, layer, batches: np.concatenate(_outputs(module.eval(), layer, batches, of_input=True))),
+    Mistake("output of the model",
+        "This is the output of the whole model. Keep what the hook is given instead.",
+        lambda module, layer, batches: np.concatenate(_outputs(module.eval(), "head", batches))),
+]  # fmt: skip
 
 
 def with_constant_features(rng: np.random.Generator) -> tuple[np.ndarray]:
@@ -295,40 +235,23 @@ def constant_features(x: np.ndarray) -> float:
     return float(np.mean(np.ptp(x, axis=0) == 0))
 
 
-@constant_features.mistake(
-    "a number in place of a fraction", "You count the features. Which part of all features is it?"
-)
-def _(x: np.ndarray) -> float:
-    return float(np.sum(np.ptp(x, axis=0) == 0))
-
-
-@constant_features.mistake(
-    "divided by samples", "You divide by the number of samples. It is a fraction of the features."
-)
-def _(x: np.ndarray) -> float:
-    return float(np.sum(np.ptp(x, axis=0) == 0) / len(x))
-
-
-@constant_features.mistake(
-    "zeros only", "You count features that are 0 for all samples. A feature may also be constant at another value."
-)
-def _(x: np.ndarray) -> float:
-    return float(np.mean((x == 0).all(0)))
-
-
-@constant_features.mistake(
-    "zeros of single samples",
-    "You count zeros. A feature that is 0 for some samples and not for others is not constant.",
-)
-def _(x: np.ndarray) -> float:
-    return float(np.mean(x == 0))
-
-
-@constant_features.mistake(
-    "rows and columns exchanged", "You look for samples whose features are all the same. Features are columns."
-)
-def _(x: np.ndarray) -> float:
-    return float(np.mean(np.ptp(x, axis=1) == 0))
+constant_features.mistakes += [
+    Mistake("a number in place of a fraction",
+        "You count the features. Which part of all features is it?",
+        lambda x: float(np.sum(np.ptp(x, axis=0) == 0))),
+    Mistake("divided by samples",
+        "You divide by the number of samples. It is a fraction of the features.",
+        lambda x: float(np.sum(np.ptp(x, axis=0) == 0) / len(x))),
+    Mistake("zeros only",
+        "You count features that are 0 for all samples. A feature may also be constant at another value.",
+        lambda x: float(np.mean((x == 0).all(0)))),
+    Mistake("zeros of single samples",
+        "You count zeros. A feature that is 0 for some samples and not for others is not constant.",
+        lambda x: float(np.mean(x == 0))),
+    Mistake("rows and columns exchanged",
+        "You look for samples whose features are all the same. Features are columns.",
+        lambda x: float(np.mean(np.ptp(x, axis=1) == 0))),
+]  # fmt: skip
 
 
 def rows_and_ids(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -345,12 +268,11 @@ def match_rows(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return rows
 
 
-@match_rows.mistake(
-    "order of the other side",
-    "You have the right rows, in the order in which y has them. Row 0 should belong to ids[0].",
-)
-def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    return y[np.isin(ids_y, ids)]
+match_rows.mistakes += [
+    Mistake("order of the other side",
+        "You have the right rows, in the order in which y has them. Row 0 should belong to ids[0].",
+        lambda y, ids_y, ids: y[np.isin(ids_y, ids)])
+]  # fmt: skip
 
 
 @match_rows.mistake("sorted", "You have the right rows, in the order of the alphabet. Row 0 should belong to ids[0].")
@@ -359,14 +281,9 @@ def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return y[order][np.isin(ids_y[order], ids)]
 
 
-@match_rows.mistake(
-    "positions of the other side",
-    "You looked up where the ids of y stand in ids. You need to know where each of ids stands in the ids of y.",
-)
-def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    return y[[list(ids).index(name) for name in ids_y if name in ids]]
-
-
-@match_rows.mistake("not matched", "You take the first rows, whatever their ids are.")
-def _(y: np.ndarray, ids_y: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    return y[: len(ids)]
+match_rows.mistakes += [
+    Mistake("positions of the other side",
+        "You looked up where the ids of y stand in ids. You need to know where each of ids stands in the ids of y.",
+        lambda y, ids_y, ids: y[[list(ids).index(name) for name in ids_y if name in ids]]),
+    Mistake("not matched", "You take the first rows, whatever their ids are.", lambda y, ids_y, ids: y[: len(ids)]),
+]  # fmt: skip
