@@ -5,6 +5,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in four processes
 
+import collections
 import functools
 import signal
 import sys
@@ -65,6 +66,18 @@ def function_of(case):
     return case.partition("[")[0].removeprefix("tests/")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Each process begins with other files, so that together they compile each file of a fresh clone once."""
+    report = yield
+    if isinstance(collector, pytest.Dir) and report.result:
+        processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+        process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        first = len(report.result) * process // processes
+        report.result = [*report.result[first:], *report.result[:first]]
+    return report
+
+
 def pytest_itemcollected(item):
     """Functions of slow.txt are marked `slow`."""
     if function_of(item.nodeid) in slow_functions():
@@ -77,11 +90,12 @@ def slow_functions():
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files come first."""
+    """The longest files come first, then those with most slow functions; all processes need the same order."""
+    slow = collections.Counter(name.partition("::")[0] for name in slow_functions())
 
     def place(item):
-        file = item.nodeid.partition("::")[0]
-        return next((k for k, name in enumerate(FIRST) if name in file), len(FIRST))
+        file = function_of(item.nodeid).partition("::")[0]
+        return next((k for k, name in enumerate(FIRST) if name in file), len(FIRST)), -slow[file], file
 
     items.sort(key=place)
 

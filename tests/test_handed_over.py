@@ -364,49 +364,44 @@ def test_a_folder_of_another_kind_says_what_to_do(files, words, tmp_path):
 # -- objects
 
 
-def objects():
-    module = nn.Linear(2, 2)
-    config = tf.BertConfig(**TEXT)
-    return {
-        "a state dict": (
-            module.state_dict(),
-            r"state dict, weights without a model.*module.load_state_dict\(weights\)",
-        ),
-        "a checkpoint": ({"state_dict": module.state_dict(), "epoch": 1}, r"checkpoint\['state_dict'\]"),
-        "state dicts": ([module.state_dict()] * 2, "these are state dicts.*Create a module for each"),
-        "what load_state_dict returns": (
-            module.load_state_dict(module.state_dict()),
-            "names of keys. Pass the module itself",
-        ),
-        "models": ([module, module], "takes one model"),
-        "models by name": ({"a": module}, r"load_model\(module, name=name\) for name, module in models.items\(\)"),
-        "activations": ({"a/b": np.ones((3, 2))}, r"rs.from_arrays\(arrays\)"),
-        "an array": (np.ones((3, 2)), "that is data; the model comes first"),
-        "a tensor": (torch.ones(3, 2), "that is data; the model comes first"),
-        "a dataset": (torch.utils.data.TensorDataset(torch.ones(3)), "that is data; the model comes first"),
-        "a function": (lambda x: x, "a function has no layers"),
-        "an optimizer": (torch.optim.SGD(module.parameters(), lr=0.1), "pass the module whose weights it trains"),
-        "bytes": (b"weights", "give the path of the file"),
-        "an auto class": (
-            tf.AutoModel,
-            r"the class AutoModel: create a model first, AutoModel.from_pretrained\(folder\)",
-        ),
-        "a class of models": (
-            tf.BertModel,
-            r"BertModel is a class. Create one first, load_model\(BertModel.from_pretrained\(folder\)\)",
-        ),
-        "a class of modules": (nn.Linear, r"Linear is a class. Create one first, load_model\(Linear\(...\)\)"),
-        "a configuration": (config, r"AutoModel.from_config\(config\) creates an untrained model"),
-        "modules without a forward": (nn.ModuleList([module]), "has no forward.*one of the modules in it"),
-        "nothing": (None, "got NoneType"),
-    }
+LINEAR = nn.Linear(2, 2)
+OBJECTS = {  # created when a test runs: an optimizer and a class of transformers take seconds to import
+    "a state dict": (LINEAR.state_dict, r"state dict, weights without a model.*module.load_state_dict\(weights\)"),
+    "a checkpoint": (lambda: {"state_dict": LINEAR.state_dict(), "epoch": 1}, r"checkpoint\['state_dict'\]"),
+    "state dicts": (lambda: [LINEAR.state_dict()] * 2, "these are state dicts.*Create a module for each"),
+    "what load_state_dict returns": (
+        lambda: LINEAR.load_state_dict(LINEAR.state_dict()),
+        "names of keys. Pass the module itself",
+    ),
+    "models": (lambda: [LINEAR, LINEAR], "takes one model"),
+    "models by name": (lambda: {"a": LINEAR}, r"load_model\(module, name=name\) for name, module in models.items\(\)"),
+    "activations": (lambda: {"a/b": np.ones((3, 2))}, r"rs.from_arrays\(arrays\)"),
+    "an array": (lambda: np.ones((3, 2)), "that is data; the model comes first"),
+    "a tensor": (lambda: torch.ones(3, 2), "that is data; the model comes first"),
+    "a dataset": (lambda: torch.utils.data.TensorDataset(torch.ones(3)), "that is data; the model comes first"),
+    "a function": (lambda: lambda x: x, "a function has no layers"),
+    "an optimizer": (lambda: torch.optim.SGD(LINEAR.parameters(), lr=0.1), "pass the module whose weights it trains"),
+    "bytes": (lambda: b"weights", "give the path of the file"),
+    "an auto class": (
+        lambda: tf.AutoModel,
+        r"the class AutoModel: create a model first, AutoModel.from_pretrained\(folder\)",
+    ),
+    "a class of models": (
+        lambda: tf.BertModel,
+        r"BertModel is a class. Create one first, load_model\(BertModel.from_pretrained\(folder\)\)",
+    ),
+    "a class of modules": (lambda: nn.Linear, r"Linear is a class. Create one first, load_model\(Linear\(...\)\)"),
+    "a configuration": (lambda: tf.BertConfig(**TEXT), r"AutoModel.from_config\(config\) creates an untrained model"),
+    "modules without a forward": (lambda: nn.ModuleList([LINEAR]), "has no forward.*one of the modules in it"),
+    "nothing": (lambda: None, "got NoneType"),
+}
 
 
-@pytest.mark.parametrize("which", objects())
+@pytest.mark.parametrize("which", OBJECTS)
 def test_an_object_of_another_kind_says_what_to_do(which):
-    thing, words = objects()[which]
+    create, words = OBJECTS[which]
     with pytest.raises(TypeError, match=words):
-        rs.load_model(thing)
+        rs.load_model(create())
 
 
 def test_objects_of_other_libraries_are_known_by_their_names():
