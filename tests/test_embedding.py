@@ -124,8 +124,10 @@ def test_errors_teach(recorded):
         mds(frame([[0, 1, np.nan], [1, 0, 1], [np.nan, 1, 0]]))
     with pytest.raises(ValueError, match="cannot be negative; that of 'a' and 'b' is -1"):
         mds(frame([[0, -1, 1], [-1, 0, 1], [1, 1, 0]]))
-    with pytest.raises(ValueError, match="all items are alike"):
-        mds(frame(np.zeros((3, 3))))
+    eps = np.finfo(float).eps
+    for rounding in ([[0, 0, 0]] * 3, [[0, -eps, eps], [-eps, 0, 0], [0, 0, 0]], [[0, -eps, -eps]] * 3):
+        with pytest.raises(ValueError, match="all items are alike"):
+            mds(frame(np.array(rounding)))
     with pytest.raises(ValueError, match="unknown kind of MDS 'smakof'. Did you mean 'smacof'"):
         mds(frame(1 - np.eye(4)), kind="smakof")
     with pytest.raises(ValueError, match="n_components must be an integer from 1 to 3"):

@@ -351,6 +351,32 @@ def test_values_of_which_none_is_above_0_are_similarities():
         assert len(RDM(values)) >= 3
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_are_below_0_by_rounding_are_0(dtype):
+    pairs, eps = N * (N - 1) // 2, np.finfo(dtype).eps
+    steps = np.random.default_rng(0).integers(1, 4, pairs)
+    for values in (-eps * steps / 10, np.where(steps == 1, 0, -eps * steps / 10), np.full(pairs, -eps)):
+        flat = RDM(values.astype(dtype))
+        assert not flat.vector().any()
+        with pytest.raises(UndefinedError, match="all 24 samples are at distance 0"):
+            CKA()(flat, Y)
+        with pytest.raises(UndefinedError, match="equally"):
+            RSA()(flat, Y)
+    far = pdist(X, "sqeuclidean").astype(dtype)
+    far[:3] = [0, -eps * far.max(), -1e-7 * far.max()]
+    plain, squared = RDM(far), RDM(far, squared=True)
+    np.testing.assert_array_equal(plain.vector(), far.clip(min=0))
+    np.testing.assert_array_equal(squared.vector(), far, err_msg="cross-validated distances keep their sign")
+    with_zeros = RDM(far.clip(min=0), squared=True)
+    np.testing.assert_array_equal(squared.distances(), with_zeros.distances())
+    for measure in (DistanceCorrelation(), CKA(kernel="rbf"), CKA(kernel="rbf", debiased=True)):
+        assert measure(squared, Y) == pytest.approx(measure(with_zeros, Y), abs=1e-6)
+    far[0] = -1e-5 * far.max()
+    for rdm in (RDM(far), RDM(far, squared=True)):
+        with pytest.raises(UndefinedError, match="negative values, such as"):
+            DistanceCorrelation()(rdm, Y)
+
+
 def test_crossnobis_of_equal_conditions_is_taken_as_it_is():
     noise = np.random.default_rng(1).normal(size=(40, 4, 2, 20))
     with warnings.catch_warnings():

@@ -179,8 +179,8 @@ class Distances(Features):
 
     def distances(self, rows: slice, columns: slice) -> Array:
         if self._squared.min() < 0:
-            self._rdm.distances()  # raises the error that names a pair
-        return self._squared[rows, columns].astype(self.dtype)
+            self._rdm.distances()  # raises the error that names a pair, unless all are below 0 by rounding
+        return np.maximum(self._squared[rows, columns], 0).astype(self.dtype)
 
     def part(self, rows: slice) -> Distances:
         part = object.__new__(Distances)

@@ -9,6 +9,8 @@ import numpy as np
 
 from repsim_nb.support.errors import warn_user
 
+SMALL = 1e-6  # the fraction of the largest value by which numbers that should be equal may differ
+EPSILONS = 8  # and by how many steps of the precision, if all values may be rounding
 # how often no cross-validated distance of n equal conditions is above 0, simulated with 2,000 draws each
 _SO_BY_CHANCE = "1 in 2 times for 2 equal conditions, 1 in 15 for 4, 1 in 100 for 6"
 
@@ -49,6 +51,23 @@ def check_both_halves(matrix: np.ndarray) -> None:
             f"an RDM is symmetric, and of this matrix only the part {where} the diagonal has values. Pass this part as"
             f" a vector, rs.RDM({part}[np.triu_indices(len(values), 1)]); missing=, if there is one, in the same form."
         )
+
+
+def find_rounding(values: np.ndarray) -> float:
+    """Return by how much dissimilarities that should be equal may differ; values are finite."""
+    eps, rounding = float(np.finfo(values.dtype).eps), SMALL * float(np.abs(values).max(initial=0.0))
+    if rounding < EPSILONS * eps:
+        # 1 - similarity may be rounding everywhere: then all values are multiples of eps / 2, which others are not
+        steps = values / (eps / 2)
+        rounding = EPSILONS * eps if np.array_equal(steps, np.rint(steps)) else rounding
+    return rounding
+
+
+def clear_negative_rounding(matrix: np.ndarray, rounding: float) -> None:
+    """Set values to 0 that are below it by rounding. If none is above 0, this includes all that 1 - 1 may give."""
+    if not np.nanmax(matrix) > 0:
+        rounding = max(rounding, EPSILONS * float(np.finfo(matrix.dtype).eps))
+    matrix[(matrix < 0) & (matrix >= -rounding)] = 0
 
 
 def find_only_negative(matrix: np.ndarray, rounding: float) -> str:

@@ -11,10 +11,15 @@ import pandas as pd
 from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.ids import check_ids, index_ids, same_ids
-from repsim_nb.support.rdm_halves import check_both_halves, check_sign, to_square
+from repsim_nb.support.rdm_halves import (
+    SMALL,
+    check_both_halves,
+    check_sign,
+    clear_negative_rounding,
+    find_rounding,
+    to_square,
+)
 from repsim_nb.support.summaries import summarize
-
-SMALL = 1e-6  # the fraction of the largest value by which numbers that should be equal may differ
 
 
 class RDM:
@@ -48,8 +53,12 @@ class RDM:
     Notes
     -----
     Some values may be negative, as those of cross-validated distances are. RSA takes them; distance correlation, an RBF
-    kernel and maps need distances, and refuse them. If no value is above 0, they are most likely similarities: an
-    error, or a warning for squared distances, since cross-validated ones of conditions that do not differ can be so.
+    kernel and maps need distances, and refuse them. Values that are below 0 by rounding (up to 1e-6 of the largest)
+    become 0, except for squared distances, where they become 0 if roots are needed.
+
+    If no value is above 0, they are most likely similarities: an error, or a warning for squared distances, since
+    cross-validated ones of conditions that do not differ can be so. If all are 0 up to the rounding of 1 - 1, they
+    become 0.
 
     ``rdm[rows]`` is the RDM of some samples: rows and columns are selected together.
 
@@ -95,6 +104,8 @@ class RDM:
             np.fill_diagonal(absent, False)
             matrix[absent] = np.nan
         rounding = _check_pairs(matrix, absent)
+        if not squared:
+            clear_negative_rounding(matrix, rounding)
         check_sign(matrix, rounding, bool(squared))
         own = check_ids(ids, len(matrix)) if ids is not None else index
         self._set(matrix, bool(squared), own)
@@ -209,6 +220,8 @@ class RDM:
         """
         self.check_complete()
         values = self.values.astype(float)
+        if not (squared and self.squared):
+            clear_negative_rounding(values, SMALL * float(np.abs(values).max()))
         if values.min() < 0 and not (squared and self.squared):
             i, j = np.argwhere(values < 0)[0].tolist()
             raise UndefinedError(
@@ -362,12 +375,7 @@ def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> float:
             f" have NaN or infinity, the first ({i}, {j}). If these pairs were not measured, state it:"
             " rs.RDM(values, missing=np.isnan(values))"
         )
-    size = float(np.abs(matrix[~absent]).max(initial=0.0))
-    eps, rounding = float(np.finfo(matrix.dtype).eps), SMALL * size
-    if rounding < 8 * eps:
-        # 1 - similarity may be rounding everywhere: then all values are multiples of eps / 2, which others are not
-        steps = np.append(matrix[~absent], np.nan_to_num(diagonal, posinf=1, neginf=1)) / (eps / 2)
-        rounding = 8 * eps if np.array_equal(steps, np.rint(steps)) else rounding
+    rounding = find_rounding(np.append(matrix[~absent], np.nan_to_num(diagonal, posinf=1, neginf=1)))
     off = np.nan_to_num(np.abs(diagonal))  # a sample with itself is no pair, so NaN there is not a missing value
     if off.max() > rounding:
         i = int(off.argmax())

@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import as_clause, join_names
 from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
+from repsim_nb.support.rdm_halves import find_rounding
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
@@ -71,8 +72,9 @@ def check_distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
             " comparison.drop_undefined()[0], or use a measure that is defined for all pairs."
         )
     check_sign(d, frame)
+    rounding = find_rounding(d)
     d = (d + d.T) / 2
-    if not d.max() > 0:
+    if d.max() <= rounding:
         raise ValueError("a map needs items that differ; all items are alike (every dissimilarity is 0).")
     return d.clip(min=0)  # rounding below 0
 
@@ -88,7 +90,7 @@ def rescale(d: np.ndarray) -> tuple[np.ndarray, float]:
 
 def check_sign(d: np.ndarray, frame: pd.DataFrame) -> None:
     """Refuse negative dissimilarities, except rounding below 0."""
-    if d.min() < -1e-6 * np.abs(d).max():
+    if d.min() < -find_rounding(d):
         i, j = np.unravel_index(d.argmin(), d.shape)
         raise ValueError(
             f"a dissimilarity cannot be negative; that of '{label_at(frame.index, i)}' and"

@@ -12,7 +12,8 @@ import pandas as pd
 from repsim_nb.measures import RSA
 from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.errors import UndefinedError, add_context
-from repsim_nb.support.rdms import RDM, SMALL
+from repsim_nb.support.rdm_halves import SMALL
+from repsim_nb.support.rdms import RDM
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_choice, check_integer, check_representation, to_numpy
 
