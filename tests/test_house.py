@@ -205,6 +205,16 @@ def test_no_module_has_the_name_of_a_function_of_its_package():
         assert not hidden, f"{package.__name__} exports a function that hides the module {hidden}"
 
 
+def test_no_two_classes_have_one_name():
+    names = {}
+    for path in FILES:
+        if not module_of(path).startswith("studies"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    names.setdefault(node.name, []).append(module_of(path))
+    assert not {name: modules for name, modules in names.items() if len(modules) > 1}
+
+
 def drawn_house():
     """The import graph of the rooms as Mermaid; an arrow that follows from two others is left out."""
     uses = {}

@@ -22,7 +22,7 @@ from .cosine import Cosine
 from .distances import rounding_of
 from .engine import Products
 from .features import Distances, Features, open_features
-from .gram import Batches, Kernel, Source, Vector, median_distance
+from .gram import Batches, Kernel, MatrixSource, Vector, median_distance
 from .losses import cka_value
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class CKA(Cosine):
                 " Use batch_size=None"
             )
 
-    def _source(self, x: Array, number: int = 0) -> Source:
+    def _source(self, x: Array, number: int = 0) -> MatrixSource:
         features = open_features(x, self.min_samples)
         if self.batch_size is None:
             return self._kernel(features, number)
@@ -161,7 +161,11 @@ class CKA(Cosine):
         return Kernel(features, _Gaussian(-1 / (2 * self.bandwidth**2 * middle)), whole=whole, unbiased=unbiased)
 
     def _products(
-        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+        self,
+        left: Sequence[MatrixSource],
+        right: Sequence[MatrixSource] | None,
+        run: Workers,
+        tick: Callable[[float], None],
     ) -> Products:
         if self.kernel == "linear":
             return linear_products(left, right, run, tick, debiased=self.debiased, batches=self.batch_size is not None)
@@ -186,8 +190,8 @@ class CKA(Cosine):
 
 
 def linear_products(
-    left: Sequence[Source],
-    right: Sequence[Source] | None,
+    left: Sequence[MatrixSource],
+    right: Sequence[MatrixSource] | None,
     run: Workers,
     tick: Callable[[float], None],
     *,

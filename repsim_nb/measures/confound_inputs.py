@@ -20,7 +20,7 @@ from .base import Measure
 _WIDE = 2**27  # numbers up to which wide inputs are reduced in float64
 
 
-class Inputs:
+class ConfoundInputs:
     """The inputs of a deconfounded measure; two are equal if their numbers are.
 
     Parameters
@@ -60,25 +60,25 @@ class Inputs:
         return last[1]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Inputs) and (self is other or self.fingerprint == other.fingerprint)
+        return isinstance(other, ConfoundInputs) and (self is other or self.fingerprint == other.fingerprint)
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Inputs:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConfoundInputs:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_prepared": None}
 
     def __repr__(self) -> str:
-        return f"Inputs({self.values.shape[0]} × {self.values.shape[1]}, {self.fingerprint[:8]})"
+        return f"ConfoundInputs({self.values.shape[0]} × {self.values.shape[1]}, {self.fingerprint[:8]})"
 
 
 class InputSide(dict[str, Any]):
     """The inputs as a side of a comparison, with the ids of their samples."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: ConfoundInputs) -> None:
         super().__init__(inputs=inputs.values)
         self.ids = {} if inputs.ids is None else {"inputs": inputs.ids}
 

@@ -18,7 +18,7 @@ from repsim_nb.support.validation import check_representation, check_shape, to_n
 
 from . import cost
 from .base import Measure
-from .confound_inputs import Inputs, InputSide, convert_like, read_inputs
+from .confound_inputs import ConfoundInputs, InputSide, convert_like, read_inputs
 from .cosine import Cosine
 from .rsa import RSA
 from .tables import Job, Reasons
@@ -34,7 +34,7 @@ class Deconfounded(Measure):
     ----------
     base : Measure
         The measure from which the similarity of the inputs is taken out.
-    inputs : Inputs
+    inputs : ConfoundInputs
         The inputs of the samples.
 
     Notes
@@ -55,7 +55,7 @@ class Deconfounded(Measure):
     """
 
     base: Measure
-    inputs: Inputs
+    inputs: ConfoundInputs
 
     kind: ClassVar = "similarity"
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
@@ -84,7 +84,7 @@ class Deconfounded(Measure):
 
     def select_rows(self, rows: Any) -> Deconfounded:
         # returns the measure with the same rows of the inputs
-        some = Inputs(self.values[np.asarray(rows)])
+        some = ConfoundInputs(self.values[np.asarray(rows)])
         some.narrow = some.values  # already reduced, if there were many features
         return Deconfounded(base=self.base, inputs=some)
 
@@ -380,11 +380,11 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     values, ids = read_inputs(inputs)
     if isinstance(values, RDM):
         values.check_complete()
-        return Deconfounded(base=base, inputs=Inputs(values, ids))
+        return Deconfounded(base=base, inputs=ConfoundInputs(values, ids))
     try:
         values = to_numpy(check_representation(values, min_samples=base.min_samples + 1))
     except UndefinedError as error:
         raise ValueError(f"inputs of deconfounded: {error}") from error
     # equality and what is prepared stay true if the caller writes into the array
     values = values.copy() if values.flags.writeable else values
-    return Deconfounded(base=base, inputs=Inputs(np.asarray(values), ids))
+    return Deconfounded(base=base, inputs=ConfoundInputs(np.asarray(values), ids))

@@ -24,7 +24,7 @@ from . import engine, moments
 from .arrays import inner_product, normalize, permute_matrix
 from .base import Measure
 from .engine import Products
-from .gram import Source, Vector
+from .gram import MatrixSource, Vector
 from .tables import Job
 
 _NONE_WHOLE = 2**62  # as a number of representations: so many that no matrix is kept as a whole
@@ -41,7 +41,7 @@ class Cosine(Measure):
         "all samples are equally far from one another, so nothing is left of its matrix once it is centred"
     )
 
-    def _source(self, x: Array, number: int = 0) -> Source:
+    def _source(self, x: Array, number: int = 0) -> MatrixSource:
         """Return the matrix of one of `number` representations of a table; 0 is a single one, written out whole."""
         raise NotImplementedError(f"{type(self).__name__} defines no _source(x, number)")
 
@@ -116,6 +116,10 @@ class Cosine(Measure):
         return values
 
     def _products(
-        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+        self,
+        left: Sequence[MatrixSource],
+        right: Sequence[MatrixSource] | None,
+        run: Workers,
+        tick: Callable[[float], None],
     ) -> Products:
         return engine.by_tiles(left, right, run, tick)

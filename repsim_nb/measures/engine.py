@@ -25,7 +25,7 @@ from repsim_nb.support.workers import Workers, check_stopped
 from . import cost
 from .arrays import split_range, to_float64
 from .features import Features
-from .gram import Grid, Source
+from .gram import Grid, MatrixSource
 
 # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
 BLOCK = 1024
@@ -48,7 +48,7 @@ class Products(NamedTuple):
 
 
 def by_tiles(
-    left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+    left: Sequence[MatrixSource], right: Sequence[MatrixSource] | None, run: Workers, tick: Callable[[float], None]
 ) -> Products:
     """Compute the inner products of all pairs, summed over tiles; without `right`, of `left` with itself.
 
@@ -76,7 +76,7 @@ def _add(total: Products, part: Products, weight: float = 1.0) -> Products:
 class _Bundle:
     """Multiply some pieces of the grid, in the precision of the finest representation; their sum is in float64."""
 
-    def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
+    def __init__(self, left: Sequence[MatrixSource], right: Sequence[MatrixSource] | None) -> None:
         self.left, self.right = left, right
         # each worker reuses the memory of its stack: new memory for every tile costs a tenth of the time
         self._rooms = threading.local()
@@ -98,7 +98,7 @@ class _Bundle:
             total = _add(total, part, weight)
         return total
 
-    def _stack(self, sources: Sequence[Source], where: Any) -> Array:
+    def _stack(self, sources: Sequence[MatrixSource], where: Any) -> Array:
         """Return the same piece of every representation, one in each row."""
         first = sources[0].piece(where)
         xp = array_api_compat.array_namespace(first)

@@ -21,7 +21,7 @@ ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
 
 
-class Source(Protocol):
+class MatrixSource(Protocol):
     """The matrix of one representation in standard form, of which any piece can be requested."""
 
     @property

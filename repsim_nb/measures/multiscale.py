@@ -22,7 +22,7 @@ from .cka import CKA, linear_products
 from .cosine import Cosine
 from .engine import Products
 from .features import Features
-from .gram import Kernel, Source
+from .gram import Kernel, MatrixSource
 
 _EPS = float(np.finfo(float).eps)
 
@@ -99,7 +99,7 @@ class MultiscaleCKA(Cosine):
         check_choice(self.median, "median of MultiscaleCKA", ("with_diagonal", "off_diagonal"))
         check_positive(self.bandwidth, "bandwidth of MultiscaleCKA", hint="1 for the median distance")
 
-    def _source(self, x: Array, number: int = 0) -> Source:
+    def _source(self, x: Array, number: int = 0) -> MatrixSource:
         # of features whose linear kernel is the power of G
         return Kernel(Features(self._powers(x), self.min_samples))
 
@@ -144,7 +144,11 @@ class MultiscaleCKA(Cosine):
         return u[:, order], sizes[order] / sizes[order[0]]
 
     def _products(
-        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+        self,
+        left: Sequence[MatrixSource],
+        right: Sequence[MatrixSource] | None,
+        run: Workers,
+        tick: Callable[[float], None],
     ) -> Products:
         return linear_products(left, right, run, tick)
 

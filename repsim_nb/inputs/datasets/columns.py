@@ -12,12 +12,12 @@ from torch import Tensor
 
 from repsim_nb.inputs.batches import count_samples, find_label_column, is_option
 
-from .inputs import Flat, Inputs, fingerprint_batch, fingerprint_inputs
+from .inputs import Flat, LazyInputs, fingerprint_batch, fingerprint_inputs
 
 NO_LABEL = -100  # fills labels of different lengths; losses ignore it
 
 
-class Columns(Inputs):
+class Columns(LazyInputs):
     """Batches in memory that are dicts of arrays; neighbours of one shape are joined.
 
     Batches of different shapes stay separate: `batches` never crosses from one to the next, and a slice that does is

@@ -14,7 +14,7 @@ from repsim_nb.support.dimensions import is_of
 
 from .checks import check_dense, check_no_single_graph, check_pair, check_unmasked
 from .collecting import collect_batches, from_list, to_inputs
-from .inputs import Inputs
+from .inputs import LazyInputs
 from .loaders import SHUFFLING, Graphs, Samples, check_loader, find_targets, from_loader, from_unbatched
 from .pictures import from_folder
 from .rereading import Items, hash_batch, make_sample_hash, read_twice
@@ -40,7 +40,7 @@ def convert_inputs(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
 
 
 def _to_inputs(given: Any) -> tuple[Any, Any]:
-    if isinstance(given, Inputs):
+    if isinstance(given, LazyInputs):
         return given, None
     check_dense(given)
     check_no_single_graph(given)

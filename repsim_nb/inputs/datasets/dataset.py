@@ -16,7 +16,7 @@ from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
 
 from .conversion import convert_inputs
-from .inputs import Inputs, fingerprint_inputs, iterate_batches
+from .inputs import LazyInputs, fingerprint_inputs, iterate_batches
 from .pictures import Folder
 
 
@@ -134,7 +134,7 @@ class Dataset:
             ids = None if ids is None else check_ids(ids, len(inputs))
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
-        if isinstance(inputs, Inputs):
+        if isinstance(inputs, LazyInputs):
             inputs = inputs.with_owner(self.name)
         for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", classes), ("ids", ids)):
             object.__setattr__(self, attribute, value)
@@ -200,7 +200,7 @@ class Dataset:
         """
         return (
             self.inputs.batches(start, batch_size)
-            if isinstance(self.inputs, Inputs)
+            if isinstance(self.inputs, LazyInputs)
             else iterate_batches(self.inputs, start, batch_size)
         )
 
@@ -232,7 +232,7 @@ class Dataset:
         >>> a.fingerprint() == b.fingerprint()
         True
         """
-        if not isinstance(self.inputs, Inputs):
+        if not isinstance(self.inputs, LazyInputs):
             return fingerprint_inputs(self.inputs)
         if self.inputs.in_memory:  # they can be written to at any time
             return self.inputs.fingerprint(labels=labels)
@@ -296,7 +296,7 @@ class Dataset:
                 f"dataset '{self.name}': rows must be from 0 to {len(self) - 1}, since it has {len(self)} rows;"
                 f" {as_clause(error)}."
             ) from error
-        lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
+        lazy, strings = isinstance(self.inputs, LazyInputs), isinstance(self.inputs, list)
         inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]
         ids = self.ids[rows] if self.ids is not None and len(np.unique(rows)) == len(rows) else None
         return replace(

@@ -1,4 +1,4 @@
-"""`Inputs`, which are read when they are sliced, and the fingerprints of all kinds of inputs."""
+"""`LazyInputs`, which are read when they are sliced, and the fingerprints of all kinds of inputs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fingerprint_inputs(inputs: Any) -> str:
     >>> datasets.fingerprint_inputs(a) == datasets.fingerprint_inputs(b)
     False
     """
-    if isinstance(inputs, Inputs):
+    if isinstance(inputs, LazyInputs):
         return inputs.fingerprint()
     if isinstance(inputs, Flat):
         return fingerprint([inputs.values, inputs.sizes])
@@ -117,7 +117,7 @@ class Flat:
         return Flat(self.values[np.concatenate(places) if places else np.arange(0)], self.sizes[rows])
 
 
-class Inputs:
+class LazyInputs:
     """Inputs that are no array and no list, and are read when they are sliced.
 
     rows: the numbers of these samples in the source, in their order.
@@ -130,7 +130,7 @@ class Inputs:
     def __init__(self, n: int) -> None:
         self.rows = np.arange(n)
 
-    def with_owner(self, owner: str) -> Inputs:
+    def with_owner(self, owner: str) -> LazyInputs:
         """Return the same inputs, whose errors name their data set."""
         owned = copy.copy(self)
         owned.owner = owner
@@ -170,7 +170,7 @@ class Inputs:
         """
         raise NotImplementedError
 
-    def take(self, rows: np.ndarray) -> Inputs:
+    def take(self, rows: np.ndarray) -> LazyInputs:
         """Return some of these rows of the same source."""
         taken = copy.copy(self)
         taken.rows = self.rows[rows]

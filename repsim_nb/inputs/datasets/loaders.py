@@ -26,7 +26,7 @@ from repsim_nb.support.errors import as_clause
 
 from .collecting import check_alike, collect_batches
 from .columns import unflatten
-from .inputs import Inputs, cut_spans, fingerprint_graphs
+from .inputs import LazyInputs, cut_spans, fingerprint_graphs
 from .rereading import check_samples, find_fixed_order
 from .splitting import split_batch
 from .stacking import stack_samples
@@ -35,7 +35,7 @@ _A_COLUMN = ()  # stands for a column in the form of a batch, in which only opti
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
-class Samples(Inputs):
+class Samples(LazyInputs):
     """Samples of an object with `len` and `[i]`.
 
     They are tensors, arrays, pictures of Pillow, strings, graphs, (input, target) pairs, or dicts.

@@ -18,13 +18,13 @@ from repsim_nb.support.files import sort_naturally
 from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
-from .inputs import Inputs, cut_spans
+from .inputs import LazyInputs, cut_spans
 from .pillow import GREY, check_depth, convert_picture
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-class Folder(Inputs):
+class Folder(LazyInputs):
     """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) if all are grey.
 
     size: (h, w), or a number for both: pictures are resized (bilinear) until they cover it, then the centre is cropped;
@@ -113,7 +113,7 @@ class Folder(Inputs):
         return pixels
 
 
-class Crops(Inputs):
+class Crops(LazyInputs):
     """Square crops of a few pictures as uint8 (n, edge, edge, 3).
 
     Each picture has per_side × per_side crops in an even grid, row by row.

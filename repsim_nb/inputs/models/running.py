@@ -36,7 +36,7 @@ def name_layer(name: str) -> str:
     return f"{OUTPUT}#1" if name == OUTPUT else name
 
 
-class Address(NamedTuple):
+class LayerAddress(NamedTuple):
     """The module whose output a layer is, which call in one pass (None: any), and which part of it (None: all)."""
 
     module: str
@@ -44,21 +44,21 @@ class Address(NamedTuple):
     part: int | str | None = None
 
 
-def parse_layer(layer: str, modules: Mapping[str, nn.Module]) -> Address:
+def parse_layer(layer: str, modules: Mapping[str, nn.Module]) -> LayerAddress:
     """Parse the name of a layer.
 
     "act#2" is the second call of act, "block[1]" an item of the tuple that block returns, "output.logits" a field of
     the value that the model returns.
     """
     if layer in modules or layer == OUTPUT:
-        return Address(layer)
+        return LayerAddress(layer)
     if found := re.fullmatch(r"(.+)\[(\d+)\]", layer):
         return parse_layer(found[1], modules)._replace(part=int(found[2]))
     base, mark, call = layer.rpartition("#")
     if mark and call.isdecimal():
-        return Address(base, int(call))
+        return LayerAddress(base, int(call))
     base, _, field = layer.rpartition(".")
-    return Address(base, None, field) if base == OUTPUT else Address(layer)
+    return LayerAddress(base, None, field) if base == OUTPUT else LayerAddress(layer)
 
 
 @contextmanager

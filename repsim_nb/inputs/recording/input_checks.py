@@ -17,11 +17,11 @@ from repsim_nb.support.errors import join_names, warn_user
 from repsim_nb.support.validation import to_numpy
 
 from .masks import change_values, sum_outputs
-from .probe import Probe
+from .probe import RecordingProbe
 from .samples import read_samples
 
 
-def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> None:
+def warn_about_padding(model: Model, layers: Sequence[str], probe: RecordingProbe) -> None:
     """Warn if inputs look padded without a mask, or are padded on the left without positions.
 
     layers: the layers to record that follow no mask.
@@ -83,7 +83,7 @@ def _find_padding(ids: Tensor, module: nn.Module, *, left: bool = True) -> int |
 
 
 def _warn_about_left_padding(
-    model: Model, columns: Mapping[str, Any], masks: Mapping[str, Tensor], probe: Probe
+    model: Model, columns: Mapping[str, Any], masks: Mapping[str, Tensor], probe: RecordingProbe
 ) -> None:
     """Warn if texts are padded on the left and the model counts positions from the padding."""
     mask = masks.get("attention_mask")
@@ -96,7 +96,7 @@ def _warn_about_left_padding(
         )
 
 
-def warn_about_unused_columns(model: Model, dataset: Dataset, probe: Probe) -> None:
+def warn_about_unused_columns(model: Model, dataset: Dataset, probe: RecordingProbe) -> None:
     """Warn if columns of the data have no effect on the model.
 
     Forward does not name them, and no output changes if they are left out or have other values.

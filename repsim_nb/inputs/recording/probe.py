@@ -1,4 +1,4 @@
-"""`Probe`: find what can be recorded of a model on a data set by running a few samples, alone and in batches."""
+"""`RecordingProbe`: find what can be recorded of a model by running a few samples, alone and in batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROBE_BYTES = 2**28  # bytes of the largest activation in a batch of the probe
 Checks = Mapping[str, list[tuple[Pass, int, int]]]  # layer -> (pass, place in it, place among all samples)
 
 
-class Probe(ProbeLayers):
+class RecordingProbe(ProbeLayers):
     """Runs a few samples in four passes.
 
     One sample runs alone, then at the head, in the middle and at the end of a batch; the others run in two batches

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.models.running import (
     OUTPUT,
-    Address,
+    LayerAddress,
     explain_no_logits,
     find_parts,
     find_tensor,
@@ -67,10 +67,14 @@ class ProbePasses:
         """Return whether torch.jit compiled a module."""
         return any(name == part or name.startswith(f"{part}.") for part in self.scripted)
 
-    def address_of(self, layer: str) -> Address:
+    def address_of(self, layer: str) -> LayerAddress:
         """Return the module of a layer, by the name that its calls are counted under, the call, and the part."""
         name, call, part = parse_layer(layer, self.modules)
-        return Address(name_layer(name), 1, part) if name == OUTPUT and call is not None else Address(name, call, part)
+        return (
+            LayerAddress(name_layer(name), 1, part)
+            if name == OUTPUT and call is not None
+            else LayerAddress(name, call, part)
+        )
 
     def _start(self, samples: list[int]) -> tuple[Any, Pass]:
         """Return a batch of samples as the data set gives it, and a pass that has not run."""

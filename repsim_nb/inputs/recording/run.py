@@ -22,7 +22,7 @@ from repsim_nb.support.errors import UndefinedError, join_names, warn_user
 from .arguments import refuse_model
 from .input_checks import explain_inputs, warn_about_padding, warn_about_unused_columns
 from .preparation import Preparation
-from .probe import Probe
+from .probe import RecordingProbe
 from .probe_outputs import RecordableLayer
 from .request import LayerRequest, is_one_of
 from .row_agreement import all_agree, differ, explain_mixing
@@ -75,7 +75,7 @@ class Run(Preparation):
         self.ends: dict[str, np.ndarray] = {}  # mask -> the row at which each sample ends
         self._groups: dict[int | str | None, np.ndarray] = {}  # by the number of rows of a sample, or by the mask
         self.masks: dict[str, Tensor] = {}
-        self.changes_itself = False  # see `Probe`
+        self.changes_itself = False  # see `RecordingProbe`
 
     def key(self, layer: str) -> Key:
         """Return the key of a layer in this run."""
@@ -88,7 +88,7 @@ class Run(Preparation):
 
         A layer that cannot be recorded is an error if it was asked for by name; otherwise it is left out (`left_out`).
         """
-        probe = Probe(self, self.request, self.pooling, self.given_size)
+        probe = RecordingProbe(self, self.request, self.pooling, self.given_size)
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         self._explain_loss(probe)
@@ -105,7 +105,7 @@ class Run(Preparation):
             self._count_tokens()
         return self.found
 
-    def _leave_out_unfit(self, probe: Probe) -> None:
+    def _leave_out_unfit(self, probe: RecordingProbe) -> None:
         """Leave out layers that cannot be recorded, are constant, or give NaN.
 
         ValueError if they were asked for one by one, or if no layer is left.
@@ -136,7 +136,7 @@ class Run(Preparation):
             none = f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""
             refuse(layer, why + none)
 
-    def _usual_layers(self, found: Mapping[str, RecordableLayer], probe: Probe) -> list[str]:
+    def _usual_layers(self, found: Mapping[str, RecordableLayer], probe: RecordingProbe) -> list[str]:
         """Return the default layers in forward order; of several that return the unchanged output, only "output"."""
 
         def is_output(layer: str) -> bool:
@@ -148,7 +148,7 @@ class Run(Preparation):
         usual = [layer for layer in found if is_one_of(layer, self.request.usual)]
         return [layer for layer in usual if layer == OUTPUT or OUTPUT not in found or not is_output(layer)]
 
-    def _explain_loss(self, probe: Probe) -> None:
+    def _explain_loss(self, probe: RecordingProbe) -> None:
         """Add to the problem of the output that a model which is given labels may return only a loss."""
         if self.labels and probe.lacks_samples(OUTPUT):
             probe.not_run.discard(OUTPUT)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.datasets.columns import Columns
-from repsim_nb.inputs.datasets.inputs import Inputs
+from repsim_nb.inputs.datasets.inputs import LazyInputs
 from repsim_nb.inputs.pooling import find_masks, is_lengths_column
 from repsim_nb.support.validation import to_numpy
 
@@ -108,7 +108,7 @@ def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
             if (found := _lengths_of_column(columns[name], name)) is not None:
                 return found
         return None
-    if isinstance(inputs, Inputs):
+    if isinstance(inputs, LazyInputs):
         return getattr(inputs, "lengths", None)  # graphs have lengths
     return _lengths_of_column(inputs, "")
 
@@ -145,7 +145,7 @@ def _farthest(dataset: Dataset, candidates: np.ndarray, chosen: list[int], k: in
         first = inputs[candidates[:1]]
         numbers = [name for name in inputs.names if not isinstance(first[name], list) and not name.endswith("mask")]
         array = inputs[candidates][numbers[0]] if numbers else None
-    elif not isinstance(inputs, (list, Inputs)):
+    elif not isinstance(inputs, (list, LazyInputs)):
         array = read_samples(dataset, candidates)
     if array is None or len(candidates) <= k:
         evenly = np.linspace(0, len(candidates) - 1, min(k, len(candidates))).round().astype(int)
