@@ -452,7 +452,7 @@ def test_tsne_says_what_is_wrong(rng):
     for wrong in (7, 0.5, np.nan):
         with pytest.raises(ValueError, match="t-SNE of 20 points must be from 1 to 6.*; got"):
             tsne(x, perplexity=wrong)
-    with pytest.raises(ValueError, match="must be 1, 2 or 3; got n_components=4"):
+    with pytest.raises(ValueError, match="n_components of a t-SNE must be an integer from 1 to 3, .*; got 4"):
         tsne(x, 4)
     with pytest.raises(ValueError, match="NaN or infinite"):
         tsne(np.where(x > 1, np.nan, x))

@@ -27,6 +27,7 @@ WINGS = {
         "row_groups",
         "row_labels",
         "validation",
+        "seeds",
         "labels",
         "files",
         "transport",

@@ -304,7 +304,7 @@ def test_a_representation_of_equal_distances_has_nothing_left():
 
 def test_what_cannot_be_asked_for():
     a, b = net(0), net(1)
-    with pytest.raises(ValueError, match="batch_size of CKA must be an integer >= 4, or None for no batches; got 3"):
+    with pytest.raises(ValueError, match="batch_size of stream must be an integer >= 4; got 3"):
         rs.stream(a, b, inputs(20), batch_size=3)
     with pytest.raises(UndefinedError, match=r"needs at least 4 samples; 'inputs' has 3"):
         rs.stream(a, b, inputs(3))

@@ -12,7 +12,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import check_choice, check_integer, check_positive, to_numpy
+from repsim_nb.support.validation import check_choice, check_flag, check_integer, check_positive, to_numpy
 from repsim_nb.support.workers import Workers
 
 from . import cost, engine
@@ -102,6 +102,7 @@ class CKA(Cosine):
         return (-1.0 if self.debiased or self.batch_size else 0.0), 1.0
 
     def __post_init__(self) -> None:
+        check_flag(self.debiased, "debiased of CKA")
         check_choice(self.kernel, "kernel of CKA", ("linear", "rbf"))
         check_choice(self.median, "median of CKA", ("with_diagonal", "off_diagonal"))
         check_positive(self.bandwidth, "bandwidth of CKA", hint="1 for the median distance")
@@ -280,6 +281,8 @@ class DistanceCorrelation(Cosine):
         return (-1.0 if self.debiased else 0.0), 1.0
 
     def __post_init__(self) -> None:
+        check_flag(self.squared, "squared of DistanceCorrelation")
+        check_flag(self.debiased, "debiased of DistanceCorrelation")
         if self.debiased and not self.squared:
             raise ValueError(
                 "the bias-corrected distance correlation can be below 0, so it has no root: use"

@@ -13,7 +13,7 @@ import numpy as np
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.rdms import RDM
-from repsim_nb.support.validation import check_representation, to_numpy
+from repsim_nb.support.validation import check_flag, check_representation, to_numpy
 
 from . import cost
 from .arrays import NO_DIRECTION, centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
@@ -108,6 +108,7 @@ class RSA(Cosine):
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
+        check_flag(self.diagonal, "diagonal of RSA")
         check_orders(self.first, self.second, diagonal=self.diagonal)
 
     @property

@@ -10,8 +10,8 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import check_choice, check_representation, is_number
+from repsim_nb.support.errors import DegenerateComparisonError, show_value
+from repsim_nb.support.validation import check_choice, check_flag, check_representation, is_number
 
 from .alignment import Aligned, overlap
 from .arrays import centred_unit_and_scale, eps, reduce_features, smallest_direction
@@ -73,8 +73,9 @@ class WhitenedShape(Aligned):
     range: ClassVar[tuple[float, float]] = (0.0, math.pi / 2)
 
     def __post_init__(self) -> None:
+        check_flag(self.normalise, "normalise of WhitenedShape")
         if not (is_number(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha of WhitenedShape must be a number from 0 to 1; got {self.alpha!r}")
+            raise ValueError(f"alpha of WhitenedShape must be a number from 0 to 1; got {show_value(self.alpha)}")
 
     @property
     def invariant_to(self) -> frozenset[str]:  # type: ignore[override]

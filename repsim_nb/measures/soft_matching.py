@@ -11,7 +11,7 @@ import pandas as pd
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.summaries import summarize
-from repsim_nb.support.validation import check_positive, check_representation, is_number, to_numpy
+from repsim_nb.support.validation import check_flag, check_positive, check_representation, is_number, to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit
@@ -72,6 +72,9 @@ class SoftMatching(Matched):
 
     kind: ClassVar = "dissimilarity"
     range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def __post_init__(self) -> None:
+        check_flag(self.preprocess, f"preprocess of {type(self).__name__}")
 
     @property
     def invariant_to(self) -> frozenset[str]:  # type: ignore[override]

@@ -13,7 +13,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import check_positive, check_representation, to_numpy
+from repsim_nb.support.validation import check_flag, check_positive, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import NO_DIRECTION, normalize_rows, split_range
@@ -204,6 +204,7 @@ class UniformityDifference(_SummaryDifference):
     unit: bool = True
 
     def __post_init__(self) -> None:
+        check_flag(self.unit, "unit of UniformityDifference")
         check_positive(self.t, "t of UniformityDifference", hint="2 in the definition")
 
     @property

@@ -23,6 +23,7 @@ from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import UndefinedError, explain_missing
 from repsim_nb.support.labels import Key
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.validation import check_integer
 
 if TYPE_CHECKING:
     import torch
@@ -113,8 +114,8 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
         from repsim_nb.inputs.models import load_model
         from repsim_nb.inputs.pooling import TOKENS, Pooling
         from repsim_nb.inputs.recording import Run, refuse_shared, to_dataset, warn_left_out
-    data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
-    if pooling.by_token:
+    data, measure = to_dataset(dataset), CKA(batch_size=check_integer(batch_size, "batch_size of stream", minimum=4))
+    if (pooling := Pooling(pool)).by_token:
         raise ValueError(
             f"stream compares samples, and pool='{TOKENS}' makes many rows of each. Use pool='mean', or record the"
             " tokens and compare."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -115,6 +116,13 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 def as_clause(error: object) -> str:
     """Return the text of an error, or a reason, without its full stop, so that the sentence around it can go on."""
     return str(error).strip().removesuffix(".")
+
+
+def show_value(value: Any) -> str:
+    """Return a value as the user gave it; of an integer with many digits the size only."""
+    if isinstance(value, int) and abs(value) > 10**20:
+        return f"about {'-' if value < 0 else ''}1e{math.log10(abs(value)):.0f}"
+    return repr(value)
 
 
 def format_label(label: Any) -> str:

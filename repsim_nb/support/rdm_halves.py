@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from repsim_nb.support.errors import warn_user
 
@@ -104,4 +105,18 @@ def check_sign(matrix: np.ndarray, rounding: float, squared: bool) -> None:
         warn_user(
             f"an RDM has dissimilarities; in this one, of squared distances, {found}. Cross-validated distances are so"
             f" by chance if no two conditions differ ({_SO_BY_CHANCE}). If the values are similarities, {turn}."
+        )
+
+
+def check_diagonal(frame: pd.DataFrame) -> None:
+    """Raise ValueError if a frame is not one of dissimilarities, which are 0 on the diagonal.
+
+    A plain frame does not show what its numbers are. A diagonal of NaN passes.
+    """
+    sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
+    diagonal = np.diag(sizes)
+    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
+        raise ValueError(
+            f"a frame must have dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are"
+            " they similarities? Pass the Comparison itself, or its .dissimilarity()."
         )

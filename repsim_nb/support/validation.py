@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -12,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.containers import Array, check_digits, one_feature, to_array, to_features, type_name
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, show_value
+
+LARGEST_INTEGER = 2**63 - 1  # of NumPy's int64
 
 
 def check_representation(x: Array, *, min_samples: int = 1, double: bool = False, constant: bool = False) -> Array:
@@ -133,7 +136,7 @@ def check_integer(
     name : str
         The name of the option, for the error.
     minimum, maximum : int, optional
-        The smallest and the largest legal value; a maximum comes with a minimum.
+        The smallest and the largest legal value; a maximum comes with a minimum. Without one it is that of int64.
     hint : str
         What else the error says about legal values.
 
@@ -151,10 +154,12 @@ def check_integer(
     >>> check_integer(np.int64(3), "k", minimum=1)
     3
     """
-    if is_integer(value) and (minimum is None or minimum <= value) and (maximum is None or value <= maximum):
+    most = LARGEST_INTEGER if maximum is None else maximum
+    if is_integer(value) and (minimum is None or minimum <= value) and value <= most:
         return int(value)
     legal = f" from {minimum} to {maximum}" if maximum is not None else "" if minimum is None else f" >= {minimum}"
-    raise ValueError(f"{name} must be an integer{legal}{hint and f', {hint}'}; got {value!r}")
+    bound = " and below 2**63" if is_integer(value) and value > LARGEST_INTEGER and maximum is None else ""
+    raise ValueError(f"{name} must be an integer{legal}{bound}{hint and f', {hint}'}; got {show_value(value)}")
 
 
 def is_number(value: object) -> bool:
@@ -193,7 +198,7 @@ def check_fraction(value: Any, name: str, *, maximum: float | None = None, hint:
     if is_number(value) and value > 0 and (value < 1 if maximum is None else value <= maximum):
         return float(value)
     legal = "between 0 and 1" if maximum is None else f"above 0 and at most {maximum:g}"
-    raise ValueError(f"{name} must be a number {legal}{hint and f', {hint}'}; got {value!r}")
+    raise ValueError(f"{name} must be a number {legal}{hint and f', {hint}'}; got {show_value(value)}")
 
 
 def check_positive(value: Any, name: str, *, hint: str = "") -> float:
@@ -222,9 +227,17 @@ def check_positive(value: Any, name: str, *, hint: str = "") -> float:
     >>> check_positive(2, "bandwidth")
     2.0
     """
-    if is_number(value) and 0 < value < math.inf:
-        return float(value)
-    raise ValueError(f"{name} must be a number above 0{hint and f', {hint}'}; got {value!r}")
+    with contextlib.suppress(OverflowError):
+        if is_number(value) and 0 < value < math.inf:
+            return float(value)
+    bound = " and below 1.8e308" if is_number(value) and value > 0 else ""
+    raise ValueError(f"{name} must be a number above 0{bound}{hint and f', {hint}'}; got {show_value(value)}")
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raise ValueError if an option is not True or False; 1 and 0 count."""
+    if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
+        raise ValueError(f"{name} must be True or False; got {show_value(value)}")
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str], *, hint: str = "") -> None:
@@ -256,7 +269,7 @@ def check_choice(value: Any, name: str, choices: Sequence[str], *, hint: str = "
     """
     if not isinstance(value, str) or value not in choices:
         *first, last = map(repr, choices)
-        raise ValueError(f"{name} must be {', '.join(first)} or {last}{hint and f', {hint}'}; got {value!r}.")
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}{hint and f', {hint}'}; got {show_value(value)}.")
 
 
 def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> np.ndarray:
@@ -382,17 +395,3 @@ def _unwrap(item: Any, row: int) -> Any:
 def _is_missing(item: Any) -> bool:
     """Return whether a label is undefined."""
     return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
-
-
-def check_diagonal(frame: pd.DataFrame) -> None:
-    """Raise ValueError if a frame is not one of dissimilarities, which are 0 on the diagonal.
-
-    A plain frame does not show what its numbers are. A diagonal of NaN passes.
-    """
-    sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
-    diagonal = np.diag(sizes)
-    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
-        raise ValueError(
-            f"a frame must have dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are"
-            " they similarities? Pass the Comparison itself, or its .dissimilarity()."
-        )

@@ -22,6 +22,7 @@ from repsim_nb.results import probes
 from repsim_nb.results.probes import DatasetProbe
 from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
 from .base import Drawing, Explorer
@@ -110,7 +111,7 @@ def dataset_bias(
             )
     if n is not None:
         check_integer(n, "n", minimum=4, hint="or None for all images")
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     sets = list(dict.fromkeys((key.model, key.dataset) for key in found))
     if len(sets) < 2:
         raise ValueError(

@@ -18,6 +18,7 @@ from repsim_nb.results.inference import SampleDifferences
 from repsim_nb.support.errors import check_name, format_label
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
 from .base import Drawing, Explorer
@@ -104,7 +105,7 @@ def samples(  # noqa: PLR0913  # the options are keywords and independent
     dataset = to_dataset(dataset, found)
     if n is not None:
         check_integer(n, "n", minimum=k + 2, hint="or None for all samples")
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     check_name("kind of map", kind, KINDS.values())
     if color is not None:
         check_name("color", color, COLORS)

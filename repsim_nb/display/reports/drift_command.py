@@ -116,10 +116,11 @@ def read_data(text: str, n: int, seed: int) -> Dataset:
     from repsim_nb.inputs.datasets import DATASETS, Dataset, load_dataset
     from repsim_nb.inputs.datasets.sources import random_subset
     from repsim_nb.support.errors import unknown_name
+    from repsim_nb.support.seeds import check_seed
     from repsim_nb.support.validation import check_integer
 
     check_integer(n, "n", minimum=1)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     name, _, split = text.partition("/")
     path = Path(text).expanduser()
     if name in DATASETS and (not split or not path.exists()):

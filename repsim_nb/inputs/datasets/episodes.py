@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.row_groups import number_in_order
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
 from .dataset import Dataset
@@ -183,7 +184,7 @@ def rollouts(
     ((100, 4), 'a/0/0', 'b')
     """
     n = check_integer(n, "n", minimum=1)
-    seed = check_integer(seed, "seed", minimum=0)
+    seed = check_seed(seed)
     by_name = name_policies(policies)
     visits: list[Visit] = []
     rows: list[dict[str, Any]] = []
@@ -275,7 +276,7 @@ def returns(
     True
     """
     episodes = check_integer(episodes, "episodes", minimum=1)
-    seed = check_integer(seed, "seed", minimum=0)
+    seed = check_seed(seed)
     with _open(env) as world:
         observe = find_observations(world, {"policy": policy})
         with Player(policy, "policy", world, observe, deterministic) as player:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import as_clause, check_name
 from repsim_nb.support.files import shipped_folder
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
 from .dataset import Dataset
@@ -226,7 +227,7 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     """
     check_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
     check_name("split", split, SPLITS)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     source = DATASETS[name]
     if split not in source.sizes:
         raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}.")

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.validation import check_integer
+from repsim_nb.support.seeds import check_seed
 
 from .architectures import ARCHITECTURES
 from .libraries import first_line, seeded
@@ -59,7 +59,7 @@ def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0)
     >>> twin.name, twin.card["epochs"], twin.card["parameters"]
     ('untrained-mnist-cnn-0', 0, 47130)
     """
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     source, _, rest = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     if rest and _takes_weights(source):
         model = _load_random(str(spec), seed)

@@ -15,6 +15,7 @@ from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import check_name
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.rdms import RDM
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
 from .layout import classical_points, one_thread, stress_of, to_principal_axes, tsne_points
@@ -95,7 +96,7 @@ def mds(
     frame, facts = read_table(comparison)
     d, unit = rescale(check_distances(frame, plain=not facts))
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     with one_thread():
         axes, eigenvalues = classical_points(d, min(n_components + 1, len(d)))
 
@@ -167,11 +168,9 @@ def tsne(
     >>> found.points.shape, found.method
     ((20, 2), 't-SNE (perplexity 3)')
     """
-    if n_components not in (1, 2, 3):
-        raise ValueError(
-            f"n_components of a t-SNE must be 1, 2 or 3; got n_components={n_components!r}. mds allows more dimensions."
-        )
-    check_integer(seed, "seed", minimum=0)
+    check_integer(n_components, "n_components of a t-SNE", minimum=1, maximum=3, hint="mds allows more dimensions")
+    check_seed(seed)
+    check_integer(seed, "seed of a t-SNE", minimum=0, maximum=2**32 - 1)
     if isinstance(source, (Comparison, pd.DataFrame, RDM)):
         frame, facts = read_table(source)
         d, unit = rescale(check_distances(frame, plain=not facts))

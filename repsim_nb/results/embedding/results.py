@@ -11,12 +11,12 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import as_clause, join_names
+from repsim_nb.support.errors import as_clause, join_names, show_value
 from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
-from repsim_nb.support.rdm_halves import find_rounding
+from repsim_nb.support.rdm_halves import check_diagonal, find_rounding
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.summaries import summarize
-from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
+from repsim_nb.support.validation import check_representation, is_number, to_numpy
 
 from .layout import fit_point, one_thread, project, squared_radii
 from .trust import rate_map
@@ -117,10 +117,10 @@ def check_perplexity(perplexity: float | None, points: int) -> float:
     most = (points - 1) / 3
     if perplexity is None:
         return min(30, int(most))
-    if not 1 <= perplexity <= most:
+    if not (is_number(perplexity) and 1 <= perplexity <= most):
         raise ValueError(
             f"perplexity of a t-SNE of {points} points must be from 1 to {int(most)}, a third of the neighbours; got"
-            f" {perplexity:g}."
+            f" {show_value(perplexity)}."
         )
     return float(perplexity)
 

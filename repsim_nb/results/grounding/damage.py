@@ -11,6 +11,7 @@ import numpy as np
 
 from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.support.errors import check_name
+from repsim_nb.support.seeds import generator_of
 
 DELETED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 UNITS = tuple(fraction for fraction in DELETED if fraction <= 0.95)  # RSA needs two units
@@ -266,7 +267,7 @@ def _choose_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: in
     values = list(dict.fromkeys(targets.tolist()))
     if len(values) < 2:
         raise ValueError(f"damage='class' needs two or more classes; all {len(targets)} targets are '{values[0]}'.")
-    chosen = np.random.default_rng(seed).permutation(len(values))[draw % len(values)]
+    chosen = generator_of(seed).permutation(len(values))[draw % len(values)]
     return x, targets == values[chosen]
 
 

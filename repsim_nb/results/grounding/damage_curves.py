@@ -20,6 +20,7 @@ from repsim_nb.support.errors import as_clause, format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer, check_labels
 
 from .damage import DAMAGES, Damage, count_left, damage_of
@@ -116,7 +117,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     damage.check(amounts)
     draws = damage.draws if draws is None else draws
     check_integer(draws, "draws", minimum=1, hint="the number of random draws to average over")
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None  # type: ignore[redundant-expr]
     check_order(first, targets)
     representations, n = representations_of(representations)

@@ -21,7 +21,7 @@ from repsim_nb.results.inference.units import Groups, Units, interval_over_units
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick
-from repsim_nb.support.validation import check_integer
+from repsim_nb.support.seeds import check_seed, generator_of
 
 from .item_values import units_of_models
 from .specificity_result import NEVER, Repeat, Specificity
@@ -110,7 +110,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     """
     measure = measures.get(measure)
     check_draws(n_bootstrap, level)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     repeat = functools.partial(
         specificity,
         representations,
@@ -144,7 +144,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     same = np.eye(len(names), dtype=bool)
     draws, drawn = np.zeros(0), None
     if len(names) > 2:
-        draws = resample_accuracy(hits, other, units, n_bootstrap, np.random.default_rng(seed))
+        draws = resample_accuracy(hits, other, units, n_bootstrap, generator_of(seed))
         drawn = Interval(*interval_over_units(draws, units.number, level, (0.0, 1.0)), level, accuracy)
     within, across = blocks[same].mean(axis=0), blocks[other].mean(axis=0)
     away = _away(within, layer_axis)

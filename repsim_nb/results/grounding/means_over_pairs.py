@@ -12,8 +12,8 @@ import pandas as pd
 from repsim_nb.results.inference.results import check_draws, student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
 from repsim_nb.support.errors import UndefinedError, check_name, join_names
+from repsim_nb.support.seeds import check_seed, generator_of
 from repsim_nb.support.summaries import percent, summarize
-from repsim_nb.support.validation import check_integer
 
 from .item_values import check_groups_named
 
@@ -181,7 +181,7 @@ def pair_means(
     {'near': 0.25, 'far': 0.5, 'ratio': 0.5}
     """
     check_draws(n_bootstrap, level)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     if not isinstance(pairs, pd.DataFrame) or pairs.index.nlevels != 2:
         raise TypeError(
             "pairs must be a DataFrame with the names of both models in its index (two levels); got"
@@ -202,7 +202,7 @@ def pair_means(
         raise ValueError(f"pairs count if their models differ in every grouping, and no pair does ({units.name}).")
     values, one, other = values[counted], one[counted], other[counted]
     drawn = units.draw_nonempty(
-        np.random.default_rng(seed), n_bootstrap, lambda many: (many[:, one] * many[:, other]).sum(axis=1)
+        generator_of(seed), n_bootstrap, lambda many: (many[:, one] * many[:, other]).sum(axis=1)
     )
     weights = drawn[:, one] * drawn[:, other]
     means = pd.Series(values.mean(axis=0), index=pairs.columns)

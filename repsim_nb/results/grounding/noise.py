@@ -12,6 +12,7 @@ from scipy import stats
 
 from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.support.errors import check_name, join_names
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_integer, is_number
 
 from .item_values import gaps_between, read_item_values
@@ -255,7 +256,7 @@ class TrueFunctionality:
         """Return the mean ρ over sets of the gaps of the true F with those of another test set of the same size."""
         one, other = self.ends
         true = gaps_between(self.values[one], self.values[other])
-        seen = self.values + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.values))) * self.noise
+        seen = self.values + generator_of(seed).normal(size=(SIMULATED, len(self.values))) * self.noise
         found = 0.0
         for rows in sets.values():
             again = stats.rankdata(gaps_between(seen[:, one[rows]], seen[:, other[rows]]), axis=1)

@@ -12,6 +12,7 @@ import pandas as pd
 from repsim_nb.measures.ties import tie_starts
 from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.results.inference.units import NoOrder, Units
+from repsim_nb.support.seeds import generator_of
 
 Ends = tuple[np.ndarray, np.ndarray]  # the items of each pair, by their positions
 BLOCK = 4_000_000  # numbers in one block of draws
@@ -44,7 +45,7 @@ class PairSets:
 
     def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
         """Return the mean ρ over sets in n resamples of models (n, measures); NaN if a side of a set is constant."""
-        levels = self.units.draw_levels(np.random.default_rng(seed), n)
+        levels = self.units.draw_levels(generator_of(seed), n)
         total = np.zeros((n, len(xs)))
         for rows in self.sets.values():
             step = max(1, BLOCK // len(rows))
@@ -64,9 +65,7 @@ class PairSets:
         """
         if self.unclear:
             raise NoOrder(self.unclear)
-        orders, every = self.units.orders(
-            np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed
-        )
+        orders, every = self.units.orders(generator_of(seed), n, fixed=() if self.fixed is None else self.fixed)
         total = np.zeros((len(orders), len(xs)))
         for rows in self.sets.values():
             x = np.stack([standardize_ranks(x[rows], "spearman") for x in xs.values()], axis=1)  # (pairs, measures)

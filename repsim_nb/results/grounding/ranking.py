@@ -16,7 +16,7 @@ from repsim_nb.results.inference.square_tables import precision_of
 from repsim_nb.results.inference.units import Groups, NoOrder, interval_over_units
 from repsim_nb.support.errors import as_clause, check_name, join_names
 from repsim_nb.support.labels import explain_same_text
-from repsim_nb.support.validation import check_integer
+from repsim_nb.support.seeds import check_seed
 
 from .benchmark_result import Benchmark
 from .item_values import check_groups_named, check_models, units_of_models
@@ -41,7 +41,7 @@ class Resampling:
     def __post_init__(self) -> None:
         check_draws(self.n_bootstrap, self.level)
         check_permutations(self.n_permutations)
-        check_integer(self.seed, "seed", minimum=0)
+        check_seed(self.seed)
 
 
 def check_pairing(pairs: str) -> None:

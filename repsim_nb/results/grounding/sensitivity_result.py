@@ -16,8 +16,8 @@ from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import check_name
+from repsim_nb.support.seeds import check_seed, generator_of
 from repsim_nb.support.summaries import count_of, summarize
-from repsim_nb.support.validation import check_integer
 
 from .benchmark_result import list_undefined
 from .damage import DAMAGES, Damage
@@ -157,14 +157,12 @@ class Sensitivity:
         procrustes        1     2      0
         """
         check_draws(n_bootstrap, level)
-        check_integer(seed, "seed", minimum=0)
+        check_seed(seed)
         name = self._check_row(name)
         if self.models < FEWEST_UNITS:
             raise ValueError(f"compare_with needs at least {FEWEST_UNITS} models; there are {self.models}.")
         steps = self.noticed_by_model.replace(NEVER, math.inf).astype(float)
-        counts = np.random.default_rng(seed).multinomial(
-            self.models, np.full(self.models, 1 / self.models), size=n_bootstrap
-        )
+        counts = generator_of(seed).multinomial(self.models, np.full(self.models, 1 / self.models), size=n_bootstrap)
         counts = counts[(counts > 0).sum(axis=1) > 1]
         own = self._in_resamples(name, counts)
         rows = {}

@@ -19,8 +19,9 @@ from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label, unknown_name
 from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import check_seed, generator_of
 from repsim_nb.support.summaries import summarize
-from repsim_nb.support.validation import check_integer, to_numpy
+from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import open_workers
 
 from .null_tables import means_of_groups
@@ -247,7 +248,7 @@ def best_match(  # noqa: PLR0913
     of_tables = _function_of(statistic)
     check_level(level)
     check_permutations(n_permutations)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     check_mappings("best_match", measure, xs, ys)
     left, right, permuted = means_of_groups(measure, xs, ys, groups)
     if right is None:
@@ -331,7 +332,7 @@ def _make_orders(n: int, every: bool, many: int, seed: int) -> np.ndarray:
     """Return orders (K, n), the given one first."""
     if every:
         return np.array(list(itertools.permutations(range(n))))
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     return np.stack([np.arange(n), *(rng.permutation(n) for _ in range(many))])
 
 

@@ -17,6 +17,7 @@ from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.support.errors import add_context, check_name, format_label, join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_integer
 
 from .grouped_rows import codes_of, require_form
@@ -172,7 +173,7 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     if over != "items":
         least = measure.min_samples if between is None else FEWEST_GROUPS
         _check_parts(parts, units, name, least, measures.short_name(measure))
-        part, many = np.random.default_rng(seed).permutation(units) % parts, parts
+        part, many = generator_of(seed).permutation(units) % parts, parts
     part_of_row = part if of_rows is None else part[of_rows]
     without = np.zeros((many, len(blocks)))
     with show_progress(progress, f"block means of {measures.short_name(measure)}", "table") as tick:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import check_name
 from repsim_nb.support.labels import short_labels
+from repsim_nb.support.seeds import generator_of
 
 from .intervals import leave_out, left_out_units
 from .partial_correlation import align_all
@@ -133,7 +134,7 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     pairs = [(other, one) if other == best else (one, other) for one, other in pairs]
     chosen = np.array([(names.index(one), names.index(other)) for one, other in pairs])
-    rng, parts = np.random.default_rng(seed), []
+    rng, parts = generator_of(seed), []
     for k in range(len(units.groupings)):
         values = np.stack([found[name][1][k] for name in names], axis=1)  # (groups, tables)
         # the sum of products of these deviations is the jackknife covariance

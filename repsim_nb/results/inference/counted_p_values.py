@@ -11,6 +11,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import eps, permute_matrix, split_range
 from repsim_nb.measures.cost import MATRIX_BYTES
 from repsim_nb.measures.moments import Sums
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.workers import Workers, check_stopped
 
 from .results import one_order
@@ -88,7 +89,7 @@ def count_p_values(
                         matrices,
                         block,
                         n_permutations,
-                        np.random.default_rng(seed),
+                        generator_of(seed),
                         run,
                         lambda: tick(len(found), len(cells)),
                     )

@@ -25,6 +25,7 @@ from repsim_nb.measures import (
 from repsim_nb.support.errors import UndefinedError, add_context, check_name, join_names, warn_user
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import map_with_progress
 
@@ -230,7 +231,7 @@ def corrected_interval(
             f" {units.number}. Use more {units.name}."
         )
     parts = min(parts, units.number)
-    part = np.random.default_rng(seed).permutation(units.number) % parts
+    part = generator_of(seed).permutation(units.number) % parts
     left_out = [(k, other) for k in range(parts) for other in range(k, parts)]
 
     def without(pair: tuple[int, int]) -> float:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
+from repsim_nb.support.seeds import generator_of
 
 from .results import GroupTest, Test, check_permutations
 from .square_tables import SquareTable, frame_of, require_values_per_item, symmetric
@@ -131,11 +132,7 @@ class LabelledItems(NamedTuple):
         """Return group codes (n or fewer, m) with labels exchanged within these parts, and whether these are all."""
         rows = np.concatenate(parts)
         its, every = relabel(
-            self.codes[rows],
-            self.strata[rows],
-            None if self.units is None else self.units[rows],
-            n,
-            np.random.default_rng(seed),
+            self.codes[rows], self.strata[rows], None if self.units is None else self.units[rows], n, generator_of(seed)
         )
         found = np.tile(self.codes, (len(its), 1))
         found[:, rows] = its

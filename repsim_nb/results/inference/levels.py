@@ -14,6 +14,7 @@ from repsim_nb.measures.table_inputs import to_one_library
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
 from .grouped_rows import codes_of, group_means, have_equal_sizes, permute_groups, rows_by_group, without_pairs_within
@@ -98,7 +99,7 @@ def chance_values(
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
     value = without_pairs_within(measure, codes)
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     values = []
     with show_progress(progress, "permuted samples", "pair") as tick:
         for done in range(n_pairs):
@@ -197,7 +198,7 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
         )
     check_integer(n_sets, "n_sets", minimum=1)
     check_fraction(level, "level")
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     many = {n: 1 if n == most else n_sets for n in sizes}
     found_at, done = {}, 0
     with show_progress(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:

@@ -18,6 +18,7 @@ from repsim_nb.results.comparison.inputs import open_sides
 from repsim_nb.support.errors import UndefinedError, check_name
 from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_integer
 
@@ -253,7 +254,7 @@ def _resample(
     rsa: ResampledRSA | None, each: np.ndarray, n: int, number: int, seed: int, progress: bool | Tick
 ) -> dict[str, np.ndarray]:
     """Return the values of models (number, models) in resamples of "samples", of "repeats" and of "both"."""
-    rng, (models, m) = np.random.default_rng(seed), each.shape
+    rng, (models, m) = generator_of(seed), each.shape
     found = {kind: np.full((number, models), np.nan) for kind in (*RESAMPLED, "both")}
     with show_progress(progress, "resamples", "resample") as tick:
         for k in range(number):

@@ -19,6 +19,7 @@ from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import open_workers
@@ -282,6 +283,7 @@ def null_table(
     """
     measure = closed_form(measure)
     check_mappings("null_table", measure, xs, ys)
+    check_seed(seed)
     if n_permutations is not None:
         check_permutations(n_permutations)
     xs, ys, permuted = means_of_groups(measure, xs, ys, groups)

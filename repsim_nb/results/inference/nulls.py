@@ -13,6 +13,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.moments import sums_of
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.seeds import check_seed, generator_of
 
 from .counted_p_values import MOST, needs_counting
 from .grouped_rows import check_number, codes_of, group_means
@@ -85,6 +86,7 @@ def null_moments(
     (0.1, 0.02)
     """
     check_permutations(n_permutations)
+    check_seed(seed)
     measure = closed_form(measure)
     return _value_and_null(measure, *_units(measure, x, y, groups), n_permutations, seed, progress)[1]
 
@@ -118,7 +120,7 @@ def _value_and_null(
 
 def _orders(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick) -> np.ndarray:
     """Return the values of random orders (n_permutations,)."""
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     orders = (rng.permutation(len(x)) for _ in range(n_permutations))
     return values_of_orders(
         Permuted(measure, x, y), orders, n_permutations, f"permutations of {measures.short_name(measure)}", progress
@@ -184,6 +186,7 @@ def chance_corrected(
     measure = measures.get(measure)
     check_level(level)
     check_permutations(n_permutations)
+    check_seed(seed)
     check_quantile(level, n_permutations)
     alike = measure.kind == "similarity"
     best = measure.range[1 if alike else 0]

@@ -17,6 +17,7 @@ from repsim_nb.measures.arrays import permute_matrix
 from repsim_nb.measures.between import form_between, matrices_between
 from repsim_nb.measures.moments import dot
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.workers import SERIAL, open_workers
 
 from .grouped_rows import (
@@ -130,7 +131,7 @@ def permutation_test(
     statistic = without_pairs_within(measure, within)(x, y)
     if every:  # in double precision, so that equal values of different orders are equal
         x, y = (in_double(side, constant=True) for side in (x, y))
-    rng = np.random.default_rng(seed)
+    rng = generator_of(seed)
     orders: Iterator[np.ndarray] = (
         map(np.array, itertools.permutations(range(n)))
         if every

@@ -15,6 +15,7 @@ from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.rdms import RDM
+from repsim_nb.support.seeds import generator_of
 
 from .partial_correlation import align_all, check_left, correlation, standardize_ranks, statistic_by_order
 from .results import Test, check_permutations, compare_with_null, one_order
@@ -264,7 +265,7 @@ def _mantel(
         check_left(x, y, given[0], kind, "pairs")
     units = units_of(index, groups)
     units = Units({name: pd.factorize(codes[place])[0] for name, codes in units.groupings.items()})
-    orders, every = units.orders(np.random.default_rng(seed), n_permutations)
+    orders, every = units.orders(generator_of(seed), n_permutations)
     statistic = statistic_by_order(tables[0], tables[1], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
     return compare_with_null(

@@ -14,6 +14,7 @@ from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.errors import UndefinedError, add_context
 from repsim_nb.support.rdm_halves import SMALL
 from repsim_nb.support.rdms import RDM
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_choice, check_integer, check_representation, to_numpy
 
@@ -162,7 +163,7 @@ def reweighted_rsa(x: Any, rdm: RDM, *, second: str = "spearman", folds: int = 5
     _refuse_copies(features, rdm)
     measure, given = RSA(first="euclidean", second=second), rdm.values.astype(float)  # type: ignore[arg-type]
     features = features / max(float(np.abs(features).max()), np.finfo(float).tiny)
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows = generator_of(seed), []
     for tested in np.array_split(rng.permutation(n), folds):
         fitted = np.setdiff1d(np.arange(n), tested)
         penalty = _choose_penalty(features[fitted], given[np.ix_(fitted, fitted)], folds, rng)

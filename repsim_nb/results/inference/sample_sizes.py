@@ -15,6 +15,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.summaries import percent, summarize
 from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
@@ -190,6 +191,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     measure = measures.get(measure)
     check_level(level)
     check_positive(within, "within", hint="the distance of a value to its limit, such as 0.02")
+    check_seed(seed)
     units = SampleUnits(measure, x, y, groups, "a number of groups")
     most = units.number
     if most < FEWEST_SAMPLES:

@@ -14,6 +14,7 @@ from repsim_nb.measures.arrays import centred_unit, reduce_features
 from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import (
     check_choice,
     check_fraction,
@@ -126,6 +127,7 @@ def procrustes_interval(
     if not (is_number(balance) and 0 < balance <= 2):
         raise ValueError(f"balance of procrustes_interval must be a number above 0 and at most 2; got {balance!r}")
     check_fraction(level, "level of procrustes_interval")
+    check_seed(seed)
     check_sides({"x": {"x": x}, "y": {"y": y}}, Procrustes())
     check_independent((x, y), "procrustes_interval")
     sides = _prepare(x, y, 4 * moments)

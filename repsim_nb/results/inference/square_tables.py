@@ -12,9 +12,8 @@ from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import as_clause, check_name, join_names, warn_user
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
-from repsim_nb.support.rdm_halves import find_only_negative
+from repsim_nb.support.rdm_halves import check_diagonal, find_only_negative
 from repsim_nb.support.rdms import RDM
-from repsim_nb.support.validation import check_diagonal
 
 SquareTable: TypeAlias = Comparison | pd.DataFrame | RDM
 Direction = Literal["dissimilarity", "similarity"]

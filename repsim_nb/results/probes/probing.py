@@ -14,6 +14,7 @@ from repsim_nb.support.errors import UndefinedError, check_name, format_label, j
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_labels
 
 from .features import check_options, check_set, expand, reduce, scale
@@ -121,13 +122,13 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     image, sample, data = number_images(index, image_ids(sizes, groups), groups)
-    drawn = np.ones(len(true), bool) if n is None else draw_some(true, image, data, n, np.random.default_rng(seed))
+    drawn = np.ones(len(true), bool) if n is None else draw_some(true, image, data, n, generator_of(seed))
     xs = {
         label: check_set(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())
     }
     _check_widths(xs)
     true, image, sample = true[drawn], image[drawn], sample[drawn]
-    is_test = hold_out(true, image, test_fraction, labels, np.random.default_rng(seed))
+    is_test = hold_out(true, image, test_fraction, labels, generator_of(seed))
     x = (
         np.concatenate([scale(part, is_test[true == k]) for k, part in enumerate(xs.values())])
         if scaling == "per_set"
@@ -272,7 +273,7 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
         raise ValueError("groups is for drawing held-out rows, and test= gives them. Leave one of both out.")
     image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
-        is_test = hold_out(true, image, test_fraction, names, np.random.default_rng(seed))
+        is_test = hold_out(true, image, test_fraction, names, generator_of(seed))
     else:
         is_test = np.arange(len(true)) >= len(parts[0])
         check_counts(true, is_test, names)

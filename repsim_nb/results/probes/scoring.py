@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference.results import compare_with_null
+from repsim_nb.support.seeds import generator_of
 
 
 def renumber(rows: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
@@ -25,9 +26,7 @@ def score(predictions: pd.DataFrame, index: pd.Index, n_permutations: int, seed:
     null = np.array(
         [
             balanced_accuracy(other, predicted)
-            for other in permute_labels(
-                true, predictions["image"].to_numpy(), n_permutations, np.random.default_rng(seed)
-            )
+            for other in permute_labels(true, predictions["image"].to_numpy(), n_permutations, generator_of(seed))
         ]
     )
     confusion = pd.DataFrame(counts / counts.sum(axis=1, keepdims=True), index=index, columns=index)

@@ -22,7 +22,8 @@ from repsim_nb.results.inference.results import check_level
 from repsim_nb.support.errors import UndefinedError, as_clause, join_names
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.row_groups import groups_of
-from repsim_nb.support.validation import check_integer, to_numpy
+from repsim_nb.support.seeds import check_seed
+from repsim_nb.support.validation import to_numpy
 
 from .drift_result import CHANGED, COLUMNS, IDENTICAL, SAME, UNDECIDED, Drift, with_types
 from .layer_pairs import LayerPair, Recorded, arrays_by_layer, likely_partners, pair_layers
@@ -136,7 +137,7 @@ def drift(  # noqa: PLR0913
     chosen = _check_measures(measure)
     at_least, rename = _check_threshold(at_least), dict(rename or {})
     check_level(level)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     recorded = _representations(old, new, data, layers, rename, pool)
     names = _distinct(*recorded.names)
     xs, ys = (arrays_by_layer(side, f"the {word} model") for side, word in zip(recorded.sides, WORDS, strict=True))

@@ -20,6 +20,7 @@ from repsim_nb.results.inference.grouped_rows import SampleUnits, without_pairs_
 from repsim_nb.results.inference.representations import rows_of
 from repsim_nb.support.errors import UndefinedError, as_clause
 from repsim_nb.support.row_groups import groups_of
+from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_fraction, check_integer, check_representation, to_numpy
 
@@ -138,7 +139,7 @@ def report(
     """
     check_fraction(fraction, "fraction")
     check_integer(max_samples, "max_samples", minimum=MIN_SAMPLES + 1)
-    check_integer(seed, "seed", minimum=0)
+    check_seed(seed)
     diagnosis = diagnose(x, y, names=names, groups=groups, max_samples=max_samples)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "rows that follow one another", category=UserWarning)  # diagnose finds it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from repsim_nb.measures import REPRESENTATIONAL, Measure
 from repsim_nb.measures.tables import round_into_range
 from repsim_nb.results.inference import chance_values
 from repsim_nb.support.containers import Array, to_array
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, show_value
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.progress import Tick, show_progress, track
 from repsim_nb.support.validation import check_representation, to_numpy
@@ -65,9 +66,14 @@ def translate(x: Array, subset: Any, direction: ArrayLike | None = None, distanc
     """
     flat, mask = check_both(x, subset)
     unit = _unit_direction(flat, mask, direction)
-    step = float(distance)
-    if not np.isfinite(step):
-        raise ValueError(f"distance must be a finite number; got {distance}. For the limit use translation_limit.")
+    try:
+        step = math.nan if isinstance(distance, (str, bool)) else float(distance)
+    except (TypeError, ValueError, OverflowError):
+        step = math.nan
+    if not math.isfinite(step):
+        raise ValueError(
+            f"distance must be a finite number; got {show_value(distance)}. For the limit use translation_limit."
+        )
     return (flat + step * np.outer(mask, unit)).reshape(np.shape(to_array(x)))
 
 
