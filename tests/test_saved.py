@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import repsim_nb as rs
+from repsim_nb.display.views.gallery import GalleryView
 
 
 def figure_of(k):
@@ -170,3 +171,21 @@ rs.explorers.explore(lambda k: time.sleep(4) or Figure(figsize=(2, 1)), k=[1])""
     )
     widget, stand_in = out.cells[0].outputs
     assert widget.data["image/png"] and widget.data["image/png"].replace("\n", "") in stand_in.data["text/html"]
+
+
+def test_a_view_outside_of_an_explorer_leaves_its_picture_too(monkeypatch, rng):
+    outputs, x = Outputs(monkeypatch), rs.from_arrays({f"{m}/fc": rng.normal(size=(20, 3)) for m in "ab"})
+    view = rs.explorers.comparison(x, measure="cka").wait().view
+    view._ipython_display_()
+    widget, saved = outputs.by_id.values()
+    assert outputs.image and outputs.image.replace("\n", "") in saved["text/html"]
+    assert "It answers the mouse in a running notebook" in saved["text/html"]
+    assert widget["text/plain"].startswith("MatrixView. cka") and len(widget["text/plain"]) < 200
+    assert "application/vnd.jupyter.widget-view+json" in widget
+
+
+def test_a_list_of_samples_outside_of_an_explorer_leaves_their_names(monkeypatch):
+    outputs, view = Outputs(monkeypatch), GalleryView()
+    view.show([4, 2], "the two that differ most", labels=["four", "two"])
+    view._ipython_display_()
+    assert outputs.image is None and "GalleryView. the two that differ most: 'four', 'two'" in outputs.stand_in

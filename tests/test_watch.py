@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
 from torch import nn
 
 import repsim_nb as rs
@@ -167,8 +168,9 @@ def test_in_a_notebook_the_picture_grows_in_place_and_ends_as_an_image(monkeypat
         def update(self, what, **options):
             updated.append(what)
 
-    def display(what, *, display_id):
-        shown.append(what)
+    def display(what, *, raw, display_id):
+        shown.append(_instances[what["application/vnd.jupyter.widget-view+json"]["model_id"]])
+        assert len(what["text/plain"]) < 100
         return Handle()
 
     monkeypatch.setattr(training, "in_a_notebook", lambda: True)

@@ -123,7 +123,7 @@ class LivePlot:
         for view, panel in zip(self._views, panels, strict=True):
             view.show(panel)
         if not self._handles:
-            self._handles = [display(view, display_id=True) for view in self._views]  # type: ignore[no-untyped-call]
+            self._handles = [display(view.bundle(), raw=True, display_id=True) for view in self._views]  # type: ignore[no-untyped-call]
 
     def _finish(self, record: TrainingRecord) -> None:
         """Replace the views by one image, which stays in a saved notebook and is live in a report."""

@@ -1,4 +1,4 @@
-"""An executed notebook that nbconvert writes as HTML: a picture stands where each explorer was, also without internet."""
+"""An executed notebook that nbconvert writes as HTML: a picture stands where each explorer or view was, also without internet."""
 
 import nbformat
 import pytest
@@ -12,6 +12,7 @@ x = rs.from_arrays({f"{model}/{layer}": rng.normal(size=(30, 4)) for model in "a
     "rs.explorers.comparison(x)",
     "rs.explorers.samples(x)",
     "rs.explorers.embedding_map(x)",
+    "rs.explorers.comparison(x).wait().view",
     "rs.explorers.explore(lambda k: 1 / k, k=[0])",
 ]
 SIZES = (
@@ -37,11 +38,12 @@ def test_a_page_of_nbconvert_shows_pictures_and_what_is_missing(executed, page, 
     page.route("http*://**", lambda route: route.abort())
     page.goto((tmp_path / "a.html").as_uri(), wait_until="domcontentloaded")
     sizes, pictures, notes = page.evaluate(SIZES), page.locator(".rs-saved"), page.locator(".rs-saved-note")
-    assert len(sizes) == 4 and all(width > 300 and height > 200 for width, height in sizes[:3])
-    assert notes.count() == 3 and all(notes.nth(i).is_visible() for i in range(3))
+    assert len(sizes) == 5 and all(width > 300 and height > 200 for width, height in sizes[:4])
+    assert notes.count() == 4 and all(notes.nth(i).is_visible() for i in range(4))
+    assert "It answers the mouse in a running notebook" in notes.nth(3).inner_text()
     assert "Its controls and details need a running notebook" in notes.first.inner_text()
-    assert pictures.nth(3).is_visible()
-    assert "division by zero" in pictures.nth(3).evaluate("(n) => getComputedStyle(n, '::before').content")
+    assert pictures.nth(4).is_visible()
+    assert "division by zero" in pictures.nth(4).evaluate("(n) => getComputedStyle(n, '::before').content")
     page.evaluate(DRAWN, "")  # the scripts of widgets were fetched, and draw nothing yet
     assert page.evaluate(SIZES) == sizes
     page.evaluate(DRAWN, "<b>live</b>")

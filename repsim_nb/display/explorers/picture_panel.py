@@ -15,6 +15,7 @@ from repsim_nb.display import plots
 from repsim_nb.display.plots.axes import blank_figure, figure_of
 from repsim_nb.display.specs import FigureSpec, ImageSpec
 from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.display.views.saved_pictures import EXPLORER, display_widget
 from repsim_nb.display.views.visible import visible_spec
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.embedding import Embedding
@@ -194,15 +195,7 @@ class PicturePanel(Panel):
 
     def _put(self, *, update: bool) -> None:
         """Display two outputs: the explorer with its picture, and what replaces it when it no longer runs."""
-        from IPython.display import display
-
-        display(self.bundle(), raw=True, display_id=self._display_id, update=update)
-        display(
-            stand_ins.stand_in(self._display_id, self._text(), self.png()),
-            raw=True,
-            display_id=f"{self._display_id}-saved",
-            update=update,
-        )
+        display_widget(self.bundle(), self._display_id, self._text(), self.png(), EXPLORER, update=update)
 
     def _ipython_display_(self) -> None:
         """Wait for the first picture, so that a saved notebook or a report contains it, and display the explorer.

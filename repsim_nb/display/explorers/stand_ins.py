@@ -1,4 +1,4 @@
-"""What replaces a live picture: an error, and the picture that a saved notebook shows."""
+"""What replaces a live picture: an error, and the small picture of one that was kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import os
 import sysconfig
 import traceback
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -19,52 +18,6 @@ from .code import notebook_shell
 _PACKAGE_FOLDER = str(Path(__file__).parents[2]) + os.sep
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 _LIBRARY_FOLDERS = (_PACKAGE_FOLDER, *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES))
-
-# JupyterLab and nbconvert prefer the widget of an output to its picture. JupyterLab shows an error if the kernel of the
-# widget is gone, and a page of nbconvert nothing where the scripts of widgets cannot be fetched. A style that is saved
-# next to it shows the picture instead, there only: readers that show the explorer's own picture (reports, notebooks
-# that are not trusted) drop the style or have no such outputs, and show one picture, too.
-_CHILD = ":is(.jp-OutputArea-child, .output_area)"  # the second is that of nbconvert's template "classic"
-_WIDGET = (  # a live one holds elements; a dead one is text ("model not found"), or nothing
-    ".jp-OutputArea-output.lm-Panel"
-)
-_CONVERTED = ":is(.jupyter-widgets, .output_widget_view)"  # of nbconvert: its scripts, and what these draw
-_DEAD_WIDGET = (
-    f":is({_CHILD}:has(> {_WIDGET}):not(:has(> {_WIDGET} > *)),"
-    f" {_CHILD}:has(> {_CONVERTED} > script):not(:has(> {_CONVERTED} > :not(script):not(:empty))))"
-)
-_SAVED = ":is(.rs-saved, .rs-saved-note)"
-_STYLE = f"""
-{_SAVED} {{ display: none; }}
-.rs-saved-note {{ font-size: 90%; opacity: .75; margin: 4px 0 0; }}
-{_DEAD_WIDGET} + {_CHILD} {_SAVED} {{ display: block; }}
-{_DEAD_WIDGET}:has(+ {_CHILD} .rs-saved) {{ display: none; }}
-{_CHILD}:has(.rs-saved):not({_DEAD_WIDGET} + {_CHILD}) {{ display: none; }}
-"""
-_NOTE = "A picture of an explorer. Its controls and details need a running notebook."
-
-
-def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
-    """Return a second output below the explorer, which is invisible while the explorer runs.
-
-    When the widget no longer runs, it shows the picture of the explorer and a line on what is missing, or a text if
-    there is no picture.
-    """
-    if image is None:
-        quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)
-        note = ""
-        rule = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
-    else:
-        note = f"<p class='rs-saved-note'>{_NOTE}</p>"
-        # at these bytes a PNG says how large it is
-        width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
-        rule = (
-            f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
-            f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat;"
-            " print-color-adjust: exact; }"
-        )
-    place = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
-    return {"text/html": f"{place}{note}<style>{_STYLE}{rule}\n</style>", "text/plain": ""}
 
 
 def thumbnail(image: bytes) -> str:

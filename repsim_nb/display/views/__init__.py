@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
 import traitlets
 
-from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
+from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec, Spec
 
 from .controls import CopyButton, FileButtons, GroupedDropdown
+from .saved_pictures import VIEW, display_widget
 from .states import KINDS, script, style, view_state
+from .visible import visible_spec
 
 
 class View(anywidget.AnyWidget):
@@ -29,6 +33,8 @@ class View(anywidget.AnyWidget):
         The number of the current picture. It changes with every picture.
     seen : int
         The number of the picture that was clicked, which may be an earlier one; 0 if the choice came from Python.
+    spec : FigureSpec or None
+        What it shows; None if that has no picture.
     """
 
     title = traitlets.Unicode("").tag(sync=True)
@@ -37,6 +43,23 @@ class View(anywidget.AnyWidget):
     presses = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Int(1).tag(sync=True)
     seen = traitlets.Int(0).tag(sync=True)
+    spec: FigureSpec | None = None
+
+    def bundle(self, image: bytes | None = None) -> dict[str, Any]:
+        """Return the widget by MIME type, with a line of text, and with a picture as a PNG file."""
+        found = self._repr_mimebundle_() or ({}, {})
+        picture = {} if image is None else {"image/png": base64.b64encode(image).decode()}
+        return {**found[0], "text/plain": self._text(), **picture}
+
+    def _text(self) -> str:
+        return ". ".join([type(self).__name__, *filter(None, [self.title, self.subtitle])])
+
+    def _ipython_display_(self) -> None:
+        """Display the view, and its picture when it no longer runs: a saved notebook has no picture of a widget."""
+        from repsim_nb.display import plots  # a view in an explorer needs no matplotlib
+
+        image = None if self.spec is None else plots.png(visible_spec(self.spec, self))
+        display_widget(self.bundle(image), f"repsim-{uuid.uuid4().hex}", self._text(), image, VIEW)
 
     def press(self, chosen: list[int]) -> None:
         """Choose from Python what a click would choose."""
@@ -117,7 +140,7 @@ class MatrixView(View):
 
     def show(self, shown: MatrixSpec) -> None:
         """Show a matrix; the chosen cell stays chosen if its labels are there."""
-        state = view_state(shown)
+        self.spec, state = shown, view_state(shown)
         chosen = [
             _find(before, k, state[name])
             for name, before, k in zip(
@@ -166,7 +189,7 @@ class ScatterView(View):
 
     def show(self, shown: MapSpec) -> None:
         """Show a map; points stay chosen and selected if their labels are there."""
-        state = view_state(shown)
+        self.spec, state = shown, view_state(shown)
         if self.points == state["points"] and self.labels == state["labels"]:
             self._set(state)
             return

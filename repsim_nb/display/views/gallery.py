@@ -7,6 +7,8 @@ from typing import Any
 
 import traitlets
 
+from repsim_nb.support.errors import join_names
+
 from . import View, script, style
 
 
@@ -42,6 +44,9 @@ class GalleryView(View):
     sheet = traitlets.Unicode("").tag(sync=True)
     size = traitlets.Int(0).tag(sync=True)
     hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)
+
+    def _text(self) -> str:
+        return f"{super()._text()}: {join_names(self.labels, 6)}"
 
     def show(self, samples: Sequence[int], title: str, **columns: Any) -> None:
         """Show these samples; columns: the other attributes, those that are left out are empty."""

@@ -38,4 +38,5 @@ class LinesView(View):
 
     def show(self, shown: LineSpec) -> None:
         """Show lines."""
+        self.spec = shown
         self._set(view_state(shown) | {"picture": self.picture + 1})
