@@ -1049,15 +1049,15 @@ def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "spec, widths",
+    "spec, options, side, widths",
     [
-        ("timm:swin_tiny_patch4_window7_224", {96, 192, 384, 768, 1000}),
-        ("torchvision:swin_t", {96, 192, 384, 768, 1000}),
-        ("timm:convnext_atto", {40, 80, 160, 320, 1000}),
-        ("torchvision:convnext_tiny", {96, 192, 384, 768, 1000}),
+        ("timm:swin_tiny_patch4_window7_224", {"img_size": 56}, 56, {96, 192, 384, 768, 1000}),
+        ("torchvision:swin_t", {}, 64, {96, 192, 384, 768, 1000}),
+        ("timm:convnext_atto", {}, 64, {40, 80, 160, 320, 1000}),
+        ("torchvision:convnext_tiny", {}, 64, {96, 192, 384, 768, 1000}),
     ],
 )
-def test_the_mean_is_over_places_wherever_a_library_puts_the_channels(spec, widths):
-    pictures = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), dtype=np.uint8)
-    x = rs.record(rs.load_model(spec, weights="random"), pictures, pool="mean", progress=False)
+def test_the_mean_is_over_places_wherever_a_library_puts_the_channels(spec, options, side, widths):
+    pictures = np.random.default_rng(0).integers(0, 255, (2, side, side, 3), dtype=np.uint8)
+    x = rs.record(loaded(spec, options, side), pictures, pool="mean", progress=False)
     assert {v.shape[1] for v in x.values()} == widths
