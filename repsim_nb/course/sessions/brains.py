@@ -56,6 +56,20 @@ rdm_of_conditions.mistakes += [
         "Your matrix has one row for each voxel: you correlate voxels over conditions. Correlate conditions over "
         "voxels.",
         lambda trials, conditions: np.asarray(1 - np.corrcoef(_condition_means(trials, conditions).T))),
+    Mistake("voxels centred",
+        "You subtract from each voxel its mean over the conditions. Then every condition is compared with the others' "
+        "mean.",
+        lambda trials, conditions: np.asarray(
+            1 - np.corrcoef(_condition_means(trials, conditions) - _condition_means(trials, conditions).mean(0))
+        )),
+    Mistake("Euclidean distances",
+        "You compute Euclidean distances. The task asks for 1 - correlation.",
+        lambda trials, conditions: np.linalg.norm(_differences(_condition_means(trials, conditions)), axis=-1)),
+    Mistake("order of appearance",
+        "Your conditions are in the order in which they appear. Sort them by their label.",
+        lambda trials, conditions: np.asarray(1 - np.corrcoef(
+            np.array([trials[conditions == one].mean(0) for one in dict.fromkeys(conditions.tolist())])
+        ))),
 ]  # fmt: skip
 
 
@@ -144,6 +158,20 @@ noise_ceiling.mistakes += [
     Mistake("lower twice",
         "In your upper bound, each person is compared with the others. Compare with the mean of all people.",
         lambda people: (_bounds(people)[0], _bounds(people)[0])),
+    Mistake("ranks",
+        "You correlate ranks. The task asks for Pearson correlations.",
+        lambda people: _bounds(np.argsort(np.argsort(people, axis=1), axis=1).astype(float))),
+    Mistake("standardised first",
+        "You standardise each person before you average. Here people are averaged as they are.",
+        lambda people: _bounds(
+            (people - people.mean(1, keepdims=True)) / people.std(1, keepdims=True)
+        )),
+    Mistake("correlations squared",
+        "You square the correlations. The bounds are correlations, not explained variances.",
+        lambda people: (
+            float(np.mean([_correlation(one, _others(people, k)) ** 2 for k, one in enumerate(people)])),
+            float(np.mean([_correlation(one, people.mean(0)) ** 2 for one in people])),
+        )),
 ]  # fmt: skip
 
 
@@ -180,6 +208,20 @@ null_correlations.mistakes += [
         lambda model, brain, orders: np.array(
             [_correlation(model[np.ix_(o, o)].ravel(), brain.ravel()) for o in orders]
         )),
+    Mistake("columns only",
+        "You permute the columns of the model and not its rows. A stimulus that moves takes its row and its column "
+        "along.",
+        lambda model, brain, orders: np.array([_correlation(_pairs(model[:, o]), _pairs(brain)) for o in orders])),
+    Mistake("their mean",
+        "You return the mean of the correlations. Return all of them: a test counts how many are as large.",
+        lambda model, brain, orders: float(
+            np.mean([_correlation(_pairs(model[np.ix_(o, o)]), _pairs(brain)) for o in orders])
+        )),
+    Mistake("lower half",
+        "You compare the upper half of one RDM with the lower half of the other. Their pairs come in another order.",
+        lambda model, brain, orders: np.array([
+            _correlation(_pairs(model[np.ix_(o, o)]), brain[np.tril_indices(len(brain), -1)]) for o in orders
+        ])),
 ]  # fmt: skip
 
 
@@ -222,6 +264,12 @@ bootstrap_scores.mistakes += [
         "You draw the stimuli of the model, and leave the brain as it is. Their rows then belong to different stimuli.",
         lambda model, brain, draws: np.array(
             [_correlation(_pairs(model[np.ix_(d, d)]), _pairs(brain)) for d in draws])),
+    Mistake("their spread",
+        "You return the standard deviation of the scores. Return one score for each draw: an interval needs them.",
+        lambda model, brain, draws: float(np.std([_drawn(model, brain, draw) for draw in draws]))),
+    Mistake("their mean",
+        "You return the mean of the scores. Return one score for each draw: an interval needs them.",
+        lambda model, brain, draws: float(np.mean([_drawn(model, brain, draw) for draw in draws]))),
 ]  # fmt: skip
 
 
@@ -258,6 +306,16 @@ partial_correlation.mistakes += [
     Mistake("subtracted",
         "You subtract z itself. How much of z is in x has to be estimated, by a regression.",
         lambda x, y, z: _correlation(x - z, y - z)),
+    Mistake("no root",
+        "You divide by what z leaves of both variances. A correlation divides by the root of that.",
+        lambda x, y, z: (_correlation(x, y) - _correlation(x, z) * _correlation(y, z))
+        / ((1 - _correlation(x, z) ** 2) * (1 - _correlation(y, z) ** 2))),
+    Mistake("not divided",
+        "You subtract what z explains, and do not divide by what it leaves of each side.",
+        lambda x, y, z: _correlation(x, y) - _correlation(x, z) * _correlation(y, z)),
+    Mistake("a slope",
+        "This is a slope of a regression. It depends on the units of x and y; a correlation does not.",
+        lambda x, y, z: float(np.linalg.lstsq(np.column_stack([x, z, np.ones_like(z)]), y, rcond=None)[0][0])),
 ]  # fmt: skip
 
 
@@ -299,4 +357,7 @@ model_verdicts.mistakes += [
     Mistake("at the limits",
         "Look at intervals that end exactly at 0 or at the ceiling: there you decide otherwise than asked.",
         lambda low, high, ceiling: _verdicts(low < 0, high <= ceiling)),
+    Mistake("high end for chance",
+        "You ask whether the whole interval is below 0. One that contains 0 is no evidence, either.",
+        lambda low, high, ceiling: _verdicts(high <= 0, high < ceiling)),
 ]  # fmt: skip

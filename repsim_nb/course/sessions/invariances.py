@@ -53,6 +53,15 @@ centre.mistakes += [
     Mistake("standardised",
         "You also divide by the standard deviation. Centring only subtracts the mean.",
         lambda x: (x - x.mean(0)) / x.std(0)),
+    Mistake("means of samples subtracted, too",
+        "You subtract the means of the features and those of the samples. Features only: a sample keeps its mean.",
+        lambda x: x - x.mean(0) - x.mean(1, keepdims=True) + x.mean()),
+    Mistake("standardised, with n - 1",
+        "You also divide by the standard deviation (with n - 1). Centring only subtracts the mean.",
+        lambda x: (x - x.mean(0)) / x.std(0, ddof=1)),
+    Mistake("the means themselves",
+        "You return the mean of each feature. What is left of x without them?",
+        lambda x: x.mean(0)),
 ]  # fmt: skip
 
 
@@ -139,6 +148,22 @@ hsic.mistakes += [
     Mistake("matrix product",
         "The sum of all entries of the matrix product of two centred matrices is always 0. Multiply entry by entry.",
         lambda k, m: float(np.sum(centre_gram.solution(k) @ centre_gram.solution(m)) / (len(k) - 1) ** 2)),
+    Mistake("not divided",
+        "You return the sum. It grows with the number of samples: divide as in the formula.",
+        lambda k, m: float(np.sum(centre_gram.solution(k) * centre_gram.solution(m)))),
+    Mistake("n (n - 1)",
+        "You divide by n (n - 1), the number of ordered pairs. The biased estimate has another divisor.",
+        lambda k, m: float(np.sum(centre_gram.solution(k) * centre_gram.solution(m)) / (len(k) * (len(k) - 1)))),
+    Mistake("without the diagonal",
+        "You leave out the diagonals, as the debiased estimate does. The biased one counts all entries.",
+        lambda k, m: float(
+            np.sum((centre_gram.solution(k) * centre_gram.solution(m))[~np.eye(len(k), dtype=bool)]) / (len(k) - 1) ** 2
+        )),
+    Mistake("root",
+        "You take a square root. HSIC itself has none; it comes in when CKA is normalised.",
+        lambda k, m: float(
+            np.sqrt(np.sum(centre_gram.solution(k) * centre_gram.solution(m))) / (len(k) - 1)
+        )),
 ]  # fmt: skip
 
 

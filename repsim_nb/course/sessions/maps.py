@@ -44,6 +44,15 @@ rdm.mistakes += [
     Mistake("features centred",
         "You subtract from each feature its mean, as for CKA. A correlation of two samples needs another mean.",
         lambda x: 1 - _cosines(x - x.mean(0))),
+    Mistake("Euclidean distances",
+        "You compute Euclidean distances. They are not 1 - correlation: means and lengths of samples count.",
+        lambda x: distances_of(x)),
+    Mistake("the sign is lost",
+        "You take the size of the correlation. Samples with opposite patterns are far apart, not alike.",
+        lambda x: 1 - np.abs(np.corrcoef(x))),
+    Mistake("squared",
+        "You square the correlations. Samples with opposite patterns then look alike.",
+        lambda x: 1 - np.corrcoef(x) ** 2),
 ]  # fmt: skip
 
 
@@ -70,6 +79,12 @@ upper.mistakes += [
     Mistake("the whole matrix",
         "This is the whole matrix. Which of its entries carry information, and how often?",
         lambda d: d.ravel()),
+    Mistake("sorted",
+        "You sorted the entries. Which pair each belongs to is then lost.",
+        lambda d: np.sort(d[np.triu_indices(len(d), 1)])),
+    Mistake("next to the diagonal",
+        "You take the entries next to the diagonal only. Every pair of samples has one entry.",
+        lambda d: np.diag(d, 1)),
 ]  # fmt: skip
 
 
@@ -184,6 +199,12 @@ model_distances.mistakes += [
     Mistake("the diagonal is not 0",
         "A model has no distance from itself: look at your diagonal.",
         lambda representations: 1 - _similarities(representations) + np.eye(len(representations))),
+    Mistake("Pearson in place of Spearman",
+        "You correlate dissimilarities themselves. RSA correlates their ranks.",
+        lambda representations: 1 - np.corrcoef([upper.solution(rdm.solution(x)) for x in representations])),
+    Mistake("the diagonals counted",
+        "You compare whole RDMs. Their diagonals agree for any two models.",
+        lambda representations: 1 - np.corrcoef([ranks.solution(rdm.solution(x).ravel()) for x in representations])),
 ]  # fmt: skip
 
 
@@ -262,6 +283,15 @@ stress.mistakes += [
     Mistake("squared distances",
         "You compare squared distances with d. The distance of two points on the map has a square root.",
         lambda d, points: _lost(d, distances_of(points) ** 2) ** 0.5),
+    Mistake("absolute differences",
+        "You add up absolute differences. Stress adds up squares: a large error counts more.",
+        lambda d, points: float(np.sum(np.abs(distances_of(points) - d)) / np.sum(d))),
+    Mistake("mean square",
+        "You divide by the number of entries. Your value then depends on the unit of d: divide as in the formula.",
+        lambda d, points: float(np.sqrt(np.mean((distances_of(points) - d) ** 2)))),
+    Mistake("a correlation",
+        "You correlate the distances. A map on which all distances are twice as long is then perfect.",
+        lambda d, points: 1 - float(np.corrcoef(upper.solution(d), upper.solution(distances_of(points)))[0, 1])),
 ]  # fmt: skip
 
 
@@ -304,4 +334,10 @@ kept_neighbours.mistakes += [
     Mistake("divided by the union",
         "You divide by all items in either list. The question is about the k neighbours in the table.",
         lambda d, points, k: float(np.mean([common / (2 * k - common) for common in _common(d, points, k)]))),
+    Mistake("one neighbour too few",
+        "You take k - 1 neighbours of each item. Its own place is the first, so the neighbours end at place k.",
+        lambda d, points, k: float(np.mean(_common(d, points, k - 1)) / (k - 1))),
+    Mistake("one neighbour too few, divided by k",
+        "You take k - 1 neighbours and divide by k, so that a perfect map has less than 1.",
+        lambda d, points, k: float(np.mean(_common(d, points, k - 1)) / k)),
 ]  # fmt: skip

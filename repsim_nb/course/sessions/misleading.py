@@ -48,6 +48,13 @@ participation_ratio.mistakes += [
     Mistake("rows and columns exchanged",
         "You centre each sample over its features. Rows are samples: take means over axis 0.",
         lambda x: _ratio(np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False) ** 2)),
+    Mistake("standardised",
+        "You give all features the same variance first. Then a direction of small variance counts as much as a large "
+        "one.",
+        lambda x: _ratio(np.linalg.eigvalsh(np.corrcoef(x.T)))),
+    Mistake("largest variance only",
+        "You divide by the largest variance. All of them count: which sum is below the line?",
+        lambda x: float(_eigenvalues(x).sum() / _eigenvalues(x)[0])),
 ]  # fmt: skip
 
 
@@ -78,6 +85,15 @@ chance_level.mistakes += [
         "You count features. Directions with little variance hardly count here: use the effective number of "
         "directions.",
         lambda x, y: float(np.sqrt(x.shape[1] * y.shape[1]) / (len(x) - 1))),
+    Mistake("not centred",
+        "Your ratios are those of data with a mean. Centre both sides first.",
+        lambda x, y: float(
+            np.sqrt(_ratio(np.linalg.svd(x, compute_uv=False) ** 2) * _ratio(np.linalg.svd(y, compute_uv=False) ** 2))
+            / (len(x) - 1)
+        )),
+    Mistake("arithmetic mean",
+        "You add the two ratios. The formula has their geometric mean.",
+        lambda x, y: (_ratio(_eigenvalues(x)) + _ratio(_eigenvalues(y))) / 2 / (len(x) - 1)),
 ]  # fmt: skip
 
 
@@ -173,6 +189,15 @@ translation_limit.mistakes += [
     Mistake("no root",
         "The effective number of directions enters in another power. Read the last factor.",
         lambda x, rows: _limit(x - x.mean(0), rows, directions=1)),
+    Mistake("fraction in place of odds",
+        "Your first factor is the fraction of the rows that move. The formula compares them with those that stay.",
+        lambda x, rows: _limit(x - x.mean(0), rows) * float(1 - rows.mean())),
+    Mistake("no effective number of directions",
+        "The last factor is missing: the limit depends on how many directions the data have.",
+        lambda x, rows: _limit(x - x.mean(0), rows, directions=0)),
+    Mistake("from the other rows",
+        "You measure how far the rows that move are from the others. The formula measures from the mean of all.",
+        lambda x, rows: _limit(x - x.mean(0), rows) / float(1 - rows.mean()) ** 2),
 ]  # fmt: skip
 
 
@@ -210,6 +235,18 @@ cka_after_deletion.mistakes += [
     Mistake("no root",
         "You have the right two sums. CKA divides by two lengths: one step is missing.",
         lambda x, k: _kept(_eigenvalues(x) ** 2, k)),
+    Mistake("not centred",
+        "You decompose data with a mean, which then is a component. Centre first.",
+        lambda x, k: _kept(np.linalg.svd(x, compute_uv=False) ** 4, k) ** 0.5),
+    Mistake("the largest are deleted",
+        "You sum over what is deleted. The copy keeps the k largest components.",
+        lambda x, k: float((1 - _kept(_eigenvalues(x) ** 2, k)) ** 0.5)),
+    Mistake("one component too many",
+        "You keep k + 1 components. In Python `values[:k]` has k entries.",
+        lambda x, k: _kept(_eigenvalues(x) ** 2, k + 1) ** 0.5),
+    Mistake("rows and columns exchanged",
+        "You centre each sample over its features. Rows are samples: take means over axis 0.",
+        lambda x, k: _kept(np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False) ** 4, k) ** 0.5),
 ]  # fmt: skip
 
 
@@ -248,6 +285,20 @@ stretch.mistakes += [
     Mistake("translated",
         "You add the same vector to every sample. Each sample moves by its own part along the direction.",
         lambda x, direction, factor: np.asarray(x + factor * direction / np.linalg.norm(direction))),
+    Mistake("the part alone",
+        "You return only the part along the direction. The rest of each sample stays as it is.",
+        lambda x, direction, factor: np.asarray(factor * _along(x, direction))),
+    Mistake("all directions",
+        "You multiply whole samples by the factor. Only one direction is stretched.",
+        lambda x, direction, factor: np.asarray(factor * x)),
+    Mistake("feature by feature",
+        "You stretch each feature by its own amount. The direction is a mixture of features: project on it first.",
+        lambda x, direction, factor: np.asarray(x * (1 + (factor - 1) * direction / np.linalg.norm(direction)))),
+    Mistake("divided by the length once",
+        "You divide by the length of the direction once. It comes in twice: in the product, and in the vector.",
+        lambda x, direction, factor: np.asarray(
+            x + (factor - 1) * np.outer(x @ direction, direction) / np.linalg.norm(direction)
+        )),
 ]  # fmt: skip
 
 
@@ -283,6 +334,9 @@ within_group_cka.mistakes += [
         lambda x, y, groups: float(
             np.mean([_cka(x[groups == group], y[groups == group]) for group in np.unique(groups)])
         )),
+    Mistake("one side only",
+        "You subtract the means of groups from one side. The other side still has them.",
+        lambda x, y, groups: _cka(x - _means(x, groups), y)),
 ]  # fmt: skip
 
 
@@ -332,5 +386,15 @@ reading.mistakes += [
         "A value equal to the threshold counts as high. Look at how you compare with the threshold.",
         lambda biased, debiased, within, threshold: [
             _reading(*row) for row in zip(biased > threshold, debiased > threshold, within > threshold, strict=True)
+        ]),
+    Mistake("only the debiased value",
+        "You decide by the debiased value alone. Which values does bias explain, and which do groups?",
+        lambda biased, debiased, within, threshold: [
+            "alike" if value >= threshold else "different" for value in debiased
+        ]),
+    Mistake("bias of a low value",
+        'Your list never has "different". A biased value that is low needs no explanation.',
+        lambda biased, debiased, within, threshold: [
+            _reading(True, *row) for row in zip(debiased >= threshold, within >= threshold, strict=True)
         ]),
 ]  # fmt: skip

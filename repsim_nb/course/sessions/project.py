@@ -93,6 +93,9 @@ units_needed.mistakes += [
     Mistake("orders in place of splits",
         "You count orders of the units. The order within a group changes nothing: count ways to choose one group.",
         lambda alpha: next(m for m in range(1, 30) if 2 / math.factorial(2 * m) <= alpha)),
+    Mistake("signs in place of splits",
+        "You count two possibilities for each unit. Both groups keep their size: count ways to choose one group.",
+        lambda alpha: next(m for m in range(1, 30) if 2 / 2**m <= alpha)),
 ]  # fmt: skip
 
 
@@ -180,7 +183,21 @@ def _(similarity: np.ndarray, group: np.ndarray) -> float:
 group_difference.mistakes += [
     Mistake("sign",
         "Your difference has the wrong sign. It is positive if pairs within a group are more alike.",
-        lambda similarity, group: -_difference(similarity, group))
+        lambda similarity, group: -_difference(similarity, group)),
+    Mistake("minus all pairs",
+        "You subtract the mean of all pairs. The pairs within groups are among them: compare with the others only.",
+        lambda similarity, group: float(
+            _sides(similarity, group)[0].mean() - np.concatenate(_sides(similarity, group)).mean()
+        )),
+    Mistake("sums",
+        "You subtract sums. There are more pairs of one kind: take means.",
+        lambda similarity, group: float(np.subtract(*(side.sum() for side in _sides(similarity, group))))),
+    Mistake("one group only",
+        "Your pairs within groups are those of one group. The other group has such pairs, too.",
+        lambda similarity, group: float(
+            similarity[np.ix_(group, group)][np.triu_indices(group.sum(), 1)].mean()
+            - _sides(similarity, group)[1].mean()
+        )),
 ]  # fmt: skip
 
 
@@ -216,6 +233,20 @@ jackknife_error.mistakes += [
         "You treat pairs as independent. All pairs of one unit depend on it: leave out units, with all their pairs.",
         lambda similarity, group: float(
             np.sqrt(sum(side.var(ddof=1) / len(side) for side in _sides(similarity, group)))
+        )),
+    Mistake("no root",
+        "This is a variance. A standard error has the unit of the value: what is missing?",
+        lambda similarity, group: float((len(group) - 1) * _left_out(similarity, group).var())),
+    Mistake("n - 1 counted twice",
+        "Your standard deviation divides by n - 1. In this formula it divides by n: the factor has the n - 1.",
+        lambda similarity, group: float(np.sqrt(len(group) - 1) * _left_out(similarity, group).std(ddof=1))),
+    Mistake("the factor is not under the root",
+        "Your error is too large: the factor belongs under the root.",
+        lambda similarity, group: float((len(group) - 1) * _left_out(similarity, group).std())),
+    Mistake("around the value of all units",
+        "You measure from the value of all units. Measure from the mean of the values without a unit.",
+        lambda similarity, group: float(
+            np.sqrt((len(group) - 1) * np.mean((_left_out(similarity, group) - _difference(similarity, group)) ** 2))
         )),
 ]  # fmt: skip
 
@@ -300,6 +331,17 @@ verdicts.mistakes += [
         lambda p, low, high, alpha, margin: [
             _verdict(*row) for row in zip(p <= alpha, np.abs(low + high) / 2 < margin, strict=True)
         ]),
+    Mistake("the interval for the p-value",
+        "You call a result different if its interval excludes 0. These p-values are adjusted: use them.",
+        lambda p, low, high, alpha, margin: [
+            _verdict(*row) for row in zip((low > 0) | (high < 0), (low > -margin) & (high < margin), strict=True)
+        ]),
+    Mistake("small before different",
+        "You ask for relevance first. A small difference that is found is still a difference.",
+        lambda p, low, high, alpha, margin: [
+            "no relevant difference" if small else _verdict(found, False)
+            for found, small in zip(p <= alpha, (low > -margin) & (high < margin), strict=True)
+        ]),
 ]  # fmt: skip
 
 
@@ -348,5 +390,10 @@ conclusion.mistakes += [
         "The number of units is missing. It is the first thing that a careful reader looks for.",
         lambda measure, difference, low, high, p, n, verdict: (
             f"{measure}: difference {_interval(difference, low, high)}, {_chance(p)}: {verdict}"
+        )),
+    Mistake("two digits of a p-value",
+        "Your p-value has two digits. It needs three: 0.049 and 0.051 are read differently.",
+        lambda measure, difference, low, high, p, n, verdict: _sentence(
+            measure, _interval(difference, low, high), "p < 0.001" if p < 0.001 else f"p = {p:.2f}", n, verdict
         )),
 ]  # fmt: skip

@@ -38,6 +38,15 @@ flatten.mistakes += [
     Mistake("channels last",
         "All values are there, but not in the order asked for: the positions of one channel should stand together.",
         lambda maps: np.moveaxis(maps, 1, -1).reshape(len(maps), -1)),
+    Mistake("averaged over positions",
+        "You average over the positions. Flattening keeps every value.",
+        lambda maps: maps.mean((2, 3))),
+    Mistake("one long row",
+        "All samples are in one row. Each sample should be a row of its own.",
+        lambda maps: maps.ravel()),
+    Mistake("channels kept apart",
+        "You flatten the positions and keep an axis of channels. A row has all values of a sample.",
+        lambda maps: maps.reshape(*maps.shape[:2], -1)),
 ]  # fmt: skip
 
 
@@ -140,6 +149,12 @@ batch_effect.mistakes += [
     Mistake("the same batch twice",
         "Both of your recordings used the same batch, so they agree. Record each sample by itself.",
         lambda record, x: 0.0),
+    Mistake("summed",
+        "You add the differences up. The sum grows with the number of samples: take the largest.",
+        lambda record, x: float(np.abs(record(x) - _alone(record, x)).sum())),
+    Mistake("squared",
+        "You square the differences. The largest difference has the unit of the activations.",
+        lambda record, x: float(((record(x) - _alone(record, x)) ** 2).max())),
 ]  # fmt: skip
 
 
@@ -286,4 +301,10 @@ match_rows.mistakes += [
         "You looked up where the ids of y stand in ids. You need to know where each of ids stands in the ids of y.",
         lambda y, ids_y, ids: y[[list(ids).index(name) for name in ids_y if name in ids]]),
     Mistake("not matched", "You take the first rows, whatever their ids are.", lambda y, ids_y, ids: y[: len(ids)]),
+    Mistake("places in the sorted ids",
+        "You look the ids up among the sorted ids of y. Its rows are not sorted.",
+        lambda y, ids_y, ids: y[np.searchsorted(np.sort(ids_y), ids)]),
+    Mistake("the order of ids",
+        "You sort ids and take these places as rows of y. Where each id stands in the ids of y is the question.",
+        lambda y, ids_y, ids: y[np.argsort(ids)]),
 ]  # fmt: skip
