@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ def sort_naturally(names: Iterable[str]) -> list[str]:
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it becomes `path` in one step, on failure it is deleted.
 
-    A reader sees the old file or the new one, never half of either.
+    A reader sees the old file or the new one, never half of either. It may be a folder, if there is none at `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -69,4 +70,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class Entry:
         The names of the axes; empty if they have none.
     labels : {name: array}
         One-dimensional arrays of `to_labels` that may name the samples.
-    along : {name: name of an axis}
+    along : {name: name of an axis, or None}
         The axis to which each of the labels belongs, if axes have names.
     rows : bool
         Whether the format itself says that the first axis has the samples.
@@ -56,7 +56,7 @@ class Entry:
     array: Any
     dims: tuple[str, ...] = ()
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
-    along: Mapping[str, str] = field(default_factory=dict)
+    along: Mapping[str, str | None] = field(default_factory=dict)
     rows: bool = False
     names: bool = False
     key: Key | None = None
@@ -74,10 +74,14 @@ class Content:
     """The arrays of a file by their names, what was left out, and what is known about the models.
 
     Arrays have the order in which they were written, if the format keeps it, else the natural order of their names.
+    labels: vectors that may name samples of the arrays around them, by their names with groups.  along: the axis to
+    which a label belongs, if axes have names.
     """
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    along: dict[str, str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)  # "name of shape (n,)", for the error if nothing is left
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -126,6 +130,10 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
             " as one feature, read it yourself, and pass {'model/layer': x[:, None]}."
         )
     content.entries = dict(sorted(content.entries.items(), key=lambda item: item[1].place))
+    for name, entry in content.entries.items():
+        around = find_labels(name, content.labels, content.entries)
+        entry.labels = {**{label: content.labels[full] for label, full in around.items()}, **entry.labels}
+        entry.along = {**{label: content.along.get(full) for label, full in around.items()}, **entry.along}
     if isinstance(samples, Mapping):
         for name in samples:
             check_name("array in samples=", name, content.entries)
@@ -265,7 +273,7 @@ def _ids_of(
     mine = {
         label: values
         for label, values in entry.labels.items()
-        if len(values) == n and entry.along.get(label, dim) == dim
+        if len(values) == n and entry.along.get(label) in (None, dim)
     }
     if wanted is not None:
         return mine[check_name(f"labels of the samples of '{name}' in {content.path}", wanted, mine)]
@@ -312,8 +320,8 @@ def warn_lost(path: Path, name: str, labels: np.ndarray) -> None:
     )
 
 
-def find_labels(name: str, labels: Mapping[str, np.ndarray], arrays: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return the labels that may name the samples of one array.
+def find_labels(name: str, labels: Iterable[str], arrays: Iterable[str]) -> dict[str, str]:
+    """Return the labels that may name the samples of one array, {short name: name}.
 
     These are the labels in its group, under the last part of their names, and those in groups above it, if none nearer
     has this name. A group without arrays has labels for the arrays around it, and they keep the name "group/name".
@@ -322,23 +330,23 @@ def find_labels(name: str, labels: Mapping[str, np.ndarray], arrays: Iterable[st
     ----------
     name : str
         The array, with its groups, "group/name".
-    labels : {name: array}
+    labels : iterable of str
         All labels of the file, with their groups.
     arrays : iterable of str
         All arrays of the file.
     """
     groups = {"/".join(array.split("/")[:depth]) for array in arrays for depth in range(array.count("/") + 1)}
     above = {"/".join(name.split("/")[:depth]): depth for depth in range(name.count("/") + 1)}
-    found: dict[str, tuple[int, np.ndarray]] = {}
-    for label, values in labels.items():
+    found: dict[str, tuple[int, str]] = {}
+    for label in labels:
         group, _, rest = label.rpartition("/")
         while group not in groups:
             group, _, nearer = group.rpartition("/")
             rest = f"{nearer}/{rest}"
         depth = above.get(group, -1)
         if depth >= 0 and depth >= found.get(rest, (0,))[0]:
-            found[rest] = depth, values
-    return {label: values for label, (_, values) in found.items()}
+            found[rest] = depth, label
+    return {short: label for short, (_, label) in found.items()}
 
 
 def as_labels(name: str, values: Any) -> np.ndarray | None:

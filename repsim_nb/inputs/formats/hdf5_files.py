@@ -10,19 +10,7 @@ import numpy as np
 
 from repsim_nb.support.errors import DamagedFile, import_library, warn_user
 
-from .content import (
-    KEY,
-    MATLAB_73,
-    OURS,
-    PLACE,
-    Content,
-    Entry,
-    as_labels,
-    find_labels,
-    is_numeric,
-    starts_with,
-    to_labels,
-)
+from .content import KEY, MATLAB_73, OURS, PLACE, Content, Entry, as_labels, is_numeric, starts_with, to_labels
 from .hdf5_names import names_in
 from .lazy import LazyArray
 from .xarray_files import read_netcdf
@@ -50,10 +38,7 @@ def read_hdf5(path: Path) -> Content:
         content = Content(path)
         if OURS in file.attrs:
             content.facts = json.loads(file.attrs[OURS]).get("facts", {})
-        labels: dict[str, np.ndarray] = {}
-        _read_group(content, labels, file, "", h5py)
-        for name, entry in content.entries.items():
-            entry.labels = {**find_labels(name, labels, content.entries), **entry.labels}
+        _read_group(content, file, "", h5py)
         return content
 
 
@@ -69,7 +54,7 @@ def _refuse_others(path: Path, file: Any) -> None:
         )
 
 
-def _read_group(content: Content, labels: dict[str, np.ndarray], group: Any, inside: str, h5py: Any) -> None:
+def _read_group(content: Content, group: Any, inside: str, h5py: Any) -> None:
     """Add the arrays and the labels of a group, and of the groups in it, under the names by which they are found."""
     for name in names_in(group, h5py):
         item, where = group.get(name), f"{inside}{name}"
@@ -77,10 +62,10 @@ def _read_group(content: Content, labels: dict[str, np.ndarray], group: Any, ins
             raise DamagedFile(f"'{where}' is a link to something that is not there")
         if isinstance(item, h5py.Group):
             if name != HIDDEN:
-                _read_group(content, labels, item, f"{where}/", h5py)
+                _read_group(content, item, f"{where}/", h5py)
         elif isinstance(item, h5py.Dataset):
             if item.ndim == 1 and (values := _read_vector(where, item, h5py)) is not None:
-                labels[where] = values
+                content.labels[where] = values
             _add(content, where, item, h5py)
 
 

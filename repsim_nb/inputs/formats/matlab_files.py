@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .content import HDF5, MATLAB_73, Content, Entry, find_labels, is_numeric, starts_with, to_labels, to_whole
+from .content import HDF5, MATLAB_73, Content, Entry, is_numeric, starts_with, to_labels, to_whole
 from .hdf5_files import lazy, read_hdf5
 from .hdf5_names import names_in
 
@@ -20,12 +20,9 @@ def read_matlab(path: Path) -> Content:
     if starts_with(path, MATLAB_73) or starts_with(path, HDF5):
         return read_hdf5(path)
     content = Content(path)
-    labels: dict[str, np.ndarray] = {}
     for name, value in _load(path).items():
         if not name.startswith("__"):
-            _add(content, labels, name, value)
-    for name, entry in content.entries.items():
-        entry.labels = find_labels(name, labels, content.entries)
+            _add(content, name, value)
     return content
 
 
@@ -41,7 +38,7 @@ def _load(path: Path) -> dict[str, Any]:
             return dict(scipy.io.loadmat(path))
 
 
-def _add(content: Content, labels: dict[str, np.ndarray], name: str, value: Any) -> None:
+def _add(content: Content, name: str, value: Any) -> None:
     """Add one variable, the fields of a struct, or the cells of a cell array."""
     if type(value).__name__ in _NOT_ARRAYS:
         content.leave_out(name, (), type(value).__name__)
@@ -50,50 +47,47 @@ def _add(content: Content, labels: dict[str, np.ndarray], name: str, value: Any)
     elif value.dtype.names:
         for field in value.dtype.names:
             items = value[field]  # of an array of structs, the cells of each field
-            _add(content, labels, f"{name}/{field}", items.flat[0] if value.size == 1 else items)
+            _add(content, f"{name}/{field}", items.flat[0] if value.size == 1 else items)
     elif value.dtype.kind == "O":
         items = [item for item in value.ravel(order="F")]
         if all(getattr(item, "dtype", np.dtype("O")).kind == "U" for item in items):
-            add_labels(content, labels, name, np.array(["".join(item.ravel().tolist()) for item in items]))
+            add_labels(content, name, np.array(["".join(item.ravel().tolist()) for item in items]))
         else:
             for i, item in enumerate(items):
-                _add(content, labels, f"{name}/{i}", np.asarray(item))
+                _add(content, f"{name}/{i}", np.asarray(item))
     else:
-        add_matrix(content, labels, name, value)
+        add_matrix(content, name, value)
 
 
-def add_matrix(content: Content, labels: dict[str, np.ndarray], name: str, value: Any) -> None:
+def add_matrix(content: Content, name: str, value: Any) -> None:
     """Add a matrix as an entry, a vector as labels; value: an array of NumPy or a lazy one."""
     if value.ndim == 2 and min(value.shape) == 1:
         values = value.open() if hasattr(value, "open") else value
-        add_labels(content, labels, name, values.ravel())
+        add_labels(content, name, values.ravel())
     elif value.ndim < 2 or not is_numeric(value.dtype, name, content.path):
         if value.dtype.kind == "U":  # the rows of a matrix of characters
-            add_labels(content, labels, name, np.char.rstrip(np.atleast_1d(value)))
+            add_labels(content, name, np.char.rstrip(np.atleast_1d(value)))
         content.leave_out(name, value.shape, value.dtype)
     else:
         content.entries[name] = Entry(value if hasattr(value, "open") else np.ascontiguousarray(value))
 
 
-def add_labels(content: Content, labels: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:
+def add_labels(content: Content, name: str, values: np.ndarray) -> None:
     """Note labels; numbers of MATLAB are float64 also if they count."""
-    labels[name] = to_labels(to_whole(values))
+    content.labels[name] = to_labels(to_whole(values))
     content.leave_out(name, values.shape, values.dtype)
 
 
 def read_matlab_73(path: Path, file: Any, h5py: Any) -> Content:
     """Return the matrices of a file of MATLAB 7.3, whose axes HDF5 has in reverse."""
     content = Content(path)
-    labels: dict[str, np.ndarray] = {}
     for name in names_in(file, h5py):
         if name not in ("#refs#", "#subsystem#"):
-            _add_73(content, labels, name, file[name], h5py)
-    for name, entry in content.entries.items():
-        entry.labels = find_labels(name, labels, content.entries)
+            _add_73(content, name, file[name], h5py)
     return content
 
 
-def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: Any, h5py: Any) -> None:
+def _add_73(content: Content, name: str, item: Any, h5py: Any) -> None:
     kind = item.attrs.get("MATLAB_class", b"")
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     if isinstance(item, h5py.Group):
@@ -101,24 +95,24 @@ def _add_73(content: Content, labels: dict[str, np.ndarray], name: str, item: An
             content.entries[name] = Entry(_fill_sparse(item))
         else:
             for field in names_in(item, h5py):
-                _add_73(content, labels, f"{name}/{field}", item[field], h5py)
+                _add_73(content, f"{name}/{field}", item[field], h5py)
     elif item.attrs.get("MATLAB_empty", 0) or "MATLAB_object_decode" in item.attrs or (item.ndim or 0) < 2:
         content.leave_out(name, item.shape or (), kind)
     elif kind == "char":
         lines = _read_text(item)
-        add_labels(content, labels, name, np.array(lines))
+        add_labels(content, name, np.array(lines))
     elif h5py.check_ref_dtype(item.dtype):
         cells = [item.file[reference] for reference in item[()].ravel()]  # MATLAB's order is that of HDF5 in memory
         kinds = {bytes(cell.attrs.get("MATLAB_class", b"")) for cell in cells}
         if kinds == {b"char"}:
-            add_labels(content, labels, name, np.array([_read_cell(cell) for cell in cells]))
+            add_labels(content, name, np.array([_read_cell(cell) for cell in cells]))
         else:
             for i, cell in enumerate(cells):
-                _add_73(content, labels, f"{name}/{i}", cell, h5py)
+                _add_73(content, f"{name}/{i}", cell, h5py)
     else:
         matrix = lazy(content.path, item, reverse=True)
         matrix.dtype = np.dtype(bool) if kind == "logical" else matrix.dtype  # one byte each
-        add_matrix(content, labels, name, matrix)
+        add_matrix(content, name, matrix)
 
 
 def _read_cell(item: Any) -> str:

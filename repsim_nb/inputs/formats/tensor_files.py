@@ -16,7 +16,7 @@ import numpy as np
 from repsim_nb.support.errors import DamagedFile, warn_user
 from repsim_nb.support.files import sort_naturally
 
-from .content import ID_NAME, OURS, Content, Entry, as_labels, find_labels, is_numeric, to_whole
+from .content import ID_NAME, OURS, Content, Entry, as_labels, is_numeric, to_whole
 from .lazy import LazyArray
 
 _DTYPES = {  # of safetensors
@@ -83,7 +83,7 @@ def _as_array(value: Any) -> np.ndarray | None:
 def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     """Return arrays and tensors by their names as Content; vectors of text or integers are labels."""
     refuse_weights(path, found)
-    content, labels = Content(path), {}
+    content = Content(path)
     lists: dict[str, list[tuple[int, ...]]] = {}
     for name, value in found.items():
         if not hasattr(value, "shape"):
@@ -98,7 +98,7 @@ def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
         if len(value.shape) == 1:
             values = as_labels(name, value.detach().float().numpy() if "bfloat16" in str(value.dtype) else value)
             if values is not None:
-                labels[name] = values
+                content.labels[name] = values
         content.leave_out(name, value.shape, value.dtype)
     for name, shapes in lists.items():
         if len(shapes) > 1 and name not in content.entries:
@@ -106,8 +106,6 @@ def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
                 f"'{name}' in {path} is a list of {len(shapes)} vectors, and was left out. If these are samples, of one"
                 " length, save torch.stack(x)."
             )
-    for name, entry in content.entries.items():
-        entry.labels = find_labels(name, labels, content.entries)
     return content
 
 
@@ -133,13 +131,13 @@ def read_safetensors(path: Path) -> Content:
     about = header.pop("__metadata__", {})
     refuse_weights(path, header)
     ours = json.loads(about[OURS]) if OURS in about else {}
-    content, labels = Content(path, facts=ours.get("facts", {})), {}
+    content = Content(path, facts=ours.get("facts", {}))
     for name in header if ours else sort_naturally(header):  # the library sorts names by type and alphabet
         tensor = header[name]
         begin, end = (8 + length + place for place in tensor["data_offsets"])
         found = _open_tensor(path, name, tensor, begin, end, size)
         if found.ndim == 1 and (found.dtype.kind in "iu" or ID_NAME.fullmatch(name.rpartition("/")[2])):
-            labels[name] = to_whole(found.open())
+            content.labels[name] = to_whole(found.open())
         if found.ndim < 2:
             content.leave_out(name, found.shape, found.dtype)
             continue
@@ -147,8 +145,6 @@ def read_safetensors(path: Path) -> Content:
         entry = content.entries[name] = Entry(found)
         if known:
             entry.restore(known["key"], *(ours["labels"].get(known[what]) for what in ("ids", "groups")))
-    for name, entry in content.entries.items():
-        entry.labels = {} if entry.rows else find_labels(name, labels, content.entries)
     return content
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,27 +68,11 @@ def write_file(path: Path, kind: str | None, arrays: Sequence[Written], facts: d
     check_name("format", kind, _WRITERS)
     if not arrays:
         raise ValueError(f"There is nothing to write to {path}: there are no recordings.")
-    with _replacing(path, kind) as temporary:
+    if kind == "zarr" and path.exists():
+        raise FileExistsError(f"{path} is there already, and a folder is not replaced in one step. Delete it first.")
+    with replace_atomically(path) as temporary:
         _WRITERS[kind](temporary, dict(zip(_names(arrays), arrays, strict=True)), facts)
     return path
-
-
-@contextmanager
-def _replacing(path: Path, kind: str) -> Iterator[Path]:
-    """Yield a temporary path that becomes `path` on success, and is deleted on failure."""
-    if kind != "zarr":
-        with replace_atomically(path) as temporary:
-            yield temporary
-        return
-    if path.exists():
-        raise FileExistsError(f"{path} is there already, and a folder is not replaced in one step. Delete it first.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _names(arrays: Sequence[Written]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from repsim_nb.support.errors import import_library
 
-from .content import DTYPE, HDF5, KEY, OURS, Content, Entry, as_labels, find_labels, is_numeric, starts_with
+from .content import DTYPE, HDF5, KEY, OURS, Content, Entry, as_labels, is_numeric, starts_with
 from .hdf5_names import names_in
 from .lazy import LazyArray
 
@@ -23,17 +23,13 @@ def read_netcdf(path: Path) -> Content:
     if hdf5:
         import_library("h5netcdf", f"reading {path}")
     engine = "h5netcdf" if hdf5 else "scipy"  # which reads version 3
-    labels: dict[str, np.ndarray] = {}
-    axes: dict[str, np.ndarray] = {}  # as labels, since they are found by the same rule
     for group, names in _groups(path).items() if hdf5 else [("", None)]:
         with xarray.open_dataset(path, engine=engine, group=group or None, decode_times=False) as data:
             own = list(data.data_vars) if names is None else [name for name in names if name in data.data_vars]
-            _add(content, data, own, labels, axes, (engine, group))
-    for name, entry in content.entries.items():
-        entry.labels = find_labels(name, labels, content.entries)
-        entry.along = {label: str(dim) for label, dim in find_labels(name, axes, content.entries).items()}
+            _add(content, data, own, engine, group)
+    for entry in content.entries.values():
         if entry.key is not None:
-            entry.ids, entry.groups = entry.labels.get("sample"), entry.labels.get("group")
+            entry.ids, entry.groups = content.labels.get("sample"), content.labels.get("group")
     return content
 
 
@@ -53,16 +49,13 @@ def _groups(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def _add(
-    content: Content, data: Any, names: list[str], labels: dict[str, Any], axes: dict[str, Any], place: tuple[str, str]
-) -> None:
-    """Add the variables of these names; place: the engine that reads the file, and the group."""
-    engine, group = place
+def _add(content: Content, data: Any, names: list[str], engine: str, group: str) -> None:
+    """Add the variables of these names in a group."""
     for name, item in data.variables.items():
         values = as_labels(str(name), item.values) if item.ndim == 1 else None
         if values is not None:
             whole = f"{group}/{name}".strip("/")
-            labels[whole], axes[whole] = values, np.array(item.dims[0])
+            content.labels[whole], content.along[whole] = values, str(item.dims[0])
     ours = json.loads(data.attrs[OURS]) if OURS in data.attrs else {}
     content.facts |= ours.get("facts", {})
     for name in names:

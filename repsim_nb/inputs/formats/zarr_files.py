@@ -11,7 +11,7 @@ import numpy as np
 from repsim_nb.support.errors import import_library
 from repsim_nb.support.files import sort_naturally
 
-from .content import OURS, Content, Entry, as_labels, find_labels, is_numeric
+from .content import OURS, Content, Entry, as_labels, is_numeric
 from .lazy import LazyArray
 
 MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a folder with one of these is Zarr's
@@ -34,7 +34,10 @@ def read_zarr(path: Path) -> Any:
     for name, item in items.items():
         _refuse_pickled(path, name, item)
     vectors = {name: item for name, item in items.items() if isinstance(item, zarr.Array) and item.ndim == 1}
-    labels = {name: values for name, item in vectors.items() if (values := as_labels(name, item[...])) is not None}
+    for name, item in vectors.items():
+        if (values := as_labels(name, item[...])) is not None:
+            content.labels[name] = values
+    content.along = {name: dims[0] for name, item in vectors.items() if (dims := _dimensions(item))}
     for name, item in items.items():
         if not isinstance(item, zarr.Array):
             continue
@@ -47,10 +50,6 @@ def read_zarr(path: Path) -> Any:
             known = item.attrs[OURS]
             ids, groups = (ours["labels"].get(known[what]) for what in ("ids", "groups"))
             entry.restore(known["key"], ids, groups, known.get("place", 0))
-    axes = {name: np.array(dims) for name in labels if (dims := _dimensions(vectors[name]))}
-    for name, entry in content.entries.items():
-        entry.labels = find_labels(name, labels, content.entries)
-        entry.along = {label: str(dims[0]) for label, dims in find_labels(name, axes, content.entries).items()}
     return content
 
 
