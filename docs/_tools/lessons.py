@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import prose
 
 from repsim_nb.display.reports import interactive
 from repsim_nb.display.reports.pages import title, without_widgets
@@ -97,7 +98,6 @@ def find_copy(path: Path) -> tuple[Path | None, bool]:
 
 def execute(path: Path, target: Path) -> list[str]:
     """Run a lesson as it stands and write the copy; return what its text states otherwise than the run."""
-    from repsim_nb.studies import prose
     from repsim_nb.support.summaries import linked_to
 
     notebook = nbformat.read(path, as_version=4)

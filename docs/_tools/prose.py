@@ -1,7 +1,7 @@
 """Numbers in the text of a lesson, checked against the run of that lesson.
 
-``python -m repsim_nb.studies.prose NOTEBOOK`` lists the numbers in Markdown cells that nothing accounts for, and faults
-of the annotations. ``python -m repsim_nb.studies.prose NOTEBOOK --run OUT.ipynb`` runs the full notebook, writes it
+``python docs/_tools/prose.py NOTEBOOK`` lists the numbers in Markdown cells that nothing accounts for, and faults
+of the annotations. ``python docs/_tools/prose.py NOTEBOOK --run OUT.ipynb`` runs the full notebook, writes it
 with its outputs, and lists the numbers that differ from the run; ``--fast`` runs it with ``fast=True`` and lists only
 the expressions that cannot be evaluated.
 
@@ -45,10 +45,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from prose_numbers import Number, numbers
+
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import is_number
-
-from .prose_numbers import Number, numbers
 
 SOURCES = ("published", "scale", "setting", "definition", "example")
 KEYS = {"text", "value", "holds", "source", "tolerance", "at"}
@@ -263,9 +263,11 @@ def _code(source: str) -> dict[str, Any]:
 
 def _evaluation_cell(checks: list[dict[str, Any]]) -> dict[str, Any]:
     return _code(
+        f"__import__('sys').path.append({str(Path(__file__).parent)!r})\n"
         f"print({_MARK!r} + __import__('json').dumps([{{**failed, 'cell': check['place']}} for check in"
-        f" __import__('json').loads({json.dumps(checks)!r}) for failed in __import__('repsim_nb.studies.prose',"
-        " fromlist=['evaluate']).evaluate([check], globals())]))"
+        f" __import__('json').loads({json.dumps(checks)!r}) for failed in"
+        " __import__('prose').evaluate([check], globals())]))\n"
+        "__import__('sys').path.pop()"
     )
 
 
@@ -328,7 +330,7 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 1 if there is something to mend."""
     parser = argparse.ArgumentParser(
-        prog="python -m repsim_nb.studies.prose",
+        prog="python docs/_tools/prose.py",
         description="List the numbers in the text of a notebook that nothing accounts for.",
     )
     parser.add_argument("notebook", type=Path)
