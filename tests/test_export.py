@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import repsim_nb as rs
 from repsim_nb.inputs.formats import LazyArray
-from repsim_nb.inputs.store import arrays, row_blocks
+from repsim_nb.inputs.store import arrays, entries
 
 RNG = np.random.default_rng(0)
 NAMES = [f"bild {i} ä" for i in range(12)]
@@ -30,7 +30,7 @@ ARRAYS = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Write a few rows at a time."""
-    monkeypatch.setattr(row_blocks, "PIECE", 200)
+    monkeypatch.setattr(entries, "PIECE", 200)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_exported_file_under_a_name_keeps_steps_and_facts(tmp_path, x):
 def test_a_copy_is_found_again_continues_and_does_not_mix_files(tmp_path, x, monkeypatch):
     path = x.export(tmp_path / "x.h5")
     calls = []
-    monkeypatch.setattr(arrays, "pieces", lambda *given: calls.append(given) or row_blocks.pieces(*given))
+    monkeypatch.setattr(arrays, "pieces", lambda *given: calls.append(given) or entries.pieces(*given))
     rs.from_arrays(path, into=tmp_path / "store")
     assert len(calls) == len(x)
     rs.from_arrays(path, into=rs.Store(tmp_path / "store"))
@@ -129,7 +129,7 @@ def test_a_copy_that_was_interrupted_continues(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(self, start, stop)
 
-    monkeypatch.setattr(row_blocks.LazyArray, "rows", interrupted)
+    monkeypatch.setattr(entries.LazyArray, "rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         rs.from_arrays(path, into=tmp_path / "store")
     assert starts == [0, 5] and len(rs.Store(tmp_path / "store")) == 0
@@ -162,7 +162,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, x, monkeypatch, ending)
         path.write_bytes(before)
 
     def fail(entry, start=0):
-        yield from list(row_blocks.pieces(entry, start))[:1]
+        yield from list(entries.pieces(entry, start))[:1]
         raise OSError("the disk is full")
 
     monkeypatch.setattr("repsim_nb.inputs.store.exporting.pieces", fail)

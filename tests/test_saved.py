@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import repsim_nb as rs
-from repsim_nb.display.views.gallery import GalleryView
+from repsim_nb.display.views import GalleryView
 
 
 def figure_of(k):

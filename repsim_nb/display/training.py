@@ -115,7 +115,7 @@ class LivePlot:
     def _draw(self, record: TrainingRecord) -> None:
         from IPython.display import display
 
-        from repsim_nb.display.views.lines import LinesView  # a terminal needs no widgets
+        from repsim_nb.display.views import LinesView  # a terminal needs no widgets
 
         panels = training_panels(record)
         if not self._views:

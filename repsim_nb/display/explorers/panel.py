@@ -9,9 +9,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from repsim_nb.display.specs import LineSpec, MapSpec, MatrixSpec
-from repsim_nb.display.views import CopyButton, FileButtons, MatrixView, ScatterView
-from repsim_nb.display.views.lines import LinesView
+from repsim_nb.display.specs import MapSpec, MatrixSpec
+from repsim_nb.display.views import VIEWS, CopyButton, FileButtons
 
 WIDE = {"style": {"description_width": "initial"}}  # for controls: their descriptions are not cut short
 
@@ -34,10 +33,9 @@ class Panel(widgets.VBox):
         self._last_report = 0.0
         # a message lies over the picture, whose place stays open: the page never jumps
         on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%", "width": "100%"}
-        self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
+        self._views = {kind: view(layout=on_one_spot) for kind, view in VIEWS.items()}
+        self._matrix, self._scatter = self._views[MatrixSpec], self._views[MapSpec]
         self._picture = widgets.Image(format="png", layout=on_one_spot | {"width": "auto"})
-        lines = LinesView(layout=on_one_spot)
-        self._views: dict[Any, Any] = {MatrixSpec: self._matrix, MapSpec: self._scatter, LineSpec: lines}
         self.view: widgets.DOMWidget = self._picture
         self._message = widgets.HTML(layout=on_one_spot)
         columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}

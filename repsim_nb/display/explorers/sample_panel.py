@@ -13,8 +13,7 @@ import pandas as pd
 
 from repsim_nb.display.specs import MapsSpec
 from repsim_nb.display.specs.sample_differences import neighbour_confusion_spec
-from repsim_nb.display.views import MatrixView, ScatterView, View
-from repsim_nb.display.views.gallery import GalleryView
+from repsim_nb.display.views import GalleryView, MatrixView, ScatterView, View
 
 from .located_differences import LocatedDifferences
 from .panel import WIDE

@@ -10,7 +10,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from repsim_nb.display.specs import FigureSpec, MapSpec, MatrixSpec, Spec
+from repsim_nb.display.specs import FigureSpec, LineSpec, MapSpec, MatrixSpec, Spec
+from repsim_nb.support.errors import join_names
 
 from .controls import CopyButton, FileButtons, GroupedDropdown
 from .saved_pictures import VIEW, display_widget
@@ -202,12 +203,87 @@ class ScatterView(View):
         )
 
 
+class LinesView(View):
+    """Lines, points, ranges and bars over two axes.
+
+    Point at a place (or use the arrow keys) for its values. Click an entry of the legend to hide or show what it stands
+    for. The attributes are those of `LineSpec`.
+    """
+
+    _esm = script("lines")
+    _css = style("lines")
+
+    layers: Any = traitlets.List([]).tag(sync=True)
+    x_title = traitlets.Unicode("").tag(sync=True)
+    y_title = traitlets.Unicode("").tag(sync=True)
+    legend_title = traitlets.Unicode("").tag(sync=True)
+    x_ticks: Any = traitlets.List([]).tag(sync=True)
+    y_ticks: Any = traitlets.List([]).tag(sync=True)
+    slanted = traitlets.Bool(False).tag(sync=True)
+    x_limits: Any = traitlets.List([None, None]).tag(sync=True)
+    y_limits: Any = traitlets.List([None, None]).tag(sync=True)
+    x_scale = traitlets.Unicode("linear").tag(sync=True)
+    bend = traitlets.Float(1.0).tag(sync=True)
+    legend_below = traitlets.Bool(False).tag(sync=True)
+    grid = traitlets.Unicode("both").tag(sync=True)
+    framed = traitlets.Bool(True).tag(sync=True)
+
+    def show(self, shown: LineSpec) -> None:
+        """Show lines."""
+        self.spec = shown
+        self._set(view_state(shown) | {"picture": self.picture + 1})
+
+
+class GalleryView(View):
+    """Samples in a list that scrolls, as thumbnails or as texts.
+
+    Attributes
+    ----------
+    samples : list of int
+        The rows of the samples that are listed, in order.
+    labels, values, notes : list of str
+        The name of each, a line below a thumbnail, and lines under the pointer.
+    texts : list of str
+        The text of each sample; empty if there are thumbnails or nothing to show.
+    sheet : str
+        The thumbnails below each other, as the address of a PNG; "" if there are none.
+    size : int
+        The side of a thumbnail in pixels.
+    hovered : list of int
+        The sample under the pointer.
+    chosen : list of int
+        The sample of the last click.
+    """
+
+    _esm = script("gallery")
+    _css = style("gallery")
+
+    samples = traitlets.List(traitlets.Int(), []).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    values = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    notes = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    texts = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    sheet = traitlets.Unicode("").tag(sync=True)
+    size = traitlets.Int(0).tag(sync=True)
+    hovered = traitlets.List(traitlets.Int(), []).tag(sync=True)
+
+    def _text(self) -> str:
+        return f"{super()._text()}: {join_names(self.labels, 6)}"
+
+    def show(self, samples: Sequence[int], title: str, **columns: Any) -> None:
+        """Show these samples; columns: the other attributes, those that are left out are empty."""
+        empty: dict[str, Any] = {"labels": [], "values": [], "notes": [], "texts": [], "sheet": "", "size": 0}
+        self._set({"samples": list(samples), "title": title, **empty, **columns, "picture": self.picture + 1})
+
+
 __all__ = [
     "KINDS",
     "VIEWS",
     "CopyButton",
     "FileButtons",
+    "GalleryView",
     "GroupedDropdown",
+    "LinesView",
     "MatrixView",
     "ScatterView",
     "View",
@@ -215,4 +291,5 @@ __all__ = [
     "style",
     "view_state",
 ]
-VIEWS: dict[type[Spec], type[MatrixView] | type[ScatterView]] = {MatrixSpec: MatrixView, MapSpec: ScatterView}
+VIEWS: dict[type[Spec], Any] = {MatrixSpec: MatrixView, MapSpec: ScatterView, LineSpec: LinesView}
+"""The view of a kind of spec, where `view.show(spec)` draws it."""

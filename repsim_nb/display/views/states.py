@@ -18,6 +18,12 @@ _SCRIPTS = {
     "lines": ("common", "svg", "marks", "lines", "lines_view"),
     "gallery": ("common", "gallery"),
 }
+# fields that a view has as they are
+_MATRIX = (
+    *("row_title", "column_title", "title", "low", "high", "bar_label", "row_labels", "column_labels", "colors"),
+    *("row_breaks", "column_breaks", "values", "texts", "marks"),
+)
+_MAP = ("labels", "colors", "shapes", "shown", "ringed", "points", "title", "footer", "runs", "links", "scale")
 KINDS: dict[type[FigureSpec], str] = {
     MatrixSpec: "matrix",
     MapSpec: "scatter",
@@ -52,7 +58,7 @@ def view_state(shown: FigureSpec) -> dict[str, Any]:
     if isinstance(shown, LineSpec):
         return _line_state(shown)
     if isinstance(shown, GallerySpec):
-        state = {field.name: _to_lists(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
+        state = _read(shown)
         return state | {"size": state.pop("tile")}
     raise TypeError(f"a view draws a MatrixSpec, a MapSpec, a LineSpec or a GallerySpec; got {type(shown).__name__}.")
 
@@ -61,28 +67,24 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
     one = len(shown.notes) == 1
     undefined = "1 cell" if one else f"{len(shown.notes)} cells"
     undefined = f"{undefined} undefined (point at {'it' if one else 'one'} to see why)" if shown.notes else ""
-    state: dict[str, Any] = {
-        name: getattr(shown, name) for name in ("row_title", "column_title", "title", "low", "high", "bar_label")
-    }
-    for name in ("row_labels", "column_labels", "colors", "row_breaks", "column_breaks"):
-        state[name] = list(getattr(shown, name))
-    for name in ("values", "texts"):
-        state[name] = list(map(list, getattr(shown, name)))
-    state["notes"] = {f"{i},{j}": reason for i, j, reason in shown.notes}
     meaning = shown.mark_meaning if shown.marks else ""
     lines = [", ".join(filter(None, (shown.subtitle, undefined))), f"• {meaning}" if meaning else ""]
-    state |= {"marks": [list(cell) for cell in shown.marks], "mark_meaning": meaning}
-    return state | {"subtitle": "\n".join(filter(None, lines))}
+    return _read(shown, *_MATRIX) | {
+        "notes": {f"{i},{j}": reason for i, j, reason in shown.notes},
+        "mark_meaning": meaning,
+        "subtitle": "\n".join(filter(None, lines)),
+    }
 
 
 def _line_state(shown: LineSpec) -> dict[str, Any]:
-    state = {field.name: _to_lists(getattr(shown, field.name)) for field in fields(shown) if field.name != "size"}
-    state["layers"] = [
-        {field.name: _to_lists(getattr(layer, field.name)) for field in fields(layer)}
-        | {"colors": [_css_color(color) for color in layer.colors]}
-        for layer in shown.layers
-    ]
-    return state
+    layers = [_read(layer) | {"colors": [_css_color(color) for color in layer.colors]} for layer in shown.layers]
+    return _read(shown) | {"layers": layers}
+
+
+def _read(shown: Any, *names: str) -> dict[str, Any]:
+    """Return these fields of a dataclass, with lists for tuples; all but its size if there are no names."""
+    wanted = names or [field.name for field in fields(shown) if field.name != "size"]
+    return {name: _to_lists(getattr(shown, name)) for name in wanted}
 
 
 def _to_lists(value: Any) -> Any:
@@ -97,18 +99,8 @@ def _css_color(color: str) -> str:
 
 
 def _map_state(shown: MapSpec) -> dict[str, Any]:
-    state: dict[str, Any] = {
-        name: list(getattr(shown, name)) for name in ("labels", "colors", "shapes", "shown", "ringed")
-    }
-    legend = [[heading, [list(entry) for entry in entries]] for heading, entries in shown.legend]
-    return state | {
-        "points": [list(point) for point in shown.points],
-        "title": shown.title,
-        "footer": shown.footer,
+    return _read(shown, *_MAP) | {
         "notes": list(shown.notes or [""] * len(shown.points)),
-        "runs": [list(run) for run in shown.runs],
-        "links": [list(others) for others in shown.links],
-        "legend": [*legend, *([_RING] if shown.ringed else [])],
-        "scale": None if shown.scale is None else [*shown.scale[:3], list(shown.scale[3])],
+        "legend": [*_to_lists(shown.legend), *([_RING] if shown.ringed else [])],
         "subtitle": "\n".join(filter(None, (shown.subtitle, shown.remark))),
     }

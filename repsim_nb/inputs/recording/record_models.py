@@ -19,10 +19,9 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import open_workers
 
-from .arguments import refuse_swapped
+from .arguments import refuse_shared, refuse_swapped
 from .recorder import Recorder
 from .run import to_dataset, warn_left_out
-from .shared_modules import refuse_shared
 
 
 def record(  # noqa: PLR0913

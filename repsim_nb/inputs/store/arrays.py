@@ -13,8 +13,8 @@ from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
 
 from .activations import Activations
+from .entries import dtype_of, pieces
 from .named_arrays import read_named_arrays
-from .row_blocks import dtype_of, pieces
 from .store import Store
 
 

@@ -1,16 +1,16 @@
-"""The entries of `Activations`: labels of their rows are checked, two entries compared, facts about models merged."""
+"""The entries of `Activations`: read by rows, labels checked, two entries compared, facts about models merged."""
 
 from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repsim_nb.inputs.formats import OnDisk
+from repsim_nb.inputs.formats import LazyArray
 from repsim_nb.support.errors import add_context
 from repsim_nb.support.ids import how_ids_differ, same_ids
 from repsim_nb.support.labels import Key
@@ -20,6 +20,8 @@ from repsim_nb.support.summaries import count_of
 from repsim_nb.support.validation import check_labels, to_numpy
 
 from .arrayfile import ArrayFile
+
+PIECE = 2**26  # bytes of an array that are in memory at once
 
 
 def count_recordings(recordings: Sized, models: Sized) -> str:
@@ -112,13 +114,9 @@ def is_same(a: Any, b: Any) -> bool:
         return True
     if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):
         return False
-    a, b = (array.open() if isinstance(array, OnDisk) else array for array in (a, b))
-    some = max(1, 2**22 // max(1, math.prod(a.shape[1:])))
     return all(
-        np.array_equal(
-            to_numpy(a[row : row + some]), to_numpy(b[row : row + some]), equal_nan="int" not in str(a.dtype)
-        )
-        for row in range(0, len(a), some)
+        np.array_equal(one, two, equal_nan="int" not in str(a.dtype))
+        for (_, one), (_, two) in zip(pieces(a), pieces(b), strict=True)
     )
 
 
@@ -133,3 +131,20 @@ def find_file(array: Any) -> Path | None:
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename:
         return Path(array.filename).resolve()
     return array.path.resolve() if isinstance(array, ArrayFile) else None
+
+
+def pieces(entry: Any, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, rows) of an array of any kind, from row `start` on."""
+    n, width = entry.shape[0], math.prod(entry.shape[1:]) * dtype_of(entry).itemsize
+    step = max(1, PIECE // max(1, width))
+    array = entry.open() if isinstance(entry, ArrayFile) else entry
+    for row in range(start, n, step):
+        stop = min(row + step, n)
+        part = array.rows(row, stop) if isinstance(array, LazyArray) else to_numpy(array[row:stop])
+        yield row, np.ascontiguousarray(part, dtype=dtype_of(entry))
+
+
+def dtype_of(entry: Any) -> np.dtype:
+    """Return the type in which NumPy has the values; bfloat16 of torch becomes float32."""
+    name = str(entry.dtype).removeprefix("torch.")
+    return np.dtype("float32" if name == "bfloat16" else name).newbyteorder("=")

@@ -11,8 +11,8 @@ from repsim_nb.inputs.formats import Written, write_file
 from repsim_nb.support.labels import Key
 from repsim_nb.support.rdms import RDM
 
+from .entries import dtype_of, pieces
 from .idsfile import to_json
-from .row_blocks import dtype_of, pieces
 
 if TYPE_CHECKING:
     from .activations import Activations
