@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from repsim_nb.display.specs.watching import training_panels
+from repsim_nb.display.specs.layer_lines import training_panels
 from repsim_nb.measures import Measure
 from repsim_nb.results.watching import TrainingRecord
 from repsim_nb.results.watching.watching_training import TrainingWatch
