@@ -94,12 +94,9 @@ class Behaviour:
         """Return the expected return of each agent in the room of this size."""
         return pd.Series({name: found[str(size)] for name, found in self.cards["returns"].items()}, dtype=float)
 
-    def trained_on(self, size: int, stages: Sequence[str] | None = None) -> list[str]:
-        """Return the names of the agents of a room, the untrained ones included; `stages` selects some of them."""
-        chosen = self.cards["trained"].isin([0, size])
-        if stages is not None:
-            chosen &= self.cards["stage"].isin(list(stages))
-        return list(self.cards.index[chosen])
+    def trained_on(self, size: int) -> list[str]:
+        """Return the names of the agents of a room, the untrained ones included."""
+        return list(self.cards.index[self.cards["trained"].isin([0, size])])
 
     def states(self, a: str, b: str, size: int, whose: str = "both", copies: str = "kept") -> np.ndarray:
         """Return the states on which two agents are compared, as rows.

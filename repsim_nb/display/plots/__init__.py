@@ -10,7 +10,7 @@ from repsim_nb.display.specs.colors import COLORS, MEASURE_COLORS, MODEL_COLORS,
 from .drawing import draw, png
 from .grounding import benchmark, sensitivity, specificity
 from .images import influential, pictures
-from .line_plots import band, curves, intervals, null, scatter, to_final
+from .lines import band, curves, intervals, null, scatter, to_final
 from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
 from .sample_differences import differences, neighbour_confusion, neighbours

@@ -10,7 +10,7 @@ from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
 
 from .axes import drop_none, expect
 from .drawing import draw
-from .lines import draw_panels
+from .line_painter import draw_panels
 
 
 def benchmark(

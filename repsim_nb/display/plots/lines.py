@@ -1,208 +1,312 @@
-"""Pictures of lines, points, ranges and bars: one painter, `draw_lines`, for all of them."""
+"""Pictures of frames of numbers and of tests: curves, bands, intervals, points, null distributions, runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-from matplotlib import patheffects
-from matplotlib.artist import Artist
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
 
-from repsim_nb.display.specs.lines import Layer, LineSpec, PanelsSpec
+from repsim_nb.display.specs import LineSpec, spec
+from repsim_nb.display.specs.lines import band_spec, curves_spec, intervals_spec
+from repsim_nb.display.specs.scatter import scatter_spec
+from repsim_nb.display.specs.to_final import ByRun, to_final_spec
+from repsim_nb.results.inference import Test
 
-from .axes import legend, legend_handles, new_axes, new_figure, remove_axes, without_markup
+from .axes import drop_none, expect
 from .drawing import draw
+from .line_painter import draw_panels
 
 
-@draw.register
-@without_markup
-def draw_lines(shown: LineSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw layers as their spec describes them."""
-    return _draw(shown, new_axes(ax, *shown.size), title_size=11)
+def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
+    """Draw a line for each column of a DataFrame, over its index.
+
+    Parameters
+    ----------
+    frame : DataFrame (points, lines) of float
+        The index has the horizontal positions; names are drawn at equal distances. Columns with the name of a measure
+        or of a family of models have its fixed color.
+    ax : Axes, optional
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis; "" takes the name of the index.
+    ylabel : str
+        The label of the vertical axis.
+    title : str
+        The title.
+
+    Returns
+    -------
+    Axes
+        The axes with the lines.
+
+    Raises
+    ------
+    TypeError
+        If `frame` is not a DataFrame.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> ax = plots.curves(pd.DataFrame({"cka": [0.1, 0.4]}, index=pd.Index([1, 2], name="noise")))
+    >>> ax.get_xlabel(), len(ax.lines)
+    ('noise', 1)
+    """
+    return draw(curves_spec(frame, xlabel=xlabel, ylabel=ylabel, title=title), ax=ax)
 
 
-@draw.register
-def draw_first(shown: PanelsSpec, *, ax: Axes | None = None) -> Axes:
-    """Draw several panels into the figure of `ax`, in its place; return the first."""
-    return draw_panels(shown, figure=remove_axes(ax))[0]
+def band(
+    frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = ""
+) -> Axes:
+    """Draw lines with their intervals as areas.
+
+    Parameters
+    ----------
+    frames : {name: DataFrame}
+        One DataFrame for each line, with the columns "mean", "low" and "high" and the horizontal positions in its
+        index. The name of a measure or of a family of models has its fixed color.
+    ax : Axes, optional
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis; "" takes the name of the index.
+    ylabel : str
+        The label of the vertical axis.
+    title : str
+        The title.
+
+    Returns
+    -------
+    Axes
+        The axes with the lines and areas.
+
+    Raises
+    ------
+    TypeError
+        If `frames` is not a dict of DataFrames.
+    ValueError
+        If there is no DataFrame, one lacks a column, or they have different names in their index.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> frame = pd.DataFrame({"mean": [0.5, 0.6], "low": [0.4, 0.5], "high": [0.6, 0.7]}, index=[50, 100])
+    >>> [text.get_text() for text in plots.band({"cka": frame}).get_legend().get_texts()]
+    ['cka']
+    """
+    return draw(band_spec(frames, xlabel=xlabel, ylabel=ylabel, title=title), ax=ax)
 
 
-@without_markup
-def draw_panels(shown: PanelsSpec, *, figure: Figure | None = None) -> list[Axes]:
-    """Draw several panels."""
-    figure = new_figure(figure, *shown.size)
-    many = len(shown.panels)
-    axes = (
-        figure.subplots(many, 1, sharex=True, squeeze=False, height_ratios=[3, 1.2, 1.2][:many])
-        if shown.shared_x
-        else figure.subplots(1, many, squeeze=False)
-    )
-    for one, panel in zip(axes.ravel(), shown.panels, strict=True):
-        _draw(panel, one, title_size=11 if shown.shared_x else 10)
-    handles = [_entry(layer) for layer in shown.legend]
-    legend(figure, handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3)
-    return list(axes.ravel())
+def intervals(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    ax: Axes | None = None,
+    xlabel: str = "",
+    title: str = "",
+    line: float | None = None,
+) -> Axes:
+    """Draw values with their intervals, one row for each value.
+
+    Parameters
+    ----------
+    frames : {name: DataFrame}
+        DataFrames with the columns "mean", "low" and "high". All have the same index, whose order is kept from top to
+        bottom.
+    ax : Axes, optional
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The label of the horizontal axis.
+    title : str
+        The title.
+    line : float, optional
+        A value to compare with, such as the chance level: a vertical dashed line.
+
+    Returns
+    -------
+    Axes
+        The axes with the intervals.
+
+    Raises
+    ------
+    TypeError
+        If `frames` is not a dict of DataFrames.
+    ValueError
+        If there is no DataFrame, one lacks a column, or they have different rows.
+
+    Notes
+    -----
+    If there is one DataFrame, and some of its rows are measures or families of models, these rows have their fixed
+    colors and the others are grey. Otherwise each DataFrame has one color: the fixed one, if its name has one.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> frame = pd.DataFrame({"mean": [0.7, 0.4], "low": [0.6, 0.2], "high": [0.8, 0.6]}, index=["CKA", "Procrustes"])
+    >>> ax = plots.intervals({"same layer found": frame}, line=0.5, xlabel="fraction of layers")
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['CKA', 'Procrustes']
+    """
+    return draw(intervals_spec(frames, xlabel=xlabel, title=title, line=line), ax=ax)
 
 
-def _draw(shown: LineSpec, ax: Axes, title_size: float) -> Axes:
-    handles: list[Any] = []
-    for layer in shown.layers:
-        artist = _entry(layer) if not (layer.x or layer.y) else _PAINTERS[layer.mark](ax, layer)
-        if layer.label:
-            handles.append(artist or _entry(layer))
-    _set_axes(ax, shown)
-    ax.set_title(shown.title, fontsize=title_size)
-    where: dict[str, Any] = {"bbox_to_anchor": (1.01, 1), "fontsize": 9}
-    if shown.legend_below:
-        room = -0.5 - 0.15 * shown.x_title.count("\n")
-        below = ax.transAxes + ScaledTranslation(0, room, ax.figure.dpi_scale_trans)
-        where = {"bbox_to_anchor": (0, 0), "bbox_transform": below, "ncols": 2, "borderaxespad": 0, "fontsize": 8.5}
-        ax.xaxis.label.set_fontsize(9)
-    if shown.legend_title:
-        where |= {"title": shown.legend_title, "title_fontsize": 9, "alignment": "left"}
-    if handles:
-        legend(ax, legend_handles(ax, handles), loc="upper left", frameon=False, **where)
-    return ax
+def scatter(  # noqa: PLR0913
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    ax: Axes | None = None,
+    color: str | None = None,
+    fit: object = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+) -> Axes:
+    """Draw one column of a DataFrame against another, one point for each row.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row for each point, such as `rs.comparison.pairs` returns.
+    x, y : str
+        The columns with the horizontal and the vertical positions. Rows without a number in one of them are left out,
+        and the title shows their number.
+    ax : Axes, optional
+        The axes to draw on; None creates a figure.
+    color : str, optional
+        The column with the group of each point, with at most 8 groups. The legend shows the number of points in each
+        group. Points without a group are grey.
+    fit : True, value or list of values, optional
+        The points that get a least-squares line: True for one line through all points, or one or several values of the
+        column `color` for one line through each of these groups ([True] for a column of bool). The legend shows the
+        slopes.
+    xlabel, ylabel : str
+        The labels of the axes; "" takes the names of the columns.
+    title : str
+        The title.
+
+    Returns
+    -------
+    Axes
+        The axes with the points.
+
+    Raises
+    ------
+    TypeError
+        If `frame` is not a DataFrame.
+    ValueError
+        If a column or a value of `fit` is unknown, there are more than 8 groups, no row has both numbers, or a line has
+        fewer than 2 different horizontal positions.
+
+    Notes
+    -----
+    Groups that are numbers or pandas categories are sorted. Others are in order of appearance.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> frame = pd.DataFrame({"CKA": [0.1, 0.5, 0.9], "JSD": [0.8, 0.4, 0.2]})
+    >>> [text.get_text() for text in plots.scatter(frame, "CKA", "JSD", fit=True).get_legend().get_texts()]
+    ['slope −0.750']
+    """
+    shown = scatter_spec(frame, x, y, color=color, fit=fit, xlabel=xlabel, ylabel=ylabel, title=title)
+    return draw(shown, ax=ax)
 
 
-def _set_axes(ax: Axes, shown: LineSpec) -> None:
-    ax.set(xlabel=shown.x_title, ylabel=shown.y_title)
-    if shown.x_scale == "symlog":
-        ax.set_xscale("symlog", linthresh=shown.bend, linscale=1)
-    elif shown.x_scale != "linear":
-        ax.set_xscale(shown.x_scale)
-    for axis, ticks in ((ax.xaxis, shown.x_ticks), (ax.yaxis, shown.y_ticks)):
-        if ticks:
-            axis.set_ticks(*zip(*ticks, strict=True))
-            axis.set_ticks([], minor=True)
-    if shown.slanted:
-        ax.tick_params(axis="x", rotation=45)
-        for label in ax.get_xticklabels():
-            label.set_horizontalalignment("right")
-    for set_limits, (low, high) in ((ax.set_xlim, shown.x_limits), (ax.set_ylim, shown.y_limits)):
-        if low is not None or high is not None:
-            set_limits(low, high)
-    if shown.grid:
-        ax.grid(True, axis=shown.grid, color="0.92")
-        ax.set_axisbelow(True)
-    if not shown.framed:
-        ax.spines[["top", "right"]].set_visible(False)
+def null(test: Test | LineSpec, *, ax: Axes | None = None, xlabel: str = "", title: str = "") -> Axes:
+    """Draw the null distribution of a permutation test as a histogram, and the observed statistic as a line.
+
+    Parameters
+    ----------
+    test : Test or LineSpec
+        A permutation test, such as `inference.anosim` or `inference.permutation_test` returns.
+    ax : Axes, optional
+        The axes to draw on; None creates a figure.
+    xlabel : str
+        The name of the statistic, for the horizontal axis.
+    title : str
+        A line above the p-value.
+
+    Returns
+    -------
+    Axes
+        The axes with the histogram. The title has the p-value, the alternative and the number of permutations.
+
+    Raises
+    ------
+    TypeError
+        If `test` is not a Test.
+    ValueError
+        If the p-value comes from a formula, so that there is no null distribution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import inference, plots
+    >>> test = inference.Test(0.4, 0.01, np.linspace(-0.2, 0.2, 99), "greater", 99)
+    >>> plots.null(test).get_title()
+    'p = 0.01 (greater, 99 permutations)'
+    """
+    expect(test, (Test, LineSpec), "null draws a Test, such as rs.inference.anosim returns")
+    return draw(spec(test, **drop_none(xlabel=xlabel or None, title=title or None)), ax=ax)
 
 
-# -- marks
+def to_final(
+    similarity: pd.DataFrame,
+    dissimilarity: pd.DataFrame,
+    *,
+    figure: Figure | None = None,
+    rho: pd.Series | None = None,
+    color: ByRun = None,
+    dash: ByRun = None,
+    names: tuple[str, str] = ("CKA", "JSD (nats)"),
+    xlabel: str = "",
+) -> list[Axes]:
+    """Draw how training runs approach their final model, in three panels.
 
+    The first panel has the similarity of each step to the final model, the second the dissimilarity. The third has one
+    against the other, without the final step of each run, which is compared with itself.
 
-def _line_style(layer: Layer) -> dict[str, Any]:
-    dash: Any = layer.dash or "None"
-    if " " in layer.dash:
-        dash = (0, tuple(float(length) for length in layer.dash.split()))
-    style: dict[str, Any] = {"color": layer.colors[0], "linestyle": dash, "linewidth": layer.width}
-    style |= {"marker": layer.marker or "None", "markersize": layer.size, "alpha": layer.opacity}
-    if layer.rim is not None:
-        style |= {"markeredgecolor": "white", "markeredgewidth": layer.rim}
-    if layer.open:
-        style["markerfacecolor"] = "none"
-    if layer.halo:
-        style["path_effects"] = [patheffects.withStroke(linewidth=4, foreground="white")]
-    return _with_order(style, layer)
+    Parameters
+    ----------
+    similarity, dissimilarity : DataFrame (steps, runs)
+        What `trajectories.compare_to_final` returns for a similarity and for a dissimilarity.
+    figure : Figure, optional
+        The figure to draw in; None creates one. Its size is set to fit the panels.
+    rho : Series (runs,), optional
+        The rank correlation of the two in each run, such as `trajectories.correlate_runs(...)["statistic"]`. It is in
+        the legend, and its median and range are above the third panel.
+    color, dash : {run: value} or Series (runs,), optional
+        The groups of runs that share a color or a dash pattern; None gives each run its own color.
+    names : (str, str)
+        The names of the similarity and of the dissimilarity, for the axes.
+    xlabel : str
+        What a step is, such as "epoch"; "" takes the name of the index.
 
+    Returns
+    -------
+    list of Axes
+        The three panels, from left to right.
 
-def _with_order(style: dict[str, Any], layer: Layer) -> dict[str, Any]:
-    return style if layer.order is None else {**style, "zorder": layer.order}
+    Raises
+    ------
+    TypeError
+        If one of the two is not a DataFrame.
+    ValueError
+        If the two have different runs or steps, a run has no color or dash, or there are more groups than colors or
+        dash patterns.
 
+    Notes
+    -----
+    The figure has the form of figure 3.5 in Yellapragada (2020). If steps are dense at the beginning, their axis is
+    linear there and logarithmic after that. Steps with names are at equal distances.
 
-def _entry(layer: Layer) -> Line2D:
-    """Return a line that stands only in the legend."""
-    style = {"ls": ""} if layer.mark == "heading" else _line_style(layer)
-    return Line2D([], [], label=layer.label, **style)
-
-
-def _line(ax: Axes, layer: Layer) -> Artist:
-    style = _line_style(layer)
-    if layer.raised:
-        style["transform"] = ax.transData + ScaledTranslation(0, layer.raised / 72, ax.figure.dpi_scale_trans)
-    return ax.plot(_floats(layer.x), _floats(layer.y), label=layer.label, **style)[0]
-
-
-def _points(ax: Axes, layer: Layer) -> Artist:
-    style: dict[str, Any] = {"color": layer.colors}
-    if layer.open:
-        style = {"facecolors": "none", "edgecolors": layer.colors}
-    if layer.rim is not None:
-        style |= {"edgecolors": "white", "linewidths": layer.rim}
-    style = _with_order({**style, "marker": layer.marker, "alpha": layer.opacity, "label": layer.label}, layer)
-    return ax.scatter(_floats(layer.x), _floats(layer.y), s=layer.size**2, **style)
-
-
-def _ranges(ax: Axes, layer: Layer) -> Artist:
-    low, high = _floats(layer.low), _floats(layer.high)
-    return ax.hlines(_floats(layer.y), low, high, color=layer.colors, linewidth=layer.width)
-
-
-def _area(ax: Axes, layer: Layer) -> Artist:
-    style: dict[str, Any] = {"color": layer.colors[0], "alpha": layer.opacity, "linewidth": 0}
-    return ax.fill_between(_floats(layer.x), _floats(layer.low), _floats(layer.high), **style)
-
-
-def _bars(ax: Axes, layer: Layer) -> BarContainer:
-    style: dict[str, Any] = {"width": layer.width, "color": layer.colors[0], "alpha": layer.opacity}
-    if layer.rim is not None:
-        style |= {"edgecolor": "white", "linewidth": layer.rim}
-    return ax.bar(_floats(layer.x), _floats(layer.y), label=layer.label, **style)
-
-
-def _texts(ax: Axes, layer: Layer) -> None:
-    style: dict[str, Any] = {"fontsize": layer.size, "fontweight": "bold" if layer.bold else "normal"}
-    for x, y, text in zip(_floats(layer.x), _floats(layer.y), layer.texts, strict=True):
-        ax.text(x, y, text, ha="center", va="center", color=layer.colors[0], **style)
-
-
-def _flag(ax: Axes, layer: Layer) -> None:
-    """Write a text at the top, on the side of its x that has more room."""
-    low, high = ax.get_xlim()
-    for x, text in zip(_floats(layer.x), layer.texts, strict=True):
-        left = x > (low + high) / 2
-        ax.annotate(
-            text,
-            (x, 0.97),
-            xycoords=ax.get_xaxis_transform(),
-            xytext=(-6 if left else 6, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="top",
-            color=layer.colors[0],
-            fontsize=layer.size,
-        )
-
-
-def _vertical(ax: Axes, layer: Layer) -> None:
-    for x in _floats(layer.x):
-        ax.axvline(x, **_line_style(layer))
-
-
-def _horizontal(ax: Axes, layer: Layer) -> None:
-    for y in _floats(layer.y):
-        ax.axhline(y, **_line_style(layer))
-
-
-_PAINTERS: dict[str, Any] = {
-    "line": _line,
-    "points": _points,
-    "ranges": _ranges,
-    "area": _area,
-    "bars": _bars,
-    "texts": _texts,
-    "flag": _flag,
-    "vertical": _vertical,
-    "horizontal": _horizontal,
-}
-
-
-def _floats(values: Sequence[float | None]) -> np.ndarray:
-    return np.array(values, float)
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> steps = pd.Index([0, 1, 2], name="step")
+    >>> similarity = pd.DataFrame({"run": [0.2, 0.8, 1.0]}, index=steps)
+    >>> [ax.get_ylabel() for ax in plots.to_final(similarity, 1 - similarity)][:2]
+    ['CKA to the final model', 'JSD (nats) to the final model']
+    """
+    shown = to_final_spec(similarity, dissimilarity, rho=rho, color=color, dash=dash, names=names, xlabel=xlabel)
+    return draw_panels(shown, figure=figure)

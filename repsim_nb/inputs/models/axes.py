@@ -116,14 +116,14 @@ class Axis:
 Axes = tuple[Axis, ...]
 
 
-def find_features(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[int, ...] | None:
-    """Return the axes of a tensor's features, without the one of its samples; None if that is not certain.
+def find_features(axes: Axes, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Return the axes of a tensor's features, whose axis 0 has samples; None if that is not certain.
 
     It is certain if exactly one axis is of features, or if several are (or of parts) and all others are of places.
     """
-    others = [at for at in range(len(shape)) if at != samples]
+    others = range(1, len(shape))
     if len(others) == 1:
-        return (others[0],)
+        return (1,)
     found = tuple(at for at in others if axes[at].role in (FEATURES, PART, BOTH))
     rest = [at for at in others if at not in found and shape[at] > 1]
     if len(found) == 1 and axes[found[0]].role != PART:
