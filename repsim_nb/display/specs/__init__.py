@@ -4,7 +4,7 @@
 with `dataclasses.replace`, and stored as JSON with `to_json` and `from_json`. Colors are in `plots`.
 """
 
-from . import confusions, grounding, layer_lines, rdms, sample_differences, tested_tables  # noqa: F401  (their functions are registered with `spec`)
+from . import confusions, grounding, layer_lines, rdms, sample_differences  # noqa: F401  (their functions are registered with `spec`)
 from .base import FigureSpec, ImageSpec, Spec, spec
 from .differences import difference_spec
 from .galleries import GallerySpec

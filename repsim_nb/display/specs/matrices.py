@@ -12,6 +12,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.inference import BestMatch, NullTable
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.labels import short_axis, varying_fields
 from repsim_nb.support.validation import check_labels, to_numpy
@@ -208,6 +209,18 @@ def comparison_spec(
         mark_meaning=marks_mean or "",
         size=_size(rows, columns),
     )
+
+
+@spec.register
+def tested_spec(
+    result: NullTable | BestMatch, *, marks: pd.DataFrame | None = None, marks_mean: str | None = None, **options: Any
+) -> MatrixSpec:
+    """Return the spec of a table whose cells, or whose best pair, were tested: cells above chance have a dot."""
+    if marks is None and isinstance(result, NullTable):
+        marks, marks_mean = result.above(), marks_mean or "above its null, false discovery rate 5 %"
+    elif marks is None:
+        marks, marks_mean = result.significant(), marks_mean or "above chance, family-wise error 5 %"
+    return comparison_spec(result.comparison, marks=marks, marks_mean=marks_mean, **options)
 
 
 def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, float]:
