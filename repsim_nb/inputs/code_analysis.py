@@ -61,13 +61,13 @@ def only_reads(name: str, kind: type, runs: Mapping[type, list[types.CodeType]])
     naming = {other: [code for code in codes if name in code.co_names] for other, codes in runs.items()}
     if not all(is_installed(other) for other, codes in naming.items() if codes):
         return False
-    return all(find_dict_uses(code, name) == {"read"} for code in naming[kind]) and not any(
-        "filled" in find_dict_uses(code, name) for codes in naming.values() for code in codes
+    return all(_find_dict_uses(code, name) == {"read"} for code in naming[kind]) and not any(
+        "filled" in _find_dict_uses(code, name) for codes in naming.values() for code in codes
     )
 
 
 @functools.lru_cache(1024)
-def find_dict_uses(code: types.CodeType, name: str) -> frozenset[str]:
+def _find_dict_uses(code: types.CodeType, name: str) -> frozenset[str]:
     """Return the uses of the attributes with a name in a code.
 
     They are "read" if it looks something up in a dict, "filled" if it changes one, else "other", also if there is no

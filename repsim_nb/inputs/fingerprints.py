@@ -42,9 +42,9 @@ _OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second is the pat
 
 
 def fingerprint(thing: Any) -> str:
-    """Compute a hash of all that `update_digest` reads."""
+    """Compute a hash of all that `_update_digest` reads."""
     digest = hashlib.blake2b(digest_size=16)
-    update_digest(thing, digest, {})
+    _update_digest(thing, digest, {})
     return digest.hexdigest()
 
 
@@ -139,7 +139,7 @@ def _constants(code: types.CodeType) -> list[Any]:
     return [code.co_code, list(code.co_names), consts]
 
 
-def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+def _update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
     """Update a digest with an object and its parts.
 
     Data count by their bytes, functions by their code and the objects that it names, other objects by their class and
@@ -150,7 +150,7 @@ def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> 
     def add(kind: str, *words: Any, then: Any = ()) -> None:
         digest.update(f"{kind} {words} {len(then)};".encode())
         for part in then:
-            update_digest(part, digest, seen)
+            _update_digest(part, digest, seen)
 
     if isinstance(thing, _VALUES):
         return add(type(thing).__name__, repr(thing))
@@ -225,7 +225,7 @@ def _update_with_array(array: Tensor | np.ndarray, digest: Any, seen: dict[int, 
         return _update_with_tensor(array, digest, seen)
     digest.update(f"{type(array).__name__} {array.dtype} {tuple(array.shape)};".encode())
     if array.dtype.hasobject:
-        update_digest(array.tolist(), digest, seen)
+        _update_digest(array.tolist(), digest, seen)
     else:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b"")
 
@@ -249,10 +249,10 @@ def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, 
         )
     if is_traceable_wrapper_subclass(tensor):
         names, context = tensor.__tensor_flatten__()
-        update_digest(context, digest, seen)
+        _update_digest(context, digest, seen)
         for name in names:
             digest.update(f"{name}:".encode())
-            update_digest(getattr(tensor, name), digest, seen)
+            _update_digest(getattr(tensor, name), digest, seen)
         return
     try:
         for part in _plain_tensors(tensor.detach()):
@@ -303,10 +303,10 @@ def _update_with_module(module: nn.Module, digest: Any, seen: dict[int, tuple[in
         if isinstance(part, torch.jit.ScriptModule):
             digest.update(getattr(part, "code", "").encode())  # its `forward` is no Python
         elif ours:
-            update_digest(tuple(runs[kind]), digest, seen)
+            _update_digest(tuple(runs[kind]), digest, seen)
             for name, value in sorted(_closed_over(kind, runs[kind]).items()):
                 digest.update(f"{name}=".encode())
-                update_digest(value, digest, seen)
+                _update_digest(value, digest, seen)
         remade = "register_buffer" in reads[kind] and part._non_persistent_buffers_set
         for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
             if tensor is not None and not (remade and name in remade):
@@ -322,7 +322,7 @@ def _update_with_module(module: nn.Module, digest: Any, seen: dict[int, tuple[in
                     continue
             digest.update(f"{name}=".encode())
             with _name_in_error(module, path, name):
-                update_digest(list(value) if isinstance(value, torch.Size) else value, digest, seen)
+                _update_digest(list(value) if isinstance(value, torch.Size) else value, digest, seen)
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class _Stages(BaseCallback):
             self.store("untrained", ppo)
         if now >= EARLY and "early" not in self.seen:
             self.store("early", ppo)
-        sampled, greedy = returns(to_agent(ppo.policy), self.size)
+        sampled, greedy = returns(_to_agent(ppo.policy), self.size)
         if now >= EARLY and sampled >= MIDDLE and "middle" not in self.seen:
             self.store("middle", ppo)
         if sampled >= SOLVED and self.solved is None:
@@ -173,7 +173,7 @@ class _Stages(BaseCallback):
     def store(self, stage: str, ppo: Any) -> None:
         """Pass the agent on with its card."""
         self.seen.add(stage)
-        agent = to_agent(ppo.policy)
+        agent = _to_agent(ppo.policy)
         agent.load_state_dict({key: value.half().float() for key, value in agent.state_dict().items()})
         found = {str(size): returns(agent, size) for size in SIZES}
         card = {
@@ -193,7 +193,7 @@ class _Stages(BaseCallback):
         return not self.ended
 
 
-def to_agent(policy: ActorCriticPolicy) -> Agent:
+def _to_agent(policy: ActorCriticPolicy) -> Agent:
     """Copy the part of a policy that chooses actions."""
     bottleneck: Any = getattr(policy.features_extractor.parts, "bottleneck", None)
     agent = Agent(bottleneck.out_features if bottleneck is not None else 0)
@@ -221,13 +221,13 @@ def build(run: str) -> dict[str, tuple[dict[str, Tensor], Card]]:
     found: dict[str, tuple[dict[str, Tensor], Card]] = {}
 
     def keep(stage: str, agent: Agent, card: Card) -> None:
-        found[name_agent(stage, card)] = agent.state_dict(), {**card, "trained": card["trained"] * (card["steps"] > 0)}
+        found[_name_agent(stage, card)] = agent.state_dict(), {**card, "trained": card["trained"] * (card["steps"] > 0)}
 
     train(**RUNS[run], keep=keep)
     return found
 
 
-def name_agent(stage: str, card: Card) -> str:
+def _name_agent(stage: str, card: Card) -> str:
     """Return the name of an agent in its file: "8-last-0", or "untrained-0"."""
     return f"{stage}-{card['seed']}" if stage == STAGES[0] else f"{card['trained']}-{stage}-{card['seed']}"
 

@@ -46,14 +46,14 @@ class View(gymnasium.Wrapper):
 
     def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
         seen, info = self.env.reset(**options)
-        return to_picture(seen), info
+        return _to_picture(seen), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         seen, reward, terminated, truncated, info = self.env.step(action)
-        return to_picture(seen), float(reward), terminated, truncated, info
+        return _to_picture(seen), float(reward), terminated, truncated, info
 
 
-def to_picture(seen: dict[str, Any]) -> np.ndarray:
+def _to_picture(seen: dict[str, Any]) -> np.ndarray:
     """Turn an observation of MiniGrid into what an agent sees, (3, 7, 7)."""
     return (seen["image"].transpose(2, 0, 1) / 10).astype(np.float32)
 
@@ -242,7 +242,7 @@ def load_grid(size: int) -> Grid:
             ended = env.step(action)[2]
             moves[k, action] = -1 if ended else number[tuple(find_place(inner).values())]
         inner.agent_pos, inner.agent_dir = (x, y), direction
-        pictures.append(to_picture(inner.gen_obs()))
+        pictures.append(_to_picture(inner.gen_obs()))
     return Grid(size, states, np.stack(pictures), moves, start)
 
 

@@ -32,7 +32,7 @@ def _add_noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return x + rng.normal(size=x.shape) * x.std(axis=0).mean()
 
 
-def move_sample(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
+def _move_sample(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
     """Move the first sample away, by so many times the typical length of a centred sample [Davari et al. 2023]."""
     x = x.copy()
     away = x[0] - x.mean(axis=0)
@@ -53,7 +53,7 @@ TRANSFORMATIONS: dict[str, Transformation] = {
     "shift": lambda x, rng: x + 3 * x.std() * rng.normal(size=x.shape[1]),
     "stretch": _stretch,
     "add noise": _add_noise,
-    "move one sample": lambda x, rng: move_sample(x),
+    "move one sample": lambda x, rng: _move_sample(x),
     "keep 90 % of variance": lambda x, rng: take_leading_components(x, 0.9),
     "shuffle samples": lambda x, rng: x[rng.permutation(len(x))],
 }

@@ -61,7 +61,7 @@ def to_array(x: Any) -> Array:
         return x if x.ids is None else x.with_labels(None, x.groups)
     if isinstance(x, pd.DataFrame):
         names, columns = [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])]
-        warn_of_id_columns(names, columns)
+        _warn_of_id_columns(names, columns)
         return _read_columns(names, columns, len(x), whole=x)
     if isinstance(x, (pd.Series, pd.Index)):
         if x.dtype.kind == "O" and len(x) and np.ndim(x[0] if isinstance(x, pd.Index) else x.iloc[0]):
@@ -116,7 +116,7 @@ def one_feature(x: Any) -> str:
     return "x[:, None]" if is_array(x) else "np.asarray(x)[:, None]"
 
 
-def warn_of_id_columns(names: list[str], columns: list[Any], *, polars: bool = False) -> None:
+def _warn_of_id_columns(names: list[str], columns: list[Any], *, polars: bool = False) -> None:
     """Warn about columns of a frame that number the samples, since they would count as features.
 
     Such a column has an integer in each row, each once, and either the name of an id, or just counts rows from 0 or 1.
@@ -331,7 +331,7 @@ def _read_polars(x: Any) -> np.ndarray:
     if not is_of(x, "polars", "DataFrame"):
         return np.asarray(x.to_numpy())
     columns = []
-    warn_of_id_columns(list(x.columns), [column.to_numpy() for column in x.get_columns()], polars=True)
+    _warn_of_id_columns(list(x.columns), [column.to_numpy() for column in x.get_columns()], polars=True)
     for column in x.get_columns():
         if not column.dtype.is_numeric() and str(column.dtype) != "Boolean":
             raise UndefinedError(

@@ -76,17 +76,17 @@ _ADVICE = {"timm": _KEEP, "torchvision": _KEEP}
 
 def explain_missing(name: str) -> AbstractContextManager[None]:
     """Add how to install a missing library to the error of an import that a public name needs."""
-    return name_extra(f"repsim_nb.{name}")
+    return _name_extra(f"repsim_nb.{name}")
 
 
 def import_library(library: str, what: str) -> Any:
     """Import a library; ModuleNotFoundError says how to install it. what: what needs it, such as "reading x.h5"."""
-    with name_extra(what, library):
+    with _name_extra(what, library):
         return importlib.import_module(library)
 
 
 @contextmanager
-def name_extra(what: str, library: str = "") -> Iterator[None]:
+def _name_extra(what: str, library: str = "") -> Iterator[None]:
     """Add how to install a missing library to the error of an import.
 
     what: what needs it.  library: the one that is imported, if only this one is, since it may lack another.

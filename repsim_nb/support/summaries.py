@@ -36,7 +36,7 @@ def documentation_page(name: str) -> str:
     return f"api/{module or 'top'}/{member}{'_class' if name in _FUNCTION_TWINS else ''}"
 
 
-def documentation_link(name: str) -> str:
+def _documentation_link(name: str) -> str:
     """Return the address of the page of a public name, such as "inference.Interval"; "" if no address is known.
 
     The environment variable REPSIM_NB_DOCS has the address of the documentation. Nothing is loaded until somebody
@@ -106,7 +106,7 @@ def summarize(
         Of `DataFrame.to_html`. Numbers have three decimals, or more if all are small, at most 20 rows and 12 columns
         are shown, and undefined cells are dashes, unless these say otherwise.
     """
-    link = documentation_link(page) if page else ""
+    link = _documentation_link(page) if page else ""
     head = f"<b>{html.escape(kind)}</b>{' ' * bool(name)}{html.escape(name)}"
     if link:
         head += f" &nbsp; <a href='{html.escape(link)}' target='_blank' rel='noopener'>documentation</a>"

@@ -64,10 +64,10 @@ def map_items(f: Callable[[Any], Any], x: Any) -> Any:
     return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))
 
 
-def size_in_bytes(x: Any) -> int:
+def _size_in_bytes(x: Any) -> int:
     """Return the bytes of the arrays in a value, without files."""
     if isinstance(x, (list, tuple)):
-        return sum(map(size_in_bytes, x))
+        return sum(map(_size_in_bytes, x))
     return 0 if isinstance(x, np.memmap) else getattr(x, "nbytes", 0)
 
 
@@ -90,7 +90,7 @@ class Deferred:
         with entry.lock:  # other threads that need it wait
             if entry.value is None:
                 entry.value = self.f(unpack(self.x))
-                entry.size = size_in_bytes(entry.value)
+                entry.size = _size_in_bytes(entry.value)
             value = entry.value
         with _lock:
             while len(CACHE) > 1 and sum(entry.size for entry in CACHE.values()) > CACHE_BYTES:

@@ -22,7 +22,7 @@ _FAMILIES = {
 _OWN = "others"
 
 
-def measure_groups(known: Mapping[str, Measure]) -> dict[str, list[str]]:
+def _measure_groups(known: Mapping[str, Measure]) -> dict[str, list[str]]:
     """Return the names of measures by family."""
     family = {room: title for title, rooms in _FAMILIES.items() for room in rooms}
     groups: dict[str, list[str]] = {title: [] for title in (*_FAMILIES, _OWN)}
@@ -34,7 +34,7 @@ def measure_groups(known: Mapping[str, Measure]) -> dict[str, list[str]]:
 
 def measure_control(known: Mapping[str, Measure], value: str, description: str, *first: str) -> GroupedDropdown:
     """Return a drop-down of measures; `first`: choices in front of them."""
-    return GroupedDropdown({"": first, **measure_groups(known)}, value, description)
+    return GroupedDropdown({"": first, **_measure_groups(known)}, value, description)
 
 
 def why_not(known: Mapping[str, Measure], n: int | None, *, outputs: str = "", rdms: bool = False) -> dict[str, str]:

@@ -216,10 +216,13 @@ def tested_spec(
     result: NullTable | BestMatch, *, marks: pd.DataFrame | None = None, marks_mean: str | None = None, **options: Any
 ) -> MatrixSpec:
     """Return the spec of a table whose cells, or whose best pair, were tested: cells above chance have a dot."""
-    if marks is None and isinstance(result, NullTable):
-        marks, marks_mean = result.above(), marks_mean or "above its null, false discovery rate 5 %"
-    elif marks is None:
-        marks, marks_mean = result.significant(), marks_mean or "above chance, family-wise error 5 %"
+    if marks is None:
+        marks, meaning = (
+            (result.above(), "above its null, false discovery rate 5 %")
+            if isinstance(result, NullTable)
+            else (result.significant(), "above chance, family-wise error 5 %")
+        )
+        marks_mean = marks_mean or meaning
     return comparison_spec(result.comparison, marks=marks, marks_mean=marks_mean, **options)
 
 

@@ -52,7 +52,7 @@ def decode_picture(item: Any, what: str = "the picture", colored: Collection[str
                 f"{what} cannot be read ({as_clause(error)}): it is damaged. Leave it out or replace it."
             ) from error
     if isinstance(item, Mapping):
-        label = find_label(item)
+        label = _find_label(item)
         return {
             name: decode_label(part)
             if name == label
@@ -88,7 +88,7 @@ def iterate_pictures(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield from iterate_pictures(item[0], place)
 
 
-def find_label(sample: Mapping[str, Any]) -> str | None:
+def _find_label(sample: Mapping[str, Any]) -> str | None:
     """Return the name of the target in the dict of a sample, if it has one."""
     return next((name for name in LABELS if name in sample and len(sample) > 1), None)
 

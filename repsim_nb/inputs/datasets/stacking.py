@@ -35,7 +35,7 @@ def describe_items(items: Iterable[Any]) -> str:
 def explain_padding(items: Any) -> str:
     """Return how to pad samples that differ in their first axis only, such as sounds or ids of tokens; else ""."""
     items = (
-        [np.asarray(item) if is_numbers(item) else item for item in items] if isinstance(items, (list, tuple)) else []
+        [np.asarray(item) if _is_numbers(item) else item for item in items] if isinstance(items, (list, tuple)) else []
     )
     arrays = [item for item in items if isinstance(item, (np.ndarray, Tensor))]
     shapes = {tuple(item.shape) for item in arrays}
@@ -109,14 +109,14 @@ def stack_samples(
 def _arrays_for_lists(item: Any) -> Any:
     """Convert lists of numbers to arrays; default_collate would take the first items of all lists for one sample."""
     if isinstance(item, Mapping):
-        return {name: _arrays_for_lists(np.asarray(part) if is_numbers(part) else part) for name, part in item.items()}
+        return {name: _arrays_for_lists(np.asarray(part) if _is_numbers(part) else part) for name, part in item.items()}
     if isinstance(item, tuple) and item:
         parts = tuple(_arrays_for_lists(part) if isinstance(part, (list, Mapping)) else part for part in item)
         return type(item)(*parts) if hasattr(item, "_fields") else parts
-    return np.asarray(item) if isinstance(item, list) and is_numbers(item) else item
+    return np.asarray(item) if isinstance(item, list) and _is_numbers(item) else item
 
 
-def is_numbers(part: Any) -> bool:
+def _is_numbers(part: Any) -> bool:
     try:
         return isinstance(part, (list, tuple)) and np.asarray(part).dtype.kind in "biufc"
     except (TypeError, ValueError):  # they differ in length

@@ -131,7 +131,7 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
         )
     content.entries = dict(sorted(content.entries.items(), key=lambda item: item[1].place))
     for name, entry in content.entries.items():
-        around = find_labels(name, content.labels, content.entries)
+        around = _find_labels(name, content.labels, content.entries)
         entry.labels = {**{label: content.labels[full] for label, full in around.items()}, **entry.labels}
         entry.along = {**{label: content.along.get(full) for label, full in around.items()}, **entry.along}
     if isinstance(samples, Mapping):
@@ -148,7 +148,7 @@ def arrange(content: Content, samples: Any = None, ids: Any = None) -> NamedArra
     lost: dict[str, np.ndarray] = {}
     for name, entry in content.entries.items():
         label = entry.key or name
-        arrays[label] = put_first(entry.array, axes[name])
+        arrays[label] = _put_first(entry.array, axes[name])
         if ids is None or wanted or (isinstance(ids, Mapping) and name not in ids):
             own = entry.ids is not None and wanted is None
             found[label] = entry.ids if own else _ids_of(content, name, entry, axes[name], wanted, lost)
@@ -175,7 +175,7 @@ def _of(samples: Any, name: str) -> Any:
     return samples.get(name) if isinstance(samples, Mapping) else samples
 
 
-def put_first(array: Any, axis: int) -> Any:
+def _put_first(array: Any, axis: int) -> Any:
     """Return an array whose given axis stands first; nothing is copied."""
     if axis == 0 or isinstance(array, RDM):
         return array
@@ -184,7 +184,7 @@ def put_first(array: Any, axis: int) -> Any:
     return array.movedim(axis, 0) if hasattr(array, "movedim") else np.moveaxis(array, axis, 0)
 
 
-def check_axis(given: Any, shape: tuple[int, ...], dims: tuple[Any, ...], what: str) -> int:
+def _check_axis(given: Any, shape: tuple[int, ...], dims: tuple[Any, ...], what: str) -> int:
     """Return the number of the axis that the user named or numbered."""
     if is_integer(given):
         if not -len(shape) <= given < len(shape):
@@ -206,14 +206,14 @@ def orient(value: Any, samples: Any, what: str) -> Any:
         return value
     dims = tuple(value.dims) if is_of(value, "xarray") else ()
     shape = tuple(getattr(value, "shape", ()))
-    axis = check_axis(samples, shape, dims, what)
-    return value.transpose(dims[axis], ...) if dims else put_first(value, axis)
+    axis = _check_axis(samples, shape, dims, what)
+    return value.transpose(dims[axis], ...) if dims else _put_first(value, axis)
 
 
 def _axis_of(path: Path, name: str, entry: Entry, given: Any) -> int:
     shape = tuple(entry.array.shape)
     if given is not None and not isinstance(entry.array, RDM):
-        return check_axis(given, shape, entry.dims, f"'{name}' in {path}")
+        return _check_axis(given, shape, entry.dims, f"'{name}' in {path}")
     if entry.rows or not entry.dims:
         return 0
     found = choose_dimension(entry.dims)
@@ -320,7 +320,7 @@ def warn_lost(path: Path, name: str, labels: np.ndarray) -> None:
     )
 
 
-def find_labels(name: str, labels: Iterable[str], arrays: Iterable[str]) -> dict[str, str]:
+def _find_labels(name: str, labels: Iterable[str], arrays: Iterable[str]) -> dict[str, str]:
     """Return the labels that may name the samples of one array, {short name: name}.
 
     These are the labels in its group, under the last part of their names, and those in groups above it, if none nearer

@@ -51,28 +51,28 @@ def _add(content: Content, name: str, value: Any) -> None:
     elif value.dtype.kind == "O":
         items = [item for item in value.ravel(order="F")]
         if all(getattr(item, "dtype", np.dtype("O")).kind == "U" for item in items):
-            add_labels(content, name, np.array(["".join(item.ravel().tolist()) for item in items]))
+            _add_labels(content, name, np.array(["".join(item.ravel().tolist()) for item in items]))
         else:
             for i, item in enumerate(items):
                 _add(content, f"{name}/{i}", np.asarray(item))
     else:
-        add_matrix(content, name, value)
+        _add_matrix(content, name, value)
 
 
-def add_matrix(content: Content, name: str, value: Any) -> None:
+def _add_matrix(content: Content, name: str, value: Any) -> None:
     """Add a matrix as an entry, a vector as labels; value: an array of NumPy or a lazy one."""
     if value.ndim == 2 and min(value.shape) == 1:
         values = value.open() if hasattr(value, "open") else value
-        add_labels(content, name, values.ravel())
+        _add_labels(content, name, values.ravel())
     elif value.ndim < 2 or not is_numeric(value.dtype, name, content.path):
         if value.dtype.kind == "U":  # the rows of a matrix of characters
-            add_labels(content, name, np.char.rstrip(np.atleast_1d(value)))
+            _add_labels(content, name, np.char.rstrip(np.atleast_1d(value)))
         content.leave_out(name, value.shape, value.dtype)
     else:
         content.entries[name] = Entry(value if hasattr(value, "open") else np.ascontiguousarray(value))
 
 
-def add_labels(content: Content, name: str, values: np.ndarray) -> None:
+def _add_labels(content: Content, name: str, values: np.ndarray) -> None:
     """Note labels; numbers of MATLAB are float64 also if they count."""
     content.labels[name] = to_labels(to_whole(values))
     content.leave_out(name, values.shape, values.dtype)
@@ -100,19 +100,19 @@ def _add_73(content: Content, name: str, item: Any, h5py: Any) -> None:
         content.leave_out(name, item.shape or (), kind)
     elif kind == "char":
         lines = _read_text(item)
-        add_labels(content, name, np.array(lines))
+        _add_labels(content, name, np.array(lines))
     elif h5py.check_ref_dtype(item.dtype):
         cells = [item.file[reference] for reference in item[()].ravel()]  # MATLAB's order is that of HDF5 in memory
         kinds = {bytes(cell.attrs.get("MATLAB_class", b"")) for cell in cells}
         if kinds == {b"char"}:
-            add_labels(content, name, np.array([_read_cell(cell) for cell in cells]))
+            _add_labels(content, name, np.array([_read_cell(cell) for cell in cells]))
         else:
             for i, cell in enumerate(cells):
                 _add_73(content, f"{name}/{i}", cell, h5py)
     else:
         matrix = lazy(content.path, item, reverse=True)
         matrix.dtype = np.dtype(bool) if kind == "logical" else matrix.dtype  # one byte each
-        add_matrix(content, name, matrix)
+        _add_matrix(content, name, matrix)
 
 
 def _read_cell(item: Any) -> str:

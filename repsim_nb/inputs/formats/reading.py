@@ -21,7 +21,7 @@ from .xarray_files import read_netcdf
 from .zarr_files import MARKS, read_zarr
 
 
-def read_folder(path: Path) -> Any:
+def _read_folder(path: Path) -> Any:
     """Return the features in a folder of thingsvision."""
     if (found := read_thingsvision(path)) is not None:
         return found
@@ -53,7 +53,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".arrow": read_table,
 }
 _FOLDER = "folder of thingsvision"
-_READERS[_FOLDER] = read_folder
+_READERS[_FOLDER] = _read_folder
 # how to open files of other kinds, as code
 _OPENED_BY = {
     ".csv": "pandas.read_csv({path}, index_col='column of ids')",

@@ -31,7 +31,7 @@ def read_npz(path: Path) -> Content:
     """Return the arrays of an archive of NumPy."""
     zipfile.ZipFile(path).close()  # np.load would leave a damaged file open
     with np.load(path, allow_pickle=False) as archive:
-        return sort_out(path, {name: archive[name] for name in archive.files})
+        return _sort_out(path, {name: archive[name] for name in archive.files})
 
 
 def read_torch(path: Path) -> Any:
@@ -46,7 +46,7 @@ def read_torch(path: Path) -> Any:
         if name in tensors:
             raise ValueError(f"{path} has two entries of the name '{name}', so one would be lost. Rename one of them.")
         tensors[name] = value
-    return sort_out(path, tensors)
+    return _sort_out(path, tensors)
 
 
 def _name_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,9 +80,9 @@ def _as_array(value: Any) -> np.ndarray | None:
     return None
 
 
-def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
+def _sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     """Return arrays and tensors by their names as Content; vectors of text or integers are labels."""
-    refuse_weights(path, found)
+    _refuse_weights(path, found)
     content = Content(path)
     lists: dict[str, list[tuple[int, ...]]] = {}
     for name, value in found.items():
@@ -109,7 +109,7 @@ def sort_out(path: Path, found: Mapping[str, Any]) -> Content:
     return content
 
 
-def refuse_weights(path: Path, names: Iterable[str]) -> None:
+def _refuse_weights(path: Path, names: Iterable[str]) -> None:
     """Raise ValueError if the names are those of the weights of a model."""
     known = set(names)
     layer = next((name for name in known if name.endswith(".weight") and f"{name[:-7]}.bias" in known), None)
@@ -129,7 +129,7 @@ def read_safetensors(path: Path) -> Content:
             raise DamagedFile("its header is longer than the file")
         header = json.loads(file.read(length))
     about = header.pop("__metadata__", {})
-    refuse_weights(path, header)
+    _refuse_weights(path, header)
     ours = json.loads(about[OURS]) if OURS in about else {}
     content = Content(path, facts=ours.get("facts", {}))
     for name in header if ours else sort_naturally(header):  # the library sorts names by type and alphabet

@@ -150,10 +150,10 @@ def prepare_batch(module: nn.Module, preprocess: Callable[[Any], Any], batch: An
         }
     if is_ours(getattr(preprocess, "func", preprocess)):
         return batch if is_graphs(batch) else preprocess(batch)  # ours take pictures and sentences
-    return preprocess(copy_batch(batch))
+    return preprocess(_copy_batch(batch))
 
 
-def copy_batch(batch: Any) -> Any:
+def _copy_batch(batch: Any) -> Any:
     """Return a copy of a batch, which can be written to."""
     if isinstance(batch, Tensor) or is_graphs(batch):
         return batch.clone()

@@ -25,7 +25,7 @@ class Versions:
     """Counts how often a large tensor, or the tensors that it wraps, were written to."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensors = find_plain_tensors(tensor)
+        self.tensors = _find_plain_tensors(tensor)
         self.seen = [_read_version(one) for one in self.tensors]
 
     def changed(self) -> bool:
@@ -40,10 +40,10 @@ def list_contents(value: Any) -> list[Any]:
         return list(value.values())
     if isinstance(value, (tuple, *CONTAINERS)):
         return list(value)
-    return list(vars(value).values()) if is_plain(value) else []
+    return list(vars(value).values()) if _is_plain(value) else []
 
 
-def is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> bool:
     """Return whether it is an object with attributes, of a class outside the common libraries."""
     return hasattr(value, "__dict__") and type(value).__module__.partition(".")[0] not in _FOREIGN
 
@@ -73,26 +73,26 @@ def save_value(value: Any, most: float | None = None) -> Any:
         return value.bit_generator.state
     if isinstance(value, (random.Random, np.random.RandomState)):
         return value.getstate() if isinstance(value, random.Random) else value.get_state()
-    return dict(vars(value)) if is_plain(value) else None
+    return dict(vars(value)) if _is_plain(value) else None
 
 
 def _copy_tensor(tensor: Tensor) -> Any:
     """Copy a tensor; if it wraps others, as quantised weights do, copy these."""
     if is_traceable_wrapper_subclass(tensor):
-        return [(one, _copy_tensor(one)) for one in find_plain_tensors(tensor)]
+        return [(one, _copy_tensor(one)) for one in _find_plain_tensors(tensor)]
     try:
         return tensor.detach().clone()
     except (NotImplementedError, RuntimeError, TypeError):  # a kind of tensor that cannot be copied
         return Versions(tensor)
 
 
-def find_plain_tensors(tensor: Tensor) -> list[Tensor]:
+def _find_plain_tensors(tensor: Tensor) -> list[Tensor]:
     """Return the ordinary tensors of a tensor: itself, or those that it wraps."""
     if isinstance(tensor, UninitializedTensorMixin) or not is_traceable_wrapper_subclass(tensor):
         return [tensor]
     parts = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
     # a DTensor lists the mesh of its devices too
-    return [one for part in parts if isinstance(part, Tensor) for one in find_plain_tensors(part)]
+    return [one for part in parts if isinstance(part, Tensor) for one in _find_plain_tensors(part)]
 
 
 def restore_value(value: Any, saved: Any) -> bool:

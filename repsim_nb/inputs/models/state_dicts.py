@@ -51,7 +51,7 @@ def choose_state_dict(content: Any, key: str | None, file: Path) -> Mapping[str,
     if key in every:
         return every[key]
     if not others and any(name.startswith(f"{key}.") for name in first):
-        return strip_prefix(first, f"{key}.")
+        return _strip_prefix(first, f"{key}.")
     begins = () if others else dict.fromkeys(name.partition(".")[0] for name in first)
     raise unknown_name(f"state dict in the checkpoint {file}:", key, [name for name in (*found, *begins) if name])
 
@@ -84,12 +84,12 @@ def _is_weight(value: Any) -> bool:
     )
 
 
-def strip_prefix(weights: Mapping[str, Tensor], begin: str) -> Mapping[str, Tensor]:
+def _strip_prefix(weights: Mapping[str, Tensor], begin: str) -> Mapping[str, Tensor]:
     """Return the weights whose names begin with a prefix, without the prefix."""
-    return rename_weights(weights, lambda path: f"{path}."[len(begin) : -1] if f"{path}.".startswith(begin) else None)
+    return _rename_weights(weights, lambda path: f"{path}."[len(begin) : -1] if f"{path}.".startswith(begin) else None)
 
 
-def rename_weights(weights: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> Mapping[str, Tensor]:
+def _rename_weights(weights: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> Mapping[str, Tensor]:
     """Rename weights (None leaves one out), and with them the versions of modules in the `_metadata` of torch."""
     renamed = OrderedDict((new, value) for name, value in weights.items() if (new := rename(name)))
     if hasattr(weights, "_metadata"):
@@ -157,7 +157,7 @@ def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str,
         # owners too: hooks can change the last part, as from old to new weight_norm
         return sum(name in own for name in names), sum(name.rpartition(".")[0] in owners for name in names)
 
-    plain = rename_weights(weights, lambda path: ".".join(part for part in path.split(".") if part not in WRAPPERS))
+    plain = _rename_weights(weights, lambda path: ".".join(part for part in path.split(".") if part not in WRAPPERS))
     # of several that are equally good the first
     best = max(
         (*_iterate_stripped(weights), *(_iterate_stripped(plain) if len(plain) == len(weights) else ())), key=fit
@@ -168,7 +168,7 @@ def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str,
         current = f"{owner}.{OLDER.get(last, last)}"
         return current if name not in own and current in own and current not in best else name
 
-    return rename_weights(best, to_current)
+    return _rename_weights(best, to_current)
 
 
 def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
@@ -183,7 +183,7 @@ def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Te
             or (len(names) < len(weights) and begins != {"module"})
         ):
             return
-        weights = strip_prefix(weights, f"{begins.pop()}.")
+        weights = _strip_prefix(weights, f"{begins.pop()}.")
 
 
 def _is_harmless(name: str, module: nn.Module, own: Mapping[str, Tensor], loaded: set[str]) -> bool:

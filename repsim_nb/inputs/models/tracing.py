@@ -81,7 +81,7 @@ class Trace(TorchFunctionMode):
         ]
         shapes = [x.shape for x, _ in inputs]
         aligned = all(shape == out.shape for shape in shapes)
-        if inputs and (aligned or (is_pointwise(name) and np.broadcast_shapes(*shapes) == out.shape)):
+        if inputs and (aligned or (_is_pointwise(name) and np.broadcast_shapes(*shapes) == out.shape)):
             return self._broadcast(out, inputs)
         sources = {source for _, axes in inputs for axis in axes for source in axis.sources}
         return tuple(Axis(None, sources) for _ in range(out.ndim))
@@ -105,7 +105,7 @@ class Trace(TorchFunctionMode):
 
 
 @functools.cache
-def is_pointwise(name: str) -> bool:
+def _is_pointwise(name: str) -> bool:
     """Return whether an operation works element by element on broadcast tensors, as marked by torch."""
     name = name.strip("_")
     for core in (

@@ -55,7 +55,7 @@ def find_layout(call: ModuleCall, one: Pass, alone: Pass, pooling: Pooling, axis
         ]
         if len(shape) == 2 and (lone is None or mask.all() or (lone[1] == 1 and shape[1] == len(one.samples))):
             continue  # one number, or one for each sample of the batch
-        inputs = {at: _find_mask_inputs(axes, at, columns_of_mask(name, one)) for at in fit}
+        inputs = {at: _find_mask_inputs(axes, at, _columns_of_mask(name, one)) for at in fit}
         fit = [at for at in fit if inputs[at] != frozenset() and (features is None or at not in features)]
         fit = [at for at in fit if inputs[at]] or fit
         if len(fit) > 1 and len(shape) > 3:
@@ -168,7 +168,7 @@ def _find_feature_axes(given: tuple[int, ...], where: _Samples, axis: int | None
     return find_features(where.axes, where.lone or ()) if where.axes is not None else None
 
 
-def columns_of_mask(mask: str, one: Pass) -> set[str]:
+def _columns_of_mask(mask: str, one: Pass) -> set[str]:
     """Return a mask and the columns that it can be for, by their shapes."""
     return {mask, *(name for name, shape in one.shapes.items() if shape[:2] == tuple(one.masks[mask].shape))}
 
@@ -178,7 +178,7 @@ def _is_certain(mask: str, inputs: frozenset[str] | None, one: Pass) -> bool:
 
     It does if its usual name means padding and there is no other column that it could be for.
     """
-    columns = columns_of_mask(mask, one) - {mask}
+    columns = _columns_of_mask(mask, one) - {mask}
     if not inputs or not is_usual_mask(mask):
         return False
     return not columns & set(one.masks) and not columns - inputs - set(NO_MASKS)
@@ -198,7 +198,7 @@ def _find_mask_inputs(axes: Axes | None, at: int, columns: set[str]) -> frozense
 
 def _comes_from_elsewhere(axes: Axes | None, one: Pass) -> bool:
     """Return whether the places of a layer (n, places, p) come from something that no mask is for."""
-    columns = {column for name in one.masks for column in columns_of_mask(name, one)}
+    columns = {column for name in one.masks for column in _columns_of_mask(name, one)}
     return (
         axes is not None
         and len(axes) == 3
@@ -212,7 +212,7 @@ def _check_added(
     """Raise ValueError if the model adds places to those of a text: padding to some multiple, or tokens of its own."""
     if axes is None or not pooling.needs_axes or len(shape) < 3:
         return
-    texts = {column for mask in one.masks for column in columns_of_mask(mask, one)}
+    texts = {column for mask in one.masks for column in _columns_of_mask(mask, one)}
     texts |= {
         name
         for name, size in one.shapes.items()

@@ -60,7 +60,7 @@ def read_layer(entry: ArrayFile) -> tuple[RecordableLayer, float] | None:
         return None
 
 
-def find_difference(now: np.ndarray, stored: np.ndarray, size: float, tolerance: float) -> float:
+def _find_difference(now: np.ndarray, stored: np.ndarray, size: float, tolerance: float) -> float:
     """Return the largest difference between the rows of a sample now and in the store if it exceeds rounding, else 0.0.
 
     Rounding to the precision of the store counts as rounding. In coarse arithmetic, where rounding comes close to the
@@ -93,7 +93,7 @@ def check_stored_rows(
     for sample in dict.fromkeys(samples):
         if rows:
             run.state.restore(our_hooks=True)  # each begins from the model's first state, as in a recording
-        rows[sample] = compute_rows(run, layers, sample, tolerance)
+        rows[sample] = _compute_rows(run, layers, sample, tolerance)
     for layer, entry in entries.items():
         (about, recorded_with), array = known[layer], entry.open()
         pairs = [(sample, found[layer], array[sample : sample + 1]) for sample, found in rows.items()]
@@ -119,13 +119,13 @@ def continues_recording(run: Run, layer: str, part: np.ndarray, tolerance: Toler
     about = run.found[layer]
     done = {sample: rows for sample, rows in about.expected.items() if run.row(about, sample + 1) <= len(part)}
     if not done and run.row(about, 1) <= len(part):
-        rows = compute_rows(run, {layer: about}, 0, tolerance)[layer]
+        rows = _compute_rows(run, {layer: about}, 0, tolerance)[layer]
         done = {0: rows} if isinstance(rows, np.ndarray) else {}
     pairs = [(rows, part[run.row(about, sample) : run.row(about, sample + 1)]) for sample, rows in done.items()]
-    return bool(pairs) and not any(find_difference(now, stored, about.size, run.tolerance) for now, stored in pairs)
+    return bool(pairs) and not any(_find_difference(now, stored, about.size, run.tolerance) for now, stored in pairs)
 
 
-def compute_rows(
+def _compute_rows(
     run: Run, layers: Mapping[str, RecordableLayer], sample: int, tolerance: Tolerance
 ) -> dict[str, np.ndarray | str]:
     """Return the rows that layers give for one sample alone; for a layer that gives none, what it does in words."""
@@ -166,7 +166,7 @@ def _refuse_other_rows(
             how = f"for sample {sample} {now}"
         elif now.shape != stored.shape:
             how = f"sample {sample} gives {_describe_shape(now)}, and {_describe_shape(stored)} are stored"
-        elif gap := find_difference(now, stored, about.size, tolerance):
+        elif gap := _find_difference(now, stored, about.size, tolerance):
             how = f"sample {sample} differs by {gap:.2g}, in values of about {about.size:.2g}"
         else:
             continue

@@ -103,10 +103,10 @@ def from_arrays(
         check_name("model with facts", name, models, "The name is the part before the slash.")
     known = {model: {**found.facts.get(model, {}), **facts.get(model, {})} for model in {**found.facts, **facts}}
     x = Activations(found.arrays, known, found.ids, groups=found.groups)
-    return x if into is None else copy_into(x, into)
+    return x if into is None else _copy_into(x, into)
 
 
-def copy_into(found: Activations, into: Store | str | Path) -> Activations:
+def _copy_into(found: Activations, into: Store | str | Path) -> Activations:
     """Write arrays into a store by rows, and return them memory-mapped.
 
     An array that is there already, from the same file or with the same numbers, is found again; a copy that was
