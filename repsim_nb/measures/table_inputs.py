@@ -10,8 +10,8 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array, is_array, to_array
-from repsim_nb.support.dimensions import check_dimensions
-from repsim_nb.support.errors import add_context, as_clause, format_label
+from repsim_nb.support.dimensions import check_dimensions, feature_names
+from repsim_nb.support.errors import add_context, as_clause, format_label, join_names
 from repsim_nb.support.ids import Names, compare_names, ids_of, names_of
 from repsim_nb.support.rdms import RDM
 from repsim_nb.support.row_groups import check_groups
@@ -62,7 +62,8 @@ def check_sides(
     sides : {name: {label: representation} or list}
         The representations, by the names that the sides have in the error.
     measure : Measure, optional
-        For outputs the columns of frames must be in one order, too. `sample_data` of the measure is one more side.
+        For outputs the classes that containers name must be in one order, too. `sample_data` of the measure is one
+        more side.
     labels : collection, optional
         Check only these labels.
 
@@ -76,7 +77,7 @@ def check_sides(
     call = f"rs.align({', '.join(sides)})"
     firsts: dict[str, tuple[Any, Names]] = {}
     plain: tuple[Any, Any] | None = None
-    frame: tuple[Any, Any] | None = None
+    classes: tuple[Any, list[Any]] | None = None
     arrays = False  # whether an array of a recording has ids
     for side in sides.values():
         ids = getattr(side, "ids", None)
@@ -96,9 +97,13 @@ def check_sides(
                     check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
                 elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
                     plain = label, x
-                if measure is not None and measure.compares == "outputs" and hasattr(x, "columns"):
-                    frame = frame or (label, x)
-                    _check_classes(frame, (label, x))
+                if (
+                    measure is not None
+                    and measure.compares == "outputs"
+                    and (names_of_classes := feature_names(x)) is not None
+                ):
+                    classes = classes or (label, names_of_classes)
+                    _check_classes(classes, (label, names_of_classes))
             else:
                 names = Names(known[label], "ids") if label in known else None
             if names is None:
@@ -116,16 +121,26 @@ def check_sides(
             firsts.setdefault(names.kind, (label, names))
 
 
-def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
-    """Raise ValueError if two frames of outputs have the same columns in another order."""
-    one, two = list(first[1].columns), list(other[1].columns)
-    if one != two and len(one) == len(two) and set(one) == set(two):
-        i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        labels = [format_label(label) for label, _ in (first, other)]
+def _check_classes(first: tuple[Any, list[Any]], other: tuple[Any, list[Any]]) -> None:
+    """Raise ValueError if the names of the classes of two outputs show that others are compared.
+
+    They do if both have a name at different places, or if only some of the names are the same.
+    """
+    (one, mine), (two, its) = ((format_label(label), names) for label, names in (first, other))
+    if mine == its or not set(mine) & set(its):
+        return
+    known = "a measure of outputs compares class with class, and"
+    if len(mine) == len(its) and set(mine) == set(its):
+        i = next(i for i, (a, b) in enumerate(zip(mine, its, strict=True)) if a != b)
         raise ValueError(
-            f"a measure of outputs compares class with class, and '{labels[0]}' and '{labels[1]}' have the same columns"
-            f" in another order (column {i} is {one[i]!r} and {two[i]!r}). Use y[x.columns] for the other side."
+            f"{known} '{one}' and '{two}' have the same columns in another order (column {i} is {mine[i]!r} and"
+            f" {its[i]!r}). Use y[x.columns] for the other side, or y.sel(...) for a DataArray."
         )
+    alone = [name for name in [*mine, *its] if name not in mine or name not in its]
+    raise ValueError(
+        f"{known} only some columns of '{one}' and '{two}' are the same; {join_names(alone, 4)} have no partner. Select"
+        " the common classes on both sides, or give both the same names."
+    )
 
 
 def check_same_samples(*sides: Mapping[Any, Array]) -> int:

@@ -103,6 +103,23 @@ def sample_index(x: Any) -> pd.Index | None:
     return None
 
 
+def feature_names(x: Any) -> list[Any] | None:
+    """Return the names of the features: the columns of a frame, or the coordinate of a two-dimensional DataArray.
+
+    None if the container does not name its features, or only counts them.
+    """
+    if is_of(x, "xarray", "DataArray"):
+        rest = [name for name in x.dims if name != sample_dimension(x)] if x.ndim == 2 else []
+        index = x.indexes.get(rest[0]) if rest else None
+    elif is_of(x, "pyarrow", "Table", "RecordBatch"):
+        index = list(x.schema.names)
+    else:
+        index = getattr(x, "columns", None)
+    if index is None or isinstance(index, pd.RangeIndex):
+        return None
+    return list(index)
+
+
 def sample_dimension(x: Any) -> str:
     """Return the sample dimension of an xarray DataArray by its name; ValueError if names do not show it.
 

@@ -197,8 +197,11 @@ def _how_names_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
 
 
 def check_order(x: Any, labels: Any) -> None:
-    """Raise ValueError if the index of labels has the same names as the samples, in another order."""
-    names, others = names_of(x), names_of(labels)
+    """Raise ValueError if the index of labels has the same names as the samples, in another order.
+
+    x: the samples in a container that names them, or their names.
+    """
+    names, others = x if isinstance(x, Names) else names_of(x), names_of(labels)
     if names is None or others is None or not (found := compare_names(names, others)):
         return
     how = "y = y.loc[x.index]" if found[1] else "give both the same index"
@@ -255,3 +258,12 @@ def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
             common,
         )
     return f"their samples differ ({len(a)} ids and {len(b)} ids, {common} of them common)", common
+
+
+def refuse_other_order(own: np.ndarray | None, given: np.ndarray | None, what: str) -> None:
+    """Raise ValueError if ids that are given for samples are some or all of their own ids, in another order."""
+    if own is None or given is None or same_ids(own, given):
+        return
+    how, common = how_ids_differ(own, given)
+    if common:
+        raise ValueError(f"the values have labels of their own, and by these and {what} {how}.")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.dimensions import sample_index
+from repsim_nb.support.dimensions import is_of, sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
-from repsim_nb.support.ids import check_ids, index_ids, same_ids
+from repsim_nb.support.ids import check_ids, index_ids, refuse_other_order, same_ids
 from repsim_nb.support.rdm_halves import (
     SMALL,
     check_both_halves,
@@ -91,7 +91,8 @@ class RDM:
         absent = np.zeros(matrix.shape, bool)
         check_both_halves(matrix)
         if missing is not None:
-            mask = _to_numbers(missing)[0]
+            mask, labels = _to_numbers(missing)
+            refuse_other_order(index, labels, "those of 'missing'")
             if mask.shape != given.shape or not np.isin(mask, (0, 1)).all():
                 raise ValueError(
                     f"missing must be True and False, of the shape of the values of the RDM, {given.shape}, such as"
@@ -108,6 +109,7 @@ class RDM:
             clear_negative_rounding(matrix, rounding)
         check_sign(matrix, rounding, bool(squared))
         own = check_ids(ids, len(matrix)) if ids is not None else index
+        refuse_other_order(index, own, "ids=")
         self._set(matrix, bool(squared), own)
 
     def _set(
@@ -335,19 +337,28 @@ class RDM:
 
 
 def _to_numbers(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of an array, tensor, frame or list, in float32 or float64, and the ids in its index."""
-    index = sample_index(values) if hasattr(values, "index") and not isinstance(values, (list, tuple)) else None
-    columns = getattr(values, "columns", None)
+    """Return the numbers of an array, tensor, frame or list, in float32 or float64, and the ids of its samples.
+
+    The index of pairs, in a Series, names no samples.
+    """
+    index = columns = None
+    if is_of(values, "xarray", "DataArray"):
+        index, columns = map(values.indexes.get, values.dims) if values.ndim == 2 else (None, None)
+        values = values.values
+    elif hasattr(values, "index") and not isinstance(values, (list, tuple)) and getattr(values, "ndim", 2) == 2:
+        index, columns = sample_index(values), getattr(values, "columns", None)
     if index is not None and columns is not None and not index.equals(columns):
         raise ValueError(
             "an RDM has the same samples in rows and columns; the index and the columns of this frame differ. Use"
             " frame.loc[frame.index, frame.index]."
         )
+    index = index_ids(index)
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.float() if "bfloat16" in str(values.dtype) else values
     try:
-        found = values.to_numpy(float, na_value=np.nan) if index is not None else np.asarray(values)
+        frame = isinstance(values, (pd.DataFrame, pd.Series))
+        found = values.to_numpy(float, na_value=np.nan) if frame else np.asarray(values)
         if found.dtype.kind not in "biuf":
             raise TypeError(f"dtype {found.dtype}")
     except (TypeError, ValueError) as error:
@@ -355,9 +366,8 @@ def _to_numbers(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
             f"values of an RDM must be numbers, (n, n) or the pairs above the diagonal; got {type(values).__name__}"
             f" ({as_clause(error)})"
         ) from error
-    if found.dtype.kind != "f" or found.dtype.itemsize > 8:
-        return found.astype(np.float64), index_ids(index)
-    return found.astype(np.float32 if found.dtype.itemsize <= 4 else np.float64), index_ids(index)
+    half = found.dtype.kind == "f" and found.dtype.itemsize <= 4
+    return found.astype(np.float32 if half else np.float64), index
 
 
 def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> float:

@@ -394,5 +394,5 @@ def samples_specs(
 
 
 def _class_name(target: Any, classes: Sequence[str]) -> str:
-    known = isinstance(target, (int, np.integer)) and len(classes) > target
+    known = isinstance(target, (int, np.integer)) and 0 <= target < len(classes)
     return str(classes[target]) if known else str(target)

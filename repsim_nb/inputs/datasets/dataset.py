@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim_nb.support.dimensions import is_of
 from repsim_nb.support.errors import as_clause
-from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
+from repsim_nb.support.ids import Names, check_ids, check_order, ids_fingerprint, index_ids, names_of
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
 
@@ -74,7 +74,8 @@ class Dataset:
     ------
     ValueError
         With the name of the data set: for inputs that are none of these or are random, for targets that are no class
-        numbers or not one for each input, and for ids that are not unique or not one for each input.
+        numbers, not one for each input, or in another order by their index, and for ids that are not unique or not one
+        for each input.
     TypeError
         If the name is not a str.
 
@@ -131,7 +132,13 @@ class Dataset:
                 if isinstance(inputs, Folder) and inputs is not self.inputs
                 else known
             )
+            if is_of(self.inputs, "pandas"):
+                check_order(self.inputs, self.targets)
+                check_order(self.inputs, self.ids)
             ids = None if ids is None else check_ids(ids, len(inputs))
+            of_targets = names_of(self.targets)
+            if ids is not None and of_targets is not None and of_targets.kind != "count":
+                check_order(Names(ids, "ids"), self.targets)
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
         if isinstance(inputs, LazyInputs):

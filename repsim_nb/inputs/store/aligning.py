@@ -151,7 +151,8 @@ def _entry_of(x: Any, title: str) -> _Entry:
 def _check_counts(entries: list[_Entry]) -> None:
     """Refuse an index that only counts rows, unless the ids of all others are integers.
 
-    A frame and the same frame permuted are a count and integers.
+    A frame and the same frame permuted, or a part of it, are a count and integers. Integers beyond the count, such as
+    those of a random subset of a data set, are numbers of other rows.
     """
     counted = [entry for entry in entries if entry.names.kind == "count"]
     with_ids = [entry for entry in entries if entry.names.kind == "ids"]
@@ -160,6 +161,16 @@ def _check_counts(entries: list[_Entry]) -> None:
             f"align matches samples by their ids; the index of '{counted[0].title}' only counts rows, which does not"
             f" show which sample is which. {_HOW}"
         )
+    for entry in counted:
+        rows = len(entry.names.names)
+        other = next((other for other in with_ids if not np.isin(other.names.names, entry.names.names).all()), None)
+        if other is not None:
+            beyond = other.names.names[~np.isin(other.names.names, entry.names.names)][0].item()
+            raise ValueError(
+                f"align matches samples by their ids; the index of '{entry.title}' only counts its {rows} rows, and"
+                f" '{other.title}' has an id that is not among them, {beyond!r}. So row i of '{entry.title}' need not"
+                f" be the sample with the id i. If it is, x.index = list(x.index) makes the numbers ids. {_HOW}"
+            )
 
 
 def _find_common(entries: list[_Entry]) -> np.ndarray:

@@ -21,6 +21,7 @@ from repsim_nb.support.transport import has_address
 from repsim_nb.support.workers import has_separate_memory, open_workers
 
 from .inputs import OnUndefined, open_sides
+from .same_items import check_same_items
 from .table import Comparison
 
 if TYPE_CHECKING:
@@ -226,11 +227,7 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
     for name, table in tables.items():
         if not isinstance(table, Comparison):
             raise TypeError(f"pairs takes comparisons by name; '{name}' is a {type(table).__name__}.")
-        if not table.is_square:
-            raise ValueError(
-                f"pairs needs square comparisons; '{name}' has {table.values.shape[0]} rows and"
-                f" {table.values.shape[1]} columns with other labels. Compare one set of representations with itself."
-            )
+        check_same_items(table, "pairs", "Compare one set of representations with itself.", f"'{name}'")
         if name in ("row", "column"):
             raise ValueError(f"'{name}' is a level of the index of pairs. Give the comparison another name.")
     first = next(iter(tables.values())).values.index

@@ -30,7 +30,7 @@ def open_sides(
     check_mappings("compare", measure, xs, ys)
     if not correspond:
         check_correspondence(xs, ys or {})
-    _check_outputs(measure, xs, ys or {})
+    check_outputs(measure, xs, ys or {})
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     # opened once: a store maps a file at each access
     left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
@@ -88,7 +88,7 @@ def _check_same_tokens(labels: Sequence[Any]) -> None:
         )
 
 
-def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
+def check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
     """Refuse hidden layers, and outputs that are not (samples, classes), if the measure compares outputs."""
     if measure.compares != "outputs":
         return

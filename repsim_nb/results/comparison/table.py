@@ -17,6 +17,7 @@ from repsim_nb.support.summaries import decimal_places, first_few, summarize
 
 from .defined_cells import find_defined
 from .files import read_comparison, write_comparison
+from .same_items import check_same_items, explain_other_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,8 @@ class Comparison:
 
     @property
     def is_square(self) -> bool:
-        """Whether rows and columns are the same representations in the same order."""
-        return self.values.index.equals(self.values.columns)
+        """Whether rows and columns are the same representations in the same order, as labels and values show."""
+        return not explain_other_items(self.values, self.measure)
 
     def dissimilarity(self) -> pd.DataFrame:
         """Return the values as dissimilarities (larger is less alike).
@@ -226,12 +227,7 @@ class Comparison:
         >>> c.drop_undefined()
         (Comparison(cka, 2 × 2, n=50), ('constant',))
         """
-        if not self.is_square:
-            raise ValueError(
-                "drop_undefined needs a square comparison, the same items in rows and columns; this one has"
-                f" {self.values.shape[0]} rows and {self.values.shape[1]} columns with other labels. Use"
-                " take(rows, columns) to select cells."
-            )
+        check_same_items(self, "drop_undefined", "Use take(rows, columns) to select cells.")
         (keep, _, out), labels = find_defined(self.values.to_numpy(), square=True), self.labels()[0]
         return (self.take(keep, keep) if out else self), tuple(labels[i] for i in out)
 

@@ -93,7 +93,7 @@ def mds(
     True
     """
     check_name("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
-    frame, facts = read_table(comparison)
+    frame, facts = read_table(comparison, square=True)
     d, unit = rescale(check_distances(frame, plain=not facts))
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
     check_seed(seed)
@@ -172,7 +172,7 @@ def tsne(
     check_seed(seed)
     check_integer(seed, "seed of a t-SNE", minimum=0, maximum=2**32 - 1)
     if isinstance(source, (Comparison, pd.DataFrame, RDM)):
-        frame, facts = read_table(source)
+        frame, facts = read_table(source, square=True)
         d, unit = rescale(check_distances(frame, plain=not facts))
         perplexity = check_perplexity(perplexity, len(d))
         with one_thread():

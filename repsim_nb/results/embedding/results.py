@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.comparison.same_items import check_same_items
 from repsim_nb.support.errors import as_clause, join_names, show_value
 from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
 from repsim_nb.support.rdm_halves import check_diagonal, find_rounding
@@ -22,9 +23,11 @@ from .layout import fit_point, one_thread, project, squared_radii
 from .trust import rate_map
 
 
-def read_table(source: Comparison | pd.DataFrame | RDM) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return a frame of dissimilarities, and what is known about it."""
+def read_table(source: Comparison | pd.DataFrame | RDM, *, square: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return a frame of dissimilarities, and what is known about it. square: whether it is of items with each other."""
     if isinstance(source, Comparison):
+        if square and source.values.index.equals(source.values.columns):
+            check_same_items(source, "a map")
         return source.dissimilarity(), {"name": source.name, "n": source.n}
     if isinstance(source, pd.DataFrame):
         return source, {}

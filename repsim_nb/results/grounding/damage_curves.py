@@ -120,7 +120,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     check_seed(seed)
     first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None  # type: ignore[redundant-expr]
     check_order(first, targets)
-    representations, n = representations_of(representations)
+    representations, n = representations_of(representations, *chosen.values())
     labels, classes = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(

@@ -121,7 +121,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
         level=level,
         seed=seed,
     )
-    representations, _ = representations_of(representations)
+    representations, _ = representations_of(representations, measure)
     labels = list(representations)
     index = to_axis(representations)
     nets, layers = (require_values_per_item(index, choice, what) for choice, what in ((model, "model"), (per, "per")))

@@ -198,7 +198,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     if pairs == "all" and (among is not None or self_pairs):
         raise ValueError("among= and self_pairs= are for references, and pairs='all' has none. Leave them out.")
     recordings = representations
-    representations, _ = representations_of(recordings, every_pair=False)
+    representations, _ = representations_of(recordings, *chosen.values(), every_pair=False)
     labels, index = list(representations), to_axis(representations)
     models = require_values_per_item(index, model, "model")
     layers = pd.Series("all", models.index, name="per") if per is None else require_values_per_item(index, per, "per")

@@ -84,7 +84,7 @@ def chance_values(
     measure.check_exchange()
     check_integer(n_pairs, "n_pairs", minimum=1)
     given = xs
-    xs, n = representations_of(given)
+    xs, n = representations_of(given, measure)
     codes = codes_of(groups, [*given.values(), *xs.values()], n, every=True)
     if codes is not None and codes.max() == 0:
         raise ValueError(

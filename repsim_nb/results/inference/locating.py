@@ -123,7 +123,8 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     if len(sides) != 2 or sides[0] == sides[1]:
         raise ValueError(f"names must be two different names, one a side; got {join_names(sides) or 'none'}.")
     knn = MutualKNN(k=k, metric=metric)  # type: ignore[arg-type]  # it checks the metric
-    one, other, n = pair_of(x, y)
+    measured = None if measure is None else measures.get(measure)
+    one, other, n = pair_of(x, y, measured)
     if n < k + 2:
         raise UndefinedError(
             f"locate_differences with k = {k} needs at least {k + 2} samples, so that a sample has others than its"
@@ -134,7 +135,6 @@ def locate_differences(  # noqa: PLR0913  # the options are keywords and indepen
     for side, name, array in zip("xy", sides, (one, other), strict=True):
         with add_context(f"locate_differences, of '{name}'"):
             spaces[side] = search_space(knn, array)
-    measured = None if measure is None else measures.get(measure)
     stated = groups is not None or any(groups_of(side) is not None for side in (x, y))
     codes = codes_of(groups, (x, y, one, other), n) if stated or measured is not None else None
     others_of = np.full(n, n - 1) if codes is None else n - np.bincount(codes)[codes]  # the candidates of each sample
@@ -229,6 +229,8 @@ def _classes_of(targets: Any, classes: Sequence[str], n: int, sides: tuple[Any, 
     different = sorted(set(labels.tolist()), key=lambda label: (isinstance(label, str), label))
     if len(classes):
         try:
+            if any(int(label) < 0 or int(label) != float(label) for label in different):
+                raise ValueError
             texts = {label: str(classes[int(label)]) for label in different}
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(

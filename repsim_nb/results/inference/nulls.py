@@ -94,7 +94,7 @@ def null_moments(
 def _units(measure: Measure, x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
     """Return both sides with one row a sample, or one row a group (its mean) if rows are in groups."""
     given = x, y
-    x, y, n = pair_of(x, y)
+    x, y, n = pair_of(x, y, measure)
     codes = codes_of(groups, (*given, x, y), n, every=True)
     if codes is None:
         return x, y

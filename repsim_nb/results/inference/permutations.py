@@ -111,7 +111,7 @@ def permutation_test(
             f"exact must be True (all orders of the samples), False (random orders) or 'auto'; got {exact!r}."
         )
     given = x, y
-    x, y, n = pair_of(x, y)
+    x, y, n = pair_of(x, y, measure)
     codes = codes_of(groups, (*given, x, y), n, every=True)
     permuted, rows = "samples", None
     if codes is not None:

@@ -11,7 +11,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import eps
 from repsim_nb.measures.table_inputs import check_sides, to_arrays, to_one_library
-from repsim_nb.results.comparison.inputs import check_correspondence
+from repsim_nb.results.comparison.inputs import check_correspondence, check_outputs
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.rdms import RDM
@@ -19,12 +19,12 @@ from repsim_nb.support.validation import check_representation
 
 
 def representations_of(
-    xs: Mapping[Any, Any], measure: Measure | None = None, *, every_pair: bool = True
+    xs: Mapping[Any, Any], *compared_by: Measure, every_pair: bool = True
 ) -> tuple[dict[Any, Any], int]:
-    """Return {label: array with one row a sample}, and the number of samples, the same in all and in the measure.
+    """Return {label: array with one row a sample}, and the number of samples, the same in all and in the measures.
 
-    Compare the arrays with `compare_corresponding`: the labels are checked here, on the recording itself.
-    every_pair: whether every pair is compared, so that all labels are checked.
+    Compare the arrays with `compare_corresponding`: ids, labels and names of classes are checked here, on the recording
+    itself, since arrays have none. every_pair: whether every pair is compared, so that all labels are checked.
     """
     if not isinstance(xs, Mapping) or not xs:  # type: ignore[redundant-expr]
         raise TypeError(
@@ -33,7 +33,11 @@ def representations_of(
         )
     if every_pair:
         check_correspondence(xs)
-    check_sides({"xs": xs}, measure)
+    check_sides({"xs": xs})
+    for measure in compared_by:
+        check_outputs(measure, xs)
+        if measure.sample_data or measure.compares == "outputs":
+            check_sides({"xs": xs}, measure)
     arrays = _with_rows(to_arrays(xs))
     return arrays, measures.check_same_samples(arrays)
 

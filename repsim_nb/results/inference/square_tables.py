@@ -10,6 +10,7 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.comparison.same_items import check_same_items
 from repsim_nb.support.errors import as_clause, check_name, join_names, warn_user
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
 from repsim_nb.support.rdm_halves import check_diagonal, find_only_negative
@@ -68,6 +69,8 @@ def frame_of(table: SquareTable) -> pd.DataFrame:
     if not isinstance(table, Comparison):
         as_numbers(frame)
         check_diagonal(frame)
+    else:
+        check_same_items(table, "a table of pairs")
     if plain and (np.diag(as_numbers(frame)) == 0).any():  # NaN on the diagonal: `direction` states what it contains
         _warn_of_similarities(as_numbers(frame))
     values = as_numbers(frame).copy()

@@ -8,26 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.errors import add_context, format_label, join_names
+from repsim_nb.support.ids import check_order
 from repsim_nb.support.validation import check_labels
 
 MIN_ROWS = 2  # of a class on either side
 
 
-def image_ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
-    """Return, for each set, the image id of each row."""
+def image_ids(sets: Mapping[Any, Any], sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
+    """Return, for each set, the image id of each row. An index of groups must not contradict the ids of a set."""
     if groups is None:
         return [np.arange(size) for size in sizes.values()]
     if isinstance(groups, Mapping):
         lacking = [format_label(label) for label in sizes if label not in groups]
         if lacking:
             raise ValueError(f"groups needs the image ids of every set; there are none for {join_names(lacking, 3)}.")
-    return [
-        check_labels(
-            groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{format_label(label)}'"
-        )
-        for label, size in sizes.items()
-    ]
+    found = []
+    for label, size in sizes.items():
+        own = groups[label] if isinstance(groups, Mapping) else groups
+        with add_context(f"groups of '{format_label(label)}'", ValueError):
+            check_order(sets[label], own)
+        found.append(check_labels(own, size, f"groups of '{format_label(label)}'"))
+    return found
 
 
 def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

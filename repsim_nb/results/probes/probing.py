@@ -121,7 +121,7 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         {label: len(x) if x.ndim else 0 for label, x in given.items()},
     )
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
-    image, sample, data = number_images(index, image_ids(sizes, groups), groups)
+    image, sample, data = number_images(index, image_ids(sets, sizes, groups), groups)
     drawn = np.ones(len(true), bool) if n is None else draw_some(true, image, data, n, generator_of(seed))
     xs = {
         label: check_set(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())
