@@ -185,3 +185,31 @@ def test_a_target_below_0_has_no_name_of_a_class():
     assert shown.row_labels == ("-1", "cat", "dog")
     with pytest.raises(ValueError, match="classes must have a name for each target"):
         inference.locate_differences(X, Y, targets=np.arange(N) % 3 - 1, classes=("cat", "dog"))
+
+
+def test_releases_are_compared_on_one_data_set():
+    old, new = (
+        rs.from_arrays({rs.Key(model, "fc", data): LAYERS[f"{model}/l1"]}) for model, data in (("a", "x"), ("b", "y"))
+    )
+    with pytest.raises(ValueError, match="'a/fc' was recorded on 'x', 'b/fc' on 'y'"):
+        rs.drift(old, new)
+    old, new = (rs.from_arrays(dict(side), ids=ids) for side, ids in ((old, NAMES), (new, NAMES[::-1])))
+    assert rs.drift(*rs.align(old, new)).n == N
+
+
+def test_a_watched_model_and_the_inputs_that_are_held_constant_have_the_same_samples():
+    nn = pytest.importorskip("torch.nn")
+    data = rs.Dataset("d", INPUTS.to_numpy("float32"), ids=NAMES)
+    with pytest.raises(ValueError, match="'inputs' their 40 samples are the same, in another order"):
+        rs.watch(nn.Linear(3, 4), data, measure=rs.measures.deconfounded("cka", INPUTS.iloc[ORDER]), live=False)
+
+
+def test_short_labels_of_different_items_differ():
+    x = LAYERS["a/l1"]
+    keys = [rs.Key("a/b", "c"), rs.Key("a", "b/c"), rs.Key("a", "z")]
+    slashes = rs.compare("cka", dict(zip(keys, (x, x**2, x**3), strict=True)))
+    assert slashes.labels()[0] == ("a/b / c", "a / b/c", "a / z")
+    assert rs.comparison.pairs({"cka": slashes}).index.is_unique
+    steps = [rs.Key("m", "fc", "d", step) for step in (5, "5", "last")]
+    assert rs.compare("cka", dict(zip(steps, (x, x**2, x**3), strict=True))).labels()[0] == ("5", "'5'", "last")
+    assert [str(key) for key in steps] == ["m/fc (d, 5)", "m/fc (d, '5')", "m/fc (d, last)"]

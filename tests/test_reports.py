@@ -238,6 +238,23 @@ def test_parameters_are_checked_before_anything_runs(tmp_path, parameters, error
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tuple_is_a_list_and_not_the_text_of_one(tmp_path, monkeypatch):
+    papermill = pytest.importorskip("papermill")
+    given = {}
+
+    class Stop(Exception):
+        pass
+
+    def execute(*_, parameters, **__):
+        given.update(parameters)
+        raise Stop
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    with pytest.raises(Stop):
+        rs.reports.run("report_comparison", tmp_path, models=("zoo:mnist-cnn-0", "zoo:mnist-cnn-1"))
+    assert given["models"] == ["zoo:mnist-cnn-0", "zoo:mnist-cnn-1"]
+
+
 def test_a_parameter_is_data_and_never_code(tmp_path):
     evil = "'); import pathlib; pathlib.Path('harm').write_text('done') #"
     with pytest.raises(RuntimeError, match="unknown dataset"):

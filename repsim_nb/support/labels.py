@@ -54,8 +54,7 @@ class Key(NamedTuple):
         return str(self.pool).startswith("tokens")
 
     def __str__(self) -> str:
-        number = isinstance(self.step, str) and re.fullmatch(r"-?\d+", self.step)  # '5' is not 5
-        shown = self._replace(step=repr(self.step)) if number else self
+        shown = self._replace(step=_quote_number(self.step)) if isinstance(self.step, str) else self
         rest = [str(value) for value, usual in zip(shown[2:], ("", 0, "flatten"), strict=True) if value != usual]
         return f"{self.model}/{self.layer}" + (f" ({', '.join(rest)})" if rest else "")
 
@@ -264,10 +263,22 @@ def own_constants(sides: tuple[dict[str, Any], dict[str, Any]]) -> tuple[list[st
 
 
 def short_labels(axis: pd.Index) -> Labels:
-    """Return each label by the fields that vary within the axis, joined by /; by one field if none varies."""
+    """Return each label by the fields that vary within the axis, joined by /; by one field if none varies.
+
+    Labels that differ stay different: '5' is written with quotes next to 5, and spaces part fields that contain a /.
+    """
     frame = frame_of(axis)
     varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
-    return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
+    rows = list(frame[varying].itertuples(index=False))
+    found = tuple("/".join(map(str, row)) for row in rows)
+    if len(set(found)) < len(found) and axis.is_unique:
+        found = tuple(" / ".join(map(_quote_number, row)) for row in rows)
+    return found
+
+
+def _quote_number(field: Any) -> str:
+    """Return a field of a label as text, with quotes if it is the text of an integer: '5' is not 5."""
+    return repr(field) if isinstance(field, str) and re.fullmatch(r"-?\d+", field) else str(field)
 
 
 def short_axis(axis: pd.Index) -> pd.Index:

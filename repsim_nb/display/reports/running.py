@@ -98,6 +98,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     for name, value in parameters.items():
         check_name(f"parameter of {source.name}", name, declared)
         _check_plain(name, value)
+        value = parameters[name] = _as_lists(value)
         if isinstance(declared[name], list) and isinstance(value, str):
             value = parameters[name] = [value]
         _check_type(name, value, declared[name])
@@ -176,6 +177,13 @@ def _check_plain(name: str, value: Any) -> None:
             "Parameters of a report must be text, numbers, True, False, None, or lists and dicts of them; got"
             f" {type(value).__name__} in '{name}'."
         )
+
+
+def _as_lists(value: Any) -> Any:
+    """Return a parameter with lists in place of tuples, which papermill would write as text."""
+    if isinstance(value, (list, tuple)):
+        return [_as_lists(item) for item in value]
+    return {key: _as_lists(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def parse_parameters(words: list[str]) -> dict[str, Any]:

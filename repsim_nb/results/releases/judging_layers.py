@@ -15,6 +15,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import reduce_features, to_float64
 from repsim_nb.measures.table_inputs import check_compares_layers
 from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.comparison.inputs import check_correspondence
 from repsim_nb.results.inference import holm, interval, null_moments, permutation_test
 from repsim_nb.results.inference.grouped_rows import SampleUnits, codes_of
 from repsim_nb.results.inference.intervals import FEWEST_SAMPLES, why_unreliable
@@ -217,6 +218,7 @@ def _representations(old: Any, new: Any, data: Any, layers: Any, rename: Mapping
     if all(recorded):
         if data is not None or layers is not None:
             raise TypeError("data and layers are for models; old and new are recordings. Select layers with .where().")
+        check_correspondence(old, new)  # here, since the names of layers alone do not show the data
         names = [_model_name(side, word) for side, word in ((old, "old"), (new, "new"))]
         sets = {str(getattr(key, "dataset", "")) for side in (old, new) for key in side}
         return Recorded([old, new], names, ", ".join(sorted(filter(None, sets))), [{}, {}], [(), ()], [])

@@ -16,7 +16,7 @@ from repsim_nb.inputs.models import load_model
 from repsim_nb.inputs.randomness import preserve_random_states
 from repsim_nb.inputs.recording.run import to_dataset
 from repsim_nb.measures import Measure
-from repsim_nb.measures.table_inputs import check_compares_layers
+from repsim_nb.measures.table_inputs import check_compares_layers, check_sides
 from repsim_nb.support.errors import UndefinedError, as_clause, join_names, warn_user
 from repsim_nb.support.validation import check_integer
 
@@ -72,6 +72,8 @@ class TrainingWatch:
         with preserve_random_states():  # a new module draws its weights before those of the file replace them
             self._model, self._data = load_model(model), to_dataset(data)
             self._reference = None if reference is None else load_model(reference)
+        if self._data.ids is not None:  # the inputs that a measure holds constant may have ids, too
+            check_sides({"data": {"data": pd.DataFrame(index=self._data.ids)}}, self._measure)
         self._probe = LayerProbe(self._model, self._data, layers, pool)
         self._layers, self._pool, self._show = layers, pool, show
         self._step, self._recorded, self._seconds = 0, False, 0.0
