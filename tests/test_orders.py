@@ -213,3 +213,20 @@ def test_short_labels_of_different_items_differ():
     steps = [rs.Key("m", "fc", "d", step) for step in (5, "5", "last")]
     assert rs.compare("cka", dict(zip(steps, (x, x**2, x**3), strict=True))).labels()[0] == ("5", "'5'", "last")
     assert [str(key) for key in steps] == ["m/fc (d, 5)", "m/fc (d, '5')", "m/fc (d, last)"]
+
+
+def test_a_mask_in_numbers_selects_no_rows_again_and_again():
+    pytest.importorskip("torch")
+    mask = (np.arange(N) % 3 == 0).astype(np.uint8)  # as scipy.io.loadmat reads a logical array
+    data = rs.Dataset("d", INPUTS.to_numpy(), ids=NAMES)
+    rdm, table = rs.RDM(np.abs(np.subtract.outer(np.arange(N), np.arange(N)))), rs.compare("cka", XS)
+    assert len(data.take(mask.astype(bool), "some")) == len(rdm[mask.astype(bool)]) == 14
+    for select in (
+        lambda: data.take(mask, "some"),
+        lambda: rdm[mask.astype(int)],
+        lambda: table.take(mask[:8], slice(None)),
+        lambda: table.take([0, 1], mask[:8].tolist()),
+    ):
+        with pytest.raises(ValueError, match="If they are a mask"):
+            select()
+    assert len(data.take(np.repeat([0, 5], 20), "drawn")) == N and len(rdm[[0, 1, 1]]) == 3

@@ -267,3 +267,18 @@ def refuse_other_order(own: np.ndarray | None, given: np.ndarray | None, what: s
     how, common = how_ids_differ(own, given)
     if common:
         raise ValueError(f"the values have labels of their own, and by these and {what} {how}.")
+
+
+def refuse_integer_mask(rows: Any, n: int) -> None:
+    """Raise ValueError for row numbers that are a mask of n rows in 0 and 1, as MATLAB files have it.
+
+    As numbers they would select the rows 0 and 1 again and again. So few rows can be drawn with replacement only from
+    few, and not in bytes.
+    """
+    numbers = np.asarray(rows)
+    many = n >= 8 or (n > 2 and numbers.dtype == np.uint8)
+    if many and numbers.shape == (n,) and numbers.dtype.kind in "iu" and np.isin(numbers, (0, 1)).all():
+        raise ValueError(
+            f"rows must be row numbers or a mask of True and False; these {n} numbers are all 0 and 1, one for each"
+            " row. If they are a mask, use np.asarray(rows, bool)."
+        )

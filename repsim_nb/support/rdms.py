@@ -10,7 +10,7 @@ import pandas as pd
 
 from repsim_nb.support.dimensions import is_of, sample_index
 from repsim_nb.support.errors import UndefinedError, as_clause
-from repsim_nb.support.ids import check_ids, index_ids, refuse_other_order, same_ids
+from repsim_nb.support.ids import check_ids, index_ids, refuse_integer_mask, refuse_other_order, same_ids
 from repsim_nb.support.rdm_halves import (
     SMALL,
     check_both_halves,
@@ -252,6 +252,8 @@ class RDM:
                 " rdm.values[i, j]."
             )
         rows = rows if isinstance(rows, slice) else np.asarray(rows)
+        if not isinstance(rows, slice):
+            refuse_integer_mask(rows, len(self))
         ids, groups = (None if its is None else its[rows] for its in (self.ids, self.groups))
         return self._like(self.values[rows][:, rows], ids, groups)
 

@@ -10,8 +10,16 @@ import numpy as np
 from torch import Tensor
 
 from repsim_nb.support.dimensions import is_of
-from repsim_nb.support.errors import as_clause
-from repsim_nb.support.ids import Names, check_ids, check_order, ids_fingerprint, index_ids, names_of
+from repsim_nb.support.errors import add_context, as_clause
+from repsim_nb.support.ids import (
+    Names,
+    check_ids,
+    check_order,
+    ids_fingerprint,
+    index_ids,
+    names_of,
+    refuse_integer_mask,
+)
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
 
@@ -296,6 +304,8 @@ class Dataset:
             raise ValueError(
                 f"dataset '{self.name}': rows must be row numbers, such as [0, 2] or range(3), or a mask; got {rows!r}."
             )
+        with add_context(f"dataset '{self.name}'", ValueError):
+            refuse_integer_mask(numbers, len(self))
         try:
             rows = np.arange(len(self))[numbers if len(numbers) else []]
         except IndexError as error:

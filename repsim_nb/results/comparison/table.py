@@ -12,6 +12,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
+from repsim_nb.support.ids import refuse_integer_mask
 from repsim_nb.support.labels import Labels, constant_fields, frame_of, own_constants, select_from_axis, short_labels
 from repsim_nb.support.summaries import decimal_places, first_few, summarize
 
@@ -197,6 +198,8 @@ class Comparison:
         >>> rs.compare("cka", {"a": x, "b": 2 * x}).take([1], [0]).labels()
         (('b',), ('a',))
         """
+        for which, size in zip((rows, columns), self.values.shape, strict=True):
+            refuse_integer_mask(which, size)
         values = self.values.iloc[rows, columns]
         undefined = {
             cell: reason
