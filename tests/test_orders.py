@@ -230,3 +230,49 @@ def test_a_mask_in_numbers_selects_no_rows_again_and_again():
         with pytest.raises(ValueError, match="If they are a mask"):
             select()
     assert len(data.take(np.repeat([0, 5], 20), "drawn")) == N and len(rdm[[0, 1, 1]]) == 3
+
+
+def test_an_image_of_two_random_subsets_is_not_in_training_and_in_test_rows():
+    rows = [np.random.default_rng(seed).choice(100, 40, replace=False) for seed in range(2)]
+    keys = [rs.Key(model, "fc", f"mnist/test[n=40,seed={seed}]") for model in "ab" for seed in range(2)]
+    images = {key: rows[key.dataset.endswith("seed=1]")] for key in keys}
+    sets = {key: rng.normal(size=(40, 3)) for key in keys}
+    found = probes.dataset_bias(rs.from_arrays(sets, ids=images), n_permutations=3)
+    tested = [set(images[key][found.predictions.query(f"true == {k}")["sample"]]) for k, key in enumerate(keys)]
+    everywhere = set.union(*tested)
+    assert all(own == everywhere & set(images[key]) for own, key in zip(tested, keys, strict=True))
+    assert found.n_test + found.n_train == 160 and set(rows[0]) & set(rows[1]) & everywhere
+
+
+SENTENCES = np.repeat(np.arange(30), 4)
+TOKENS = rng.normal(size=(30, 6))[SENTENCES] + 0.01 * rng.normal(size=(120, 6))
+CLASSES = rng.integers(0, 2, 30)[SENTENCES]
+BY_TOKEN = rs.from_arrays(
+    {rs.Key(m, "fc", "d", pool="tokens"): TOKENS @ rng.normal(size=(6, 6)) for m in "ab"}, groups=SENTENCES
+)
+
+
+def sentences_on_both_sides(predictions):
+    rows = np.unique(predictions["sample"])
+    return set(SENTENCES[rows]) & set(np.delete(SENTENCES, rows))
+
+
+def test_tokens_of_one_sentence_are_not_in_training_and_in_test_rows():
+    x = BY_TOKEN["a/fc"] if "a/fc" in BY_TOKEN else next(iter(BY_TOKEN.values()))
+    known, given = (probes.linear_probe(x, CLASSES, groups=groups, n_permutations=9) for groups in (None, SENTENCES))
+    assert not sentences_on_both_sides(known.predictions) and known.predictions.equals(given.predictions)
+    assert sentences_on_both_sides(probes.linear_probe(x, CLASSES, groups=range(120), n_permutations=9).predictions)
+    held = probes.linear_probe(x[:80], CLASSES[:80], test=(x[80:], CLASSES[80:]), n_permutations=9)
+    assert held.predictions["image"].nunique() == 10
+    assert not sentences_on_both_sides(probes.dataset_bias(BY_TOKEN, n_permutations=3).predictions)
+
+
+def test_damage_of_tokens_is_probed_on_other_sentences(monkeypatch):
+    asked = []
+    probe = probes.linear_probe
+    monkeypatch.setattr(
+        "repsim_nb.results.grounding.damage_curves.linear_probe",
+        lambda *given, **options: asked.append(options["groups"]) or probe(*given, **options),
+    )
+    grounding.sensitivity(BY_TOKEN, measures=["cka"], damage="noise", targets=CLASSES, amounts=[0.1], draws=1)
+    assert all(np.array_equal(groups, SENTENCES) for groups in asked) and asked

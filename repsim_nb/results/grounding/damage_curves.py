@@ -20,6 +20,7 @@ from repsim_nb.support.errors import as_clause, format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer, check_labels
 
@@ -122,6 +123,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     check_order(first, targets)
     representations, n = representations_of(representations, *chosen.values())
     labels, classes = list(representations), None if targets is None else check_labels(targets, n, "targets")
+    of_rows = groups_of(representations[labels[0]])
     if len(labels) < 2:
         raise ValueError(
             "sensitivity needs two or more models, since the threshold is the difference between models; got"
@@ -162,7 +164,13 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
             for k, damaged_x in enumerate(left.values() if probed else ()):
                 tick(done * steps + len(chosen) + k, total)
                 probed_x = linear_probe(
-                    damaged_x, classes, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
+                    damaged_x,
+                    classes,
+                    groups=of_rows,
+                    test_fraction=test_fraction,
+                    cost=cost,
+                    n_permutations=1,
+                    seed=seed,
                 )
                 accuracies[model, k] += probed_x.accuracy / draws
         tick(total, total)

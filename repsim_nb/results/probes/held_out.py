@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from repsim_nb.support.errors import add_context, format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.validation import check_labels
 
+_SUBSET = re.compile(r"\[n=\d+,seed=\d+\]$")  # in the name of a random subset of a data set
 MIN_ROWS = 2  # of a class on either side
 
 
@@ -32,8 +34,21 @@ def image_ids(sets: Mapping[Any, Any], sizes: Mapping[Any, int], groups: Any) ->
     return found
 
 
-def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each row: one number for each image, wherever it occurs; its id; the number of its data set."""
+class Known(NamedTuple):
+    """What recordings show about their rows: the ids of samples, and the group of each row, or None."""
+
+    ids: Mapping[Any, np.ndarray]
+    groups: Mapping[Any, np.ndarray | None]
+
+
+def number_images(
+    index: pd.Index, ids: list[np.ndarray], groups: Any, known: Known
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each row: one number for each image, wherever it occurs; its id; the number of its data set.
+
+    Random subsets of one data set can have images in common, which the ids of recordings show. Rows in groups, such as
+    the tokens of a sentence, are one image.
+    """
     data = index.get_level_values("dataset") if groups is None and "dataset" in index.names else [""] * len(ids)
     sizes: dict[str, int] = {}
     for name, own in zip(data, ids, strict=True):
@@ -49,8 +64,31 @@ def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[
         else check_labels([one for own in ids for one in own], sum(map(len, ids)), "groups")
     )
     where = np.repeat(pd.factorize(np.asarray(data, dtype=object))[0], list(map(len, ids)))
-    number = pd.factorize(sample)[0]
-    return pd.factorize(where.astype(np.int64) * (number.max(initial=0) + 1) + number)[0], sample, where
+    if groups is None:
+        whole, ids = _images_of_subsets(index, list(data), ids, known.ids)
+        of_rows = known.groups.values()
+        ids = [own if its is None else its for own, its in zip(ids, of_rows, strict=True)]
+        pairs = [(name, one) for name, own in zip(whole, ids, strict=True) for one in own.tolist()]
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        return np.array([places[pair] for pair in pairs]), sample, where
+    return pd.factorize(sample)[0], sample, where
+
+
+def _images_of_subsets(
+    index: pd.Index, data: list[str], ids: list[np.ndarray], known: Mapping[Any, np.ndarray]
+) -> tuple[list[str], list[np.ndarray]]:
+    """Return, for each set, the name of the whole data set and the ids of its images if others have subsets of it."""
+    whole = [_SUBSET.sub("", str(name)) for name in data]
+    labels, own = list(index), dict(known)
+    subsets: dict[str, set[str]] = {}
+    for name, base in zip(data, whole, strict=True):
+        subsets.setdefault(base, set()).add(name)
+    lacking = {base for label, base in zip(labels, whole, strict=True) if label not in own}
+    by_id = [len(subsets[base]) > 1 and base not in lacking for base in whole]
+    return (
+        [base if shared else name for shared, base, name in zip(by_id, whole, data, strict=True)],
+        [own[label] if shared else rows for shared, label, rows in zip(by_id, labels, ids, strict=True)],
+    )
 
 
 def hold_out(

@@ -14,11 +14,12 @@ from repsim_nb.support.errors import UndefinedError, check_name, format_label, j
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import to_axis
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.seeds import generator_of
 from repsim_nb.support.validation import check_labels
 
 from .features import check_options, check_set, expand, reduce, scale
-from .held_out import check_counts, draw_some, hold_out, image_ids, number_images
+from .held_out import Known, check_counts, draw_some, hold_out, image_ids, number_images
 from .results import DatasetProbe, Probe
 from .scoring import score
 from .svm import fit_against_rest
@@ -49,7 +50,9 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         recordings, ``bias.by_field("model")`` gives the result for the model alone.
     groups : {label: ids (n,)} or ids (n,), optional
         The image of each row; ids alone if all sets have the same images. By default row i is image i: with keys, in
-        all sets of one data set; with plain labels, in every set. An image is never both in training and test rows.
+        all sets of one data set; with plain labels, in every set. Random subsets of one data set, "mnist/test[n=200,
+        seed=0]" and others, have the images that the ids of the recordings show. Rows that have groups, as in
+        recordings by token, are one image for each group. An image is never both in training and test rows.
     n : int, optional
         Use at most n images of each data set, drawn by `seed`. By default all.
     test_fraction : float
@@ -116,12 +119,14 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         for data in dict.fromkeys(getattr(label, "dataset", "") for label in sets):
             check_sides({"sets": sets}, labels=[label for label in sets if getattr(label, "dataset", "") == data])
     given = to_arrays(sets)
+    ids = getattr(sets, "ids", {})
+    known = Known(ids if isinstance(ids, Mapping) else {}, {label: groups_of(sets[label]) for label in sets})
     labels, sizes = (
         [format_label(label) for label in given],
         {label: len(x) if x.ndim else 0 for label, x in given.items()},
     )
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
-    image, sample, data = number_images(index, image_ids(sets, sizes, groups), groups)
+    image, sample, data = number_images(index, image_ids(sets, sizes, groups), groups, known)
     drawn = np.ones(len(true), bool) if n is None else draw_some(true, image, data, n, generator_of(seed))
     xs = {
         label: check_set(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())
@@ -180,7 +185,7 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     targets: Any,
     *,
     test: tuple[Any, Any] | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     classes: Sequence[str] | None = None,
     test_fraction: float = 0.3,
     scaling: bool = True,
@@ -199,7 +204,8 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     test : (x, targets), optional
         Rows to test on. By default a fraction of the rows is held out, drawn within each class.
     groups : ids (n,), optional
-        Rows with the same id are never both in training and test rows.
+        Rows with the same id are never both in training and test rows, and their labels are permuted together.
+        Recordings by token have the groups of their rows. Pass range(n) if rows are independent.
     classes : sequence of str, optional
         Names of the targets 0, 1, ....
     test_fraction : float
@@ -271,6 +277,8 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     rows = np.concatenate([np.arange(len(part)) for part in parts])
     if groups is not None and test is not None:
         raise ValueError("groups is for drawing held-out rows, and test= gives them. Leave one of both out.")
+    if groups is None:
+        groups = _groups_of_rows([side[0] for side in sides])
     image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
         is_test = hold_out(true, image, test_fraction, names, generator_of(seed))
@@ -303,6 +311,12 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
         scaling="pooled" if scaling else None,
         seed=seed,
     )
+
+
+def _groups_of_rows(sides: Sequence[Any]) -> list[Any] | None:
+    """Return the group of each row of the training and the test rows, if all of them have groups."""
+    found = [groups_of(side) for side in sides]
+    return None if any(its is None for its in found) else [one for its in found if its is not None for one in its]
 
 
 def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
