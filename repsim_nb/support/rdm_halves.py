@@ -1,4 +1,4 @@
-"""Square matrices of dissimilarities: from both halves, or the part above the diagonal; the sign of their values."""
+"""Square matrices of dissimilarities: read, from both halves or the part above the diagonal; the sign of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import warn_user
+from repsim_nb.support.dimensions import is_of, sample_index
+from repsim_nb.support.errors import as_clause, warn_user
+from repsim_nb.support.ids import index_ids
 
 SMALL = 1e-6  # the fraction of the largest value by which numbers that should be equal may differ
 EPSILONS = 8  # and by how many steps of the precision, if all values may be rounding
@@ -120,3 +122,37 @@ def check_diagonal(frame: pd.DataFrame) -> None:
             f"a frame must have dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are"
             " they similarities? Pass the Comparison itself, or its .dissimilarity()."
         )
+
+
+def read_values(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of an array, tensor, frame or list, in float32 or float64, and the ids of its samples.
+
+    The index of pairs, in a Series, names no samples.
+    """
+    index = columns = None
+    if is_of(values, "xarray", "DataArray"):
+        index, columns = map(values.indexes.get, values.dims) if values.ndim == 2 else (None, None)
+        values = values.values
+    elif hasattr(values, "index") and not isinstance(values, (list, tuple)) and getattr(values, "ndim", 2) == 2:
+        index, columns = sample_index(values), getattr(values, "columns", None)
+    if index is not None and columns is not None and not index.equals(columns):
+        raise ValueError(
+            "an RDM has the same samples in rows and columns; the index and the columns of this frame differ. Use"
+            " frame.loc[frame.index, frame.index]."
+        )
+    index = index_ids(index)
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values
+    try:
+        frame = isinstance(values, (pd.DataFrame, pd.Series))
+        found = values.to_numpy(float, na_value=np.nan) if frame else np.asarray(values)
+        if found.dtype.kind not in "biuf":
+            raise TypeError(f"dtype {found.dtype}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"values of an RDM must be numbers, (n, n) or the pairs above the diagonal; got {type(values).__name__}"
+            f" ({as_clause(error)})"
+        ) from error
+    half = found.dtype.kind == "f" and found.dtype.itemsize <= 4
+    return found.astype(np.float32 if half else np.float64), index

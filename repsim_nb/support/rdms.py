@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.dimensions import is_of, sample_index
-from repsim_nb.support.errors import UndefinedError, as_clause
-from repsim_nb.support.ids import check_ids, index_ids, refuse_integer_mask, refuse_other_order, same_ids
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.ids import check_ids, refuse_integer_mask, refuse_other_order, same_ids
 from repsim_nb.support.rdm_halves import (
     SMALL,
     check_both_halves,
     check_sign,
     clear_negative_rounding,
     find_rounding,
+    read_values,
     to_square,
 )
 from repsim_nb.support.summaries import summarize
@@ -86,12 +86,12 @@ class RDM:
     device = "cpu"
 
     def __init__(self, values: Any, ids: Any = None, *, missing: Any = None, squared: bool = False) -> None:
-        given, index = _to_numbers(values)
+        given, index = read_values(values)
         matrix = to_square(given, "values", 0.0)
         absent = np.zeros(matrix.shape, bool)
         check_both_halves(matrix)
         if missing is not None:
-            mask, labels = _to_numbers(missing)
+            mask, labels = read_values(missing)
             refuse_other_order(index, labels, "those of 'missing'")
             if mask.shape != given.shape or not np.isin(mask, (0, 1)).all():
                 raise ValueError(
@@ -336,40 +336,6 @@ class RDM:
             ],
             page="RDM",
         )
-
-
-def _to_numbers(values: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of an array, tensor, frame or list, in float32 or float64, and the ids of its samples.
-
-    The index of pairs, in a Series, names no samples.
-    """
-    index = columns = None
-    if is_of(values, "xarray", "DataArray"):
-        index, columns = map(values.indexes.get, values.dims) if values.ndim == 2 else (None, None)
-        values = values.values
-    elif hasattr(values, "index") and not isinstance(values, (list, tuple)) and getattr(values, "ndim", 2) == 2:
-        index, columns = sample_index(values), getattr(values, "columns", None)
-    if index is not None and columns is not None and not index.equals(columns):
-        raise ValueError(
-            "an RDM has the same samples in rows and columns; the index and the columns of this frame differ. Use"
-            " frame.loc[frame.index, frame.index]."
-        )
-    index = index_ids(index)
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if "bfloat16" in str(values.dtype) else values
-    try:
-        frame = isinstance(values, (pd.DataFrame, pd.Series))
-        found = values.to_numpy(float, na_value=np.nan) if frame else np.asarray(values)
-        if found.dtype.kind not in "biuf":
-            raise TypeError(f"dtype {found.dtype}")
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"values of an RDM must be numbers, (n, n) or the pairs above the diagonal; got {type(values).__name__}"
-            f" ({as_clause(error)})"
-        ) from error
-    half = found.dtype.kind == "f" and found.dtype.itemsize <= 4
-    return found.astype(np.float32 if half else np.float64), index
 
 
 def _check_pairs(matrix: np.ndarray, absent: np.ndarray) -> float:
