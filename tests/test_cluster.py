@@ -252,7 +252,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize("name", ["cka_debiased", "procrustes"])
 def test_a_lost_worker_changes_nothing_and_hardly_anything_travels(client, travelled, large, name):
     """One of three processes is killed at its work, once some results have come back."""
-    given = large if name == "cka_debiased" else {label: x[:60_000] for label, x in large.items()}
+    given = large if name == "cka_debiased" else {str(k): large[str(k)][:60_000] for k in range(len(large) // 2)}
     size = sum(x.nbytes for x in given.values())
     here = rs.compare(name, given)
     client.wait_for_workers(3)
