@@ -1,6 +1,7 @@
 """The house as data: which rooms a wing has, in which order, and who may import what."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -98,6 +99,11 @@ def is_for_types(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def running(node, top=True):
     """-> (node, whether it runs as the file is imported) of a tree, without what stands under TYPE_CHECKING."""
     yield node, top
@@ -110,7 +116,7 @@ def imports(path):
     """-> modules of ours that a file imports, at any depth of its code, also for types."""
     ours = set()
     package = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             name = (
@@ -126,6 +132,7 @@ def imports(path):
     return ours
 
 
+@functools.cache
 def libraries(code):
     """-> {(library, whether it is imported as the file is)}; also by name: import_module("papermill")."""
     found = set()
@@ -197,7 +204,7 @@ def test_every_heavy_library_is_imported_somewhere():
 
 def test_no_module_has_the_name_of_a_function_of_its_package():
     for path in FILES:
-        functions = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+        functions = {node.name for node in tree_of(path).body if isinstance(node, ast.FunctionDef)}
         assert path.stem not in functions, f"{module_of(path)} has the name of its function"
     for file in PACKAGE.rglob("__init__.py"):
         package = importlib.import_module(".".join(("repsim_nb", *file.parent.relative_to(PACKAGE).parts)))
@@ -210,7 +217,7 @@ def test_no_two_classes_have_one_name():
     names = {}
     for path in FILES:
         if not module_of(path).startswith("studies"):
-            for node in ast.parse(path.read_text()).body:
+            for node in tree_of(path).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     names.setdefault(node.name, []).append(module_of(path))
     assert not {name: modules for name, modules in names.items() if len(modules) > 1}
@@ -272,9 +279,8 @@ def test_importing_the_face_imports_nothing_heavy():
 def test_files_can_be_read_at_one_sitting(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 400
-    tree = ast.parse(text)
     if text.strip() and path.name != "__main__.py":
-        assert ast.get_docstring(tree), "a file begins with what it is"
+        assert ast.get_docstring(tree_of(path)), "a file begins with what it is"
 
 
 def test_every_public_name_has_a_docstring():
