@@ -195,3 +195,17 @@ def test_the_error_of_a_library_that_belongs_to_no_extra_stays_as_it_is():
     with pytest.raises(ModuleNotFoundError) as caught, explain_missing("compare"):
         raise missing
     assert caught.value is missing and missing.__cause__ is None
+
+
+def test_an_unknown_name_is_found_before_torch_is_imported():
+    import subprocess
+
+    calls = "[lambda: rs.load_dataset('mnits'), lambda: rs.load_model('zoo:mnist-cn-0')]"
+    code = f"""import sys, repsim_nb as rs
+for call in {calls}:
+    try:
+        call()
+    except ValueError as error:
+        print('Did you mean' in str(error), 'torch' in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"] * 2

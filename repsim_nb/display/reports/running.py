@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     TypeError
         If a value is not plain data, or has another type than the default. Nothing is run.
     ValueError
-        If the notebook is unknown or does not declare a parameter, or `out` is the folder of the notebook. Nothing is
-        run.
+        If the notebook is unknown or does not declare a parameter, or `out` is the folder of the notebook; for unknown
+        measures, data sets and models of the zoo in reports that ship. Nothing is run.
     RuntimeError
         If a cell fails; with its message.
     ModuleNotFoundError
@@ -102,6 +103,8 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
         if isinstance(declared[name], list) and isinstance(value, str):
             value = parameters[name] = [value]
         _check_type(name, value, declared[name])
+    if source.parent == shipped_folder("notebooks"):
+        _check_names(parameters)
     out = Path(out).expanduser().resolve()
     if source.resolve().parent == out:
         raise ValueError(
@@ -145,6 +148,23 @@ def _declared_parameters(source: Path) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             defaults[name] = None
     return defaults
+
+
+def _check_names(parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for unknown names in the parameters of our reports, before a kernel starts and imports torch."""
+    from repsim_nb import measures
+    from repsim_nb.inputs.datasets.sources import DATASETS
+    from repsim_nb.inputs.models.shipped_names import zoo_names
+
+    for name in parameters.get("measures", ()):
+        measures.get(name)
+    data = parameters.get("dataset")
+    if data is not None and not Path(data).expanduser().is_dir():
+        check_name("dataset", data, DATASETS)
+    for spec in (*parameters.get("models", ()), parameters.get("old"), parameters.get("new")):
+        source, _, model = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+        if source == "zoo":
+            check_name("zoo model", model, zoo_names())
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:

@@ -1,12 +1,31 @@
 """Data in a fixed order: your own as a `Dataset`, and data sets without a download by `load_dataset(name)`."""
 
-from .dataset import Dataset
-from .episodes import VisitedStates, returns, rollouts
-from .inputs import fingerprint_inputs
-from .packages import animals_10k, mnist_5k
-from .published import BrainRDMs, brains, imagenet_distances, imagenet_models
-from .sources import DATASETS, SPLITS, balanced, describe, load_dataset
+from typing import TYPE_CHECKING, Any
 
+import lazy_loader
+
+from repsim_nb.support.errors import explain_missing, unknown_attribute
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+    from .episodes import VisitedStates, returns, rollouts
+    from .inputs import fingerprint_inputs
+    from .packages import animals_10k, mnist_5k
+    from .published import BrainRDMs, brains, imagenet_distances, imagenet_models
+    from .sources import DATASETS, SPLITS, balanced, describe, load_dataset
+
+# Most of them need torch: an unknown name of a data set is found without it.
+_load, _, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dataset": ["Dataset"],
+        "episodes": ["VisitedStates", "returns", "rollouts"],
+        "inputs": ["fingerprint_inputs"],
+        "packages": ["animals_10k", "mnist_5k"],
+        "published": ["BrainRDMs", "brains", "imagenet_distances", "imagenet_models"],
+        "sources": ["DATASETS", "SPLITS", "balanced", "describe", "load_dataset"],
+    },
+)
 __all__ = [
     "DATASETS",
     "SPLITS",
@@ -25,3 +44,14 @@ __all__ = [
     "returns",
     "rollouts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise unknown_attribute("rs.datasets", name, __all__)
+    with explain_missing(f"datasets.{name}"):
+        return _load(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,8 +12,6 @@ import numpy as np
 
 from repsim_nb.support.files import cache_folder, find_in_package
 
-from .pictures import Crops
-
 Split = tuple[Any, np.ndarray]  # inputs, mostly uint8 (n, h, w) or (n, h, w, 3) or a list of str; targets int64 (n,)
 HOW = "make carriers"
 
@@ -47,6 +45,8 @@ PHOTOGRAPHS = {
 def photographs(_split: str) -> Split:
     """Crop the color photographs inside scikit-learn and scikit-image: 8×8 overlapping crops of 224×224 each."""
     files = [find_in_package(package, file, HOW) for package, file in PHOTOGRAPHS.values()]
+    from .pictures import Crops  # torch: an unknown name of a data set is found without it
+
     return Crops(files, edge=224, per_side=8), np.repeat(np.arange(len(files)), 64)
 
 

@@ -8,18 +8,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import as_clause, check_name
+from repsim_nb.support.errors import as_clause, check_name, explain_missing
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.seeds import check_seed
 from repsim_nb.support.validation import check_integer
 
-from .dataset import Dataset
 from .packages import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
 
 SPLITS = ("train", "test")
 """The splits that data sets have."""
@@ -228,6 +230,8 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     check_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
     check_name("split", split, SPLITS)
     check_seed(seed)
+    with explain_missing("load_dataset"):  # an unknown name is found before torch is imported
+        from .dataset import Dataset
     source = DATASETS[name]
     if split not in source.sizes:
         raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}.")

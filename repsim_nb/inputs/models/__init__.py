@@ -1,14 +1,39 @@
 """Load models: `load_model(spec)` returns a `Model`; `zoo()` and `pretrained()` list models that are installed."""
 
-from .architectures import ARCHITECTURES
-from .model import Model, is_model
-from .packages import pretrained
-from .preparing import Pictures, Texts
-from .running import OUTPUT
-from .shipped import available, zoo, zoo_names
-from .sources import SOURCES, build, cards, load_model, normalise
-from .untrained import untrained_twin
+from typing import TYPE_CHECKING, Any
 
+import lazy_loader
+
+from repsim_nb.support.errors import explain_missing, unknown_attribute
+
+if TYPE_CHECKING:
+    from .architectures import ARCHITECTURES
+    from .loading import load_model
+    from .model import Model, is_model
+    from .packages import pretrained
+    from .preparing import Pictures, Texts
+    from .running import OUTPUT
+    from .shipped import available, zoo
+    from .shipped_names import zoo_names
+    from .sources import SOURCES, build, cards, normalise
+    from .untrained import untrained_twin
+
+# Most of them need torch: an unknown name of a model is found without it.
+_load, _, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "architectures": ["ARCHITECTURES"],
+        "model": ["Model", "is_model"],
+        "packages": ["pretrained"],
+        "preparing": ["Pictures", "Texts"],
+        "running": ["OUTPUT"],
+        "loading": ["load_model"],
+        "shipped": ["available", "zoo"],
+        "shipped_names": ["zoo_names"],
+        "sources": ["SOURCES", "build", "cards", "normalise"],
+        "untrained": ["untrained_twin"],
+    },
+)
 __all__ = [
     "ARCHITECTURES",
     "OUTPUT",
@@ -27,3 +52,14 @@ __all__ = [
     "zoo",
     "zoo_names",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise unknown_attribute("rs.models", name, __all__)
+    with explain_missing(f"models.{name}"):
+        return _load(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

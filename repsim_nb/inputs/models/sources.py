@@ -1,4 +1,4 @@
-"""`load_model(spec)`, and the dict of sources behind it."""
+"""The sources of models behind `load_model(spec)`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .policy_files import ENDING, build_policy, is_policy_file, make_policy_mode
 from .preparing import no_sentences
 from .running import OUTPUT
 from .sentences import LIBRARY, make_sentence_model
-from .shipped import zoo_folder, zoo_names
+from .shipped_names import zoo_folder, zoo_names
 from .state_dicts import fill_module, unwrap
 from .unknown_specs import explain_no_spec
 from .unsupported import TORCH_TAR, check_forward, explain_other_object
@@ -131,7 +131,7 @@ def _make_architecture(what: str | nn.Module | Callable[[], nn.Module], options:
             for key, value in (("weights", "random" if "weights" in known else None), ("options", options))
             if value is not None
         }
-        model = load_model(str(what), **given)
+        model = load_spec(str(what), given)
         return replace(model, module=copy.deepcopy(model.module))
     if isinstance(what, str):
         return _load_module(build(what, **options or {}))
@@ -207,7 +207,7 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
     >>> models.cards(["zoo:mnist-cnn-0", "zoo:mnist-vit-0"])["parameters"].tolist()
     [47130, 138890]
     """
-    return tabulate_cards((model.name, model.card) for model in map(load_model, models))
+    return tabulate_cards((model.name, model.card) for model in (load_spec(model, {}) for model in models))
 
 
 def _load_module(module: nn.Module) -> Model:
@@ -233,83 +233,8 @@ SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
 """The function that loads a model, by the word before the colon in "zoo:mnist-cnn-0". Add sources of your own."""
 
 
-def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Model:
-    """Load a model by its spec, or wrap a module of your own.
-
-    Parameters
-    ----------
-    spec : nn.Module, str, Path, Model, SentenceTransformer, pipeline of transformers, or agent of stable-baselines3
-        A module is wrapped as it is; the "output" of a SentenceTransformer is the embedding of its `encode`, that of a
-        policy or an algorithm of stable-baselines3 the logits of its actions. A string is one of these:
-
-        - "zoo:NAME": a model that ships with the package (`models.zoo()` lists them)
-        - "pretrained:NAME": a trained model from an installed package (`models.pretrained()` lists them)
-        - "timm:NAME", "torchvision:NAME": a model of that library; needs weights=
-        - "transformers:FOLDER": a folder with config.json and weights. A head for classification stays, and its logits
-          are "output"; for all others "output" is the last hidden state. A folder of sentence_transformers gives all
-          its modules, a folder with an adapter of peft the base model with the adapter
-        - "transformers:KIND" ("bert", "vit") with weights="random", or a name on the hub with weights="pretrained"
-        - "checkpoint:PATH", or a path to .safetensors, .pt, .pth, .ckpt or .bin: weights; needs architecture= unless
-          the file has a card. For weights in shards, the path of their index (.index.json) or of one shard
-        - a path to a .zip that an algorithm of stable-baselines3 saved; unusual policies need architecture=
-        - "MINE:NAME": a source of your own, after `models.SOURCES["MINE"] = function`. The function takes NAME and its
-          keyword options, and returns a module or a Model
-    **options
-        For every spec:
-
-        - name : str. The name of the model in recordings; by default the spec's or the class's
-        - preprocess : callable. Function from a batch of raw inputs to the inputs of the module
-        - layers : sequence of str. The layers that `record` takes by default; by default one a block
-
-        For some specs:
-
-        - weights : {"pretrained", "random"}. "pretrained" asks a hub over the internet (not for "pretrained:NAME" and
-          folders, where it is the default); "random" creates the untrained model
-        - seed : int. Seed of random weights, 0 by default
-        - options : dict. Options for the library that creates the model, options={"num_classes": 10}
-        - architecture : nn.Module, callable or str. The module of the weights in a checkpoint, a function or class that
-          creates it, or its spec
-        - key : str. The name of one of several state dicts in a checkpoint, key="ema"
-
-    Returns
-    -------
-    Model
-        With a name, a module, a preprocess and default layers.
-
-    Raises
-    ------
-    ValueError
-        For an unknown spec or option (with the nearest names), a hub that cannot be reached, a damaged file, weights
-        that do not fit the module, or a file that could run code.
-    ModuleNotFoundError
-        If the library of the model is not installed; the message names what to install.
-    TypeError
-        For an object that is no model, with what to do instead.
-    FileNotFoundError
-        If there is no checkpoint file at the path.
-
-    See Also
-    --------
-    record : Record activations of the model.
-
-    Notes
-    -----
-    Models of libraries take uint8 pictures (n, h, w) or (n, h, w, 3), which are resized and cropped at the centre as in
-    the tests of that library (`models.Pictures`), or sentences or ids (`models.Texts`). No code from a file or a hub
-    runs: weights are read as tensors only.
-
-    Examples
-    --------
-    >>> import repsim_nb as rs
-    >>> rs.load_model("zoo:mnist-cnn-0")
-    Model(name='mnist-cnn-0', layers=('conv1', 'conv2', 'conv3', 'fc', 'output'))
-
-    A module of your own:
-
-    >>> from torch import nn
-    >>> rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="mine")
-    Model(name='mine', layers=('1', '2', 'output'))
-    """
+def load_spec(spec: Any, options: Mapping[str, Any]) -> Model:
+    """Return what `load_model` returns."""
     spec = unwrap_algorithm(spec)
     if isinstance(spec, Model):
         return _apply_options(spec, _check_options(options, ()))

@@ -10,7 +10,7 @@ from repsim_nb.support.errors import join_names
 
 from .folders import describe_other_folder
 from .packages import PACKAGES
-from .shipped import zoo_names
+from .shipped_names import zoo_names
 from .unsupported import describe_other_file
 
 ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"

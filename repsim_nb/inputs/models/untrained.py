@@ -21,8 +21,9 @@ from repsim_nb.support.seeds import check_seed
 
 from .architectures import ARCHITECTURES
 from .libraries import first_line, seeded
+from .loading import load_model
 from .model import Model
-from .sources import SOURCES, build, load_model
+from .sources import SOURCES, build
 
 
 def untrained_twin(spec: str | Path | nn.Module | Model | Any, *, seed: int = 0) -> Model:
