@@ -209,17 +209,6 @@ def test_pairs_that_are_missing_at_first_join(monkeypatch):
         assert len(rounds) > 1
 
 
-def test_first_prices_that_diverge_are_found_again(monkeypatch):
-    cost = np.random.default_rng(3).normal(size=(30, 20))
-    gentle = few_pairs.first_prices(cost)
-    monkeypatch.setattr(few_pairs, "_FURTHER", (3.0, 1.0))
-    found, likely = few_pairs.first_prices(cost)
-    assert np.isfinite(found).all() and likely.any(axis=1).all() and likely.any(axis=0).all()
-    assert likely.sum() <= 2 * gentle[1].sum()
-    change = found - cost
-    assert np.ptp(change - change[:, :1], axis=0) == pytest.approx(0, abs=1e-12), "a price for each unit"
-
-
 def test_a_plan_is_not_proved_by_prices_that_there_are_none_for():
     cost = np.array([[0.0, 1.0], [1.0, 0.0]])
     everything, units = np.ones((2, 2), dtype=bool), np.arange(2)

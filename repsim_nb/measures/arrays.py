@@ -136,6 +136,17 @@ def permute_matrix(matrix: Array, order: np.ndarray) -> Array:
     return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]
 
 
+def left_directions(x: Array) -> tuple[Array, Array]:
+    """Return the left singular vectors (n, rank) and singular values of `centred_unit(x)` in float64, largest first."""
+    xp = array_api_compat.array_namespace(x)
+    unit = reduce_features(centred_unit(xp.astype(x, xp.float64)))
+    u, s, _ = xp.linalg.svd(unit, full_matrices=False)
+    floor = max(smallest_direction(x), max(x.shape) * eps(unit))
+    # centred samples have rank n - 1 at most
+    rank = min(int(xp.sum(xp.astype(s > floor, xp.int64))), x.shape[0] - 1)
+    return u[:, :rank], s[:rank]
+
+
 class PrincipalComponents:
     """The principal components of a representation.
 

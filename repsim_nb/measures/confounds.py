@@ -73,9 +73,7 @@ class Deconfounded(Measure):
     @property
     def name(self) -> str:
         """The short name of `base`, and "without inputs"."""
-        from . import short_name  # at call time: the table of names is made of the classes of all files
-
-        return f"{short_name(self.base)} without inputs"
+        return f"{self.base} without inputs"
 
     @property
     def sample_data(self) -> Mapping[str, Any]:
@@ -215,10 +213,8 @@ class Deconfounded(Measure):
             raise self._nothing(r)
 
     def _nothing(self, r: float) -> UndefinedError:
-        from . import short_name
-
         return UndefinedError(
-            f"its similarity matrix is that of the inputs ({short_name(self.base)} with them is {r:.6g}), so nothing is"
+            f"its similarity matrix is that of the inputs ({self.base} with them is {r:.6g}), so nothing is"
             " left to compare without it"
         )
 
@@ -231,10 +227,8 @@ class Deconfounded(Measure):
         return f"{self.name} #{self.inputs.fingerprint[:8]}"
 
     def __repr__(self) -> str:
-        from . import short_name
-
         n, p = self.inputs.values.shape
-        return f"deconfounded({short_name(self.base)!r}, inputs {n} × {p} #{self.inputs.fingerprint[:8]})"
+        return f"deconfounded({str(self.base)!r}, inputs {n} × {p} #{self.inputs.fingerprint[:8]})"
 
 
 def partial(both: Any, one: Any, other: Any, tolerance: float = 0.0) -> Any:

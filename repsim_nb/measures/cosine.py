@@ -69,11 +69,11 @@ class Cosine(Measure):
         # passes: the standard form is such a matrix, except with some options of subclasses
         return
 
-    def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
+    def _sums(self, source: Any, number: int) -> moments.Sums:
         return (
             moments.sums_of(self.gram_matrix(source.values), overwrite=True)
             if isinstance(source, Vector)
-            else of_kernel(source)
+            else moments.sums_of_kernel(source, number)
         )
 
     @property
@@ -96,7 +96,7 @@ class Cosine(Measure):
                 return values
             good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
             if job.moments is not None:
-                sums = functools.partial(self._sums, moments.KernelSums(number))
+                sums = functools.partial(self._sums, number=number)
                 for k, side in enumerate(good):
                     found = job.run(sums, side, idle=lambda: job.tick(number, steps))
                     job.moments.update({(k, i): one for i, one in zip(which[k], found, strict=True)})

@@ -100,8 +100,8 @@ def crossnobis(
                 f"noise='repeats' needs at least {_FEWEST} repeats, two of them to estimate the noise of two others;"
                 f" got {repeats}. Pass noise=, a covariance (features, features), or noise='none'."
             )
-        if shrinkage is not None:
-            _check_shrinkage(shrinkage)
+        if shrinkage is not None and not (is_number(shrinkage) and 0 <= shrinkage <= 1):
+            raise ValueError(f"shrinkage of crossnobis must be a number from 0 to 1; got {shrinkage!r}.")
         for pair in itertools.combinations(range(repeats), 2):
             whitened = x[list(pair)] @ _whitening(_estimate(np.delete(x, pair, axis=0), shrinkage))
             products += whitened[0] @ whitened[1].T
@@ -136,11 +136,6 @@ def _check_noise(noise: Any, p: int) -> np.ndarray:
             f"{', which is not symmetric' if covariance.shape == (p, p) else ''}."
         )
     return covariance
-
-
-def _check_shrinkage(value: Any) -> None:
-    if not (is_number(value) and 0 <= value <= 1):
-        raise ValueError(f"shrinkage of crossnobis must be a number from 0 to 1; got {value!r}.")
 
 
 def _estimate(x: np.ndarray, shrinkage: float | None) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import array_api_compat
 import numpy as np
@@ -16,8 +16,8 @@ from repsim_nb.support.workers import check_stopped
 from .arrays import eps, to_float64
 
 _BLOCK = 2**20  # numbers of differences held at a time
-_AROUND = 32  # cells of a sample from which on products around an origin near to it are faster than differences
-_Put: TypeAlias = Callable[..., None]  # rows, columns (broadcast), values, and which of these cells (default all)
+_COPIES = 32  # cells of a sample from which on copies are looked for first, such as samples that are all 0
+_Put: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # rows, columns, values
 
 
 def squared_distances(
@@ -35,16 +35,14 @@ def squared_distances(
     lengths = left[:, None] + right[None, :]
     products *= -2
     products += lengths
-    doubt = 8 * eps(products) * rows.shape[1] ** 0.5
-    lengths *= doubt
+    lengths *= 8 * eps(products) * rows.shape[1] ** 0.5  # what may be rounding
     near = np.array(to_numpy(products <= lengths))
     del lengths
 
-    def put(i: np.ndarray, j: np.ndarray, values: np.ndarray, which: np.ndarray | None = None) -> None:
+    def put(i: np.ndarray, j: np.ndarray, values: np.ndarray) -> None:
         device = array_api_compat.device(products)
         at = tuple(xp.asarray(place, device=device) for place in (i, j))
-        new = xp.asarray(values, dtype=products.dtype, device=device)
-        products[at] = new if which is None else xp.where(xp.asarray(which, device=device), new, products[at])
+        products[at] = xp.asarray(values, dtype=products.dtype, device=device)
 
     if rows is columns:
         np.fill_diagonal(near, False)
@@ -52,7 +50,7 @@ def squared_distances(
         own = np.arange(len(near))
         put(own, own, np.zeros(len(near)))
     if near.any():
-        _compute_again(rows, columns, scale, near, put, doubt, np.float32 if eps(products) > 1e-8 else np.float64)
+        _compute_again(rows, columns, scale, near, put)
     return products
 
 
@@ -61,28 +59,22 @@ def rounding_of(length: float, spacing: float) -> float:
     return (8 * spacing) ** 2 * length
 
 
-def _compute_again(
-    rows: Array, columns: Array, scale: float, near: np.ndarray, put: _Put, doubt: float, dtype: Any
-) -> None:
-    """Compute the squared distances of these cells (bool, (m, n)): first those of samples that are near many others.
-
-    doubt: the fraction of the lengths that may be rounding.  dtype: of products.
-    """
+def _compute_again(rows: Array, columns: Array, scale: float, near: np.ndarray, put: _Put) -> None:
+    """Compute the squared distances of these cells (bool, (m, n)) from differences of samples; copies are at 0."""
     mantissa, exponent = math.frexp(scale)  # a division by a power of 2 is exact, and no square overflows
     i, j = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     near = near[np.ix_(i, j)]
     one = np.ldexp(to_float64(rows[i]), -exponent)
     other = one if rows is columns else np.ldexp(to_float64(columns[j]), -exponent)
 
-    def put_some(a: np.ndarray, b: np.ndarray, values: np.ndarray, which: np.ndarray | None = None) -> None:
-        put(i[a], j[b], values / mantissa**2, which)
+    def put_some(a: np.ndarray, b: np.ndarray, values: np.ndarray) -> None:
+        put(i[a], j[b], values / mantissa**2)
 
-    counts = near.sum(axis=1)
-    if counts.max() >= _AROUND:
-        copies = np.equal.outer(*_same_rows(one, other))
-        put_some(np.arange(len(i))[:, None], np.arange(len(j))[None], np.zeros(copies.shape), copies)
+    if near.sum(axis=1).max() >= _COPIES:
+        copies = near & np.equal.outer(*_same_rows(one, other))
+        a, b = np.nonzero(copies)
+        put_some(a, b, np.zeros(len(a)))
         near &= ~copies
-        _around_origins(one, other, near, put_some, doubt, dtype)
     a, b = np.nonzero(np.triu(near) if one is other else near)
     step = max(1, _BLOCK // one.shape[1])
     for start in range(0, len(a), step):
@@ -101,41 +93,3 @@ def _same_rows(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
     codes = np.unique(both.view(np.dtype((np.void, both.itemsize * both.shape[1])))[:, 0], return_inverse=True)[1]
     codes = codes.reshape(-1)
     return codes[: len(one)], codes[-len(other) :]
-
-
-def _around_origins(one: np.ndarray, other: np.ndarray, near: np.ndarray, put: _Put, doubt: float, dtype: Any) -> None:
-    """Compute cells of samples that are near many others from products, after a sample near them is subtracted.
-
-    near: the cells; those that were computed are set to False. So one far sample, which moves the mean away from all
-    others, costs one more product of matrices.
-    """
-    counts, budget = near.sum(axis=1), 4 * near.size
-    while counts.max() >= _AROUND and budget > 0:
-        check_stopped()
-        row = int(counts.argmax())
-        members = np.flatnonzero(near[row])
-        gaps = other[members] - one[row]
-        # the member in the middle of the distances: a few far ones are not chosen
-        middle = int(np.argsort(np.einsum("ij,ij->i", gaps, gaps), kind="stable")[len(members) // 2])
-        origin = other[members[middle]]
-        if one is other:
-            members = np.sort(np.append(members, row))
-            rows, middle = members, int(np.searchsorted(members, members[middle]))
-        else:
-            rows = np.flatnonzero(near[:, members[middle]])
-        u = (one[rows] - origin).astype(dtype)
-        v = u if one is other else (other[members] - origin).astype(dtype)
-        lengths = np.add.outer(np.einsum("ij,ij->i", u, u), np.einsum("ij,ij->i", v, v))
-        squared = u @ v.T
-        squared *= -2
-        squared += lengths
-        at_origin = ~v.any(axis=1)
-        squared[:, at_origin] = lengths[:, at_origin]
-        found = (squared > doubt * lengths) | at_origin
-        if one is other:
-            squared[at_origin], found[at_origin] = lengths[at_origin], True
-        block = np.ix_(rows, members)
-        put(*block, squared, near[block] & found)
-        near[block] &= ~found
-        counts[rows] = near[rows].sum(axis=1)
-        budget -= squared.size

@@ -9,8 +9,6 @@ kernels ⟨XXᵀ, YYᵀ⟩ = ‖XᵀY‖², which is cheaper if there are few fe
 from __future__ import annotations
 
 import functools
-import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -78,8 +76,6 @@ class _Bundle:
 
     def __init__(self, left: Sequence[MatrixSource], right: Sequence[MatrixSource] | None) -> None:
         self.left, self.right = left, right
-        # each worker reuses the memory of its stack: new memory for every tile costs a tenth of the time
-        self._rooms = threading.local()
 
     def __reduce__(self) -> Any:
         return _unpack_bundle, (pack(list(self.left)), pack(self.right and list(self.right)))
@@ -88,7 +84,7 @@ class _Bundle:
         total = _zeros(len(self.left), None if self.right is None else len(self.right))
         for where, weight in bundle:
             check_stopped()
-            stack = self._stack([*self.left, *(self.right or ())], where)
+            stack = _stack([*self.left, *(self.right or ())], where)
             if self.right is None:
                 between = to_float64(stack @ stack.T)
                 part = Products(between, between.diagonal(), between.diagonal())
@@ -98,29 +94,13 @@ class _Bundle:
             total = _add(total, part, weight)
         return total
 
-    def _stack(self, sources: Sequence[MatrixSource], where: Any) -> Array:
-        """Return the same piece of every representation, one in each row."""
-        first = sources[0].piece(where)
-        xp = array_api_compat.array_namespace(first)
-        finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
-        stack = self._room(len(sources), math.prod(first.shape), finest, first)
-        stack[0] = first.reshape(-1)
-        for row, source in zip(stack[1:], sources[1:], strict=True):
-            place = row.reshape(first.shape) if isinstance(stack, np.ndarray) and source.dtype == finest else None
-            piece = source.piece(where, place)
-            if piece is not place:
-                row[:] = piece.reshape(-1)
-        return stack
 
-    def _room(self, rows: int, columns: int, dtype: Any, like: Array) -> Array:
-        if not isinstance(like, np.ndarray):
-            return array_api_compat.array_namespace(like).empty(
-                (rows, columns), dtype=dtype, device=array_api_compat.device(like)
-            )
-        room = getattr(self._rooms, "room", None)
-        if room is None or room.size < rows * columns or room.dtype != dtype:
-            room = self._rooms.room = np.empty(rows * columns, dtype)
-        return room[: rows * columns].reshape(rows, columns)
+def _stack(sources: Sequence[MatrixSource], where: Any) -> Array:
+    """Return the same piece of every representation, one in each row, in the precision of the finest."""
+    pieces = [source.piece(where).reshape(-1) for source in sources]
+    xp = array_api_compat.array_namespace(*pieces)
+    finest = functools.reduce(xp.result_type, {piece.dtype for piece in pieces})
+    return xp.stack([xp.astype(piece, finest, copy=False) for piece in pieces])
 
 
 def _unpack_bundle(left: Any, right: Any) -> _Bundle:

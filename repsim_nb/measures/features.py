@@ -92,11 +92,11 @@ class Features:
             )
         return self._sizes
 
-    def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
-        """Return inner products of samples, written into `out` if it is given."""
+    def gram(self, rows: slice, columns: slice) -> Array:
+        """Return inner products of samples."""
         some = self[rows]
         others = some if rows == columns else self[columns]  # the same array on both sides is half the work
-        return some @ others.T if out is None else np.matmul(some, others.T, out=out)
+        return some @ others.T
 
     def distances(self, rows: slice, columns: slice) -> Array:
         """Return squared distances of samples; exactly 0 from a sample to itself and to its copies."""
@@ -171,11 +171,8 @@ class Distances(Features):
     def sizes(self) -> Array:
         return self._products.diagonal()
 
-    def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
-        if out is None:
-            return self._products[rows, columns].copy()
-        out[:] = self._products[rows, columns]
-        return out
+    def gram(self, rows: slice, columns: slice) -> Array:
+        return self._products[rows, columns].copy()
 
     def distances(self, rows: slice, columns: slice) -> Array:
         if self._squared.min() < 0:

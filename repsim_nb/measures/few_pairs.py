@@ -16,9 +16,8 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, min_
 from repsim_nb.support.workers import check_stopped
 
 # of the first prices: the softest and the sharpest choice of partners, as fractions of the mean difference of costs;
-# how much sharper each stage is; its rounds; how much further than to its goal a round goes (with 1.7 a third of the
-# rounds is enough, and 1 always converges)
-_SOFT, _SHARP, _STAGE, _ROUNDS, _FURTHER = 0.1, 0.002, 3.0, 24, (1.7, 1.0)
+# how much sharper each stage is; its rounds
+_SOFT, _SHARP, _STAGE, _ROUNDS = 0.1, 0.002, 3.0, 24
 _LIKELY = 0.001  # the fraction of a unit from which on a pair is likely
 # pairs of each unit: at most at first, at least in a program, and those that join if some are missing
 _FIRST, _SURE, _NEXT = 8, 4, 2
@@ -97,35 +96,25 @@ def first_prices(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return costs minus prices of units, and a mask of the pairs that are likely in a best plan.
 
     Each unit is spread over partners by how cheap they are, and prices are changed until all are used in full (the
-    method of Sinkhorn, overrelaxed). The choice of partners gets sharper from stage to stage.
+    method of Sinkhorn). The choice of partners gets sharper from stage to stage.
     """
     cost = cost - cost.min(axis=1, keepdims=True)
-    scale = float(cost.mean())
+    scale = float(cost.mean())  # the mean difference of costs
     cost -= cost.min(axis=0)
-    if scale > _TOLERANCE:
-        for further in _FURTHER:
-            found = _spread(cost, scale, further)
-            if np.isfinite(found).all():
-                return found, found < -_SHARP * scale * math.log(_LIKELY)
-    return cost, np.zeros(cost.shape, dtype=bool)
-
-
-def _spread(cost: np.ndarray, scale: float, further: float) -> np.ndarray:
-    """Return costs minus prices. scale: the mean difference of costs."""
-    (p, q), cost, width = cost.shape, cost.copy(), _SOFT * scale
-    with np.errstate(all="ignore"):  # what diverges is not used
-        while True:
-            chosen = np.exp(cost * (-1 / width))
-            one = 1 / chosen.sum(axis=1)
+    if scale <= _TOLERANCE:
+        return cost, np.zeros(cost.shape, dtype=bool)
+    (p, q), width = cost.shape, _SOFT * scale
+    while True:
+        chosen = np.exp(cost * (-1 / width))
+        other = np.ones(q)
+        for _ in range(_ROUNDS):
+            one = 1 / (chosen @ other)
             other = (p / q) / (one @ chosen)
-            for _ in range(_ROUNDS - 1):
-                one *= (one * (chosen @ other)) ** -further
-                other *= (other * (one @ chosen) * (q / p)) ** -further
-            cost -= width * np.log(one)[:, None]
-            cost -= width * np.log(other)
-            if width == _SHARP * scale:
-                return cost
-            width = max(width / _STAGE, _SHARP * scale)
+        cost -= width * np.log(one)[:, None]
+        cost -= width * np.log(other)
+        if width == _SHARP * scale:
+            return cost, cost < -_SHARP * scale * math.log(_LIKELY)
+        width = max(width / _STAGE, _SHARP * scale)
 
 
 def _cheapest(cost: np.ndarray, number: int) -> np.ndarray:

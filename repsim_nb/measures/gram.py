@@ -29,9 +29,6 @@ class MatrixSource(Protocol):
         """The length below which the matrix is rounding only."""
 
     @property
-    def dtype(self) -> Any: ...
-
-    @property
     def p(self) -> int:
         """The number of features that its pieces are computed from."""
 
@@ -41,8 +38,8 @@ class MatrixSource(Protocol):
         Pieces are small enough to stack those of `number` representations.
         """
 
-    def piece(self, where: Any, out: np.ndarray | None = None) -> Array:
-        """Return one piece as numbers, written into `out` if it is computed."""
+    def piece(self, where: Any) -> Array:
+        """Return one piece as numbers."""
 
     def flat(self) -> Array:
         """Return the whole matrix as one vector."""
@@ -76,7 +73,7 @@ class Kernel:
         unbiased: bool = False,
     ) -> None:
         self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
-        self.n, self.p, self.dtype, self.floor = n, features.p, features.dtype, 0.0
+        self.n, self.p, self.floor = n, features.p, 0.0
         self.whole = None if whole is None or entry is None else entry(whole)
         self.means: Array | None = None  # None for inner products: `row_means` computes them
         self.mean = 0.0
@@ -91,7 +88,7 @@ class Kernel:
 
     def _as_features(self, values: np.ndarray) -> Array:
         xp = self.features.xp
-        return xp.astype(xp.asarray(values, device=array_api_compat.device(self.features.sizes)), self.dtype)
+        return xp.astype(xp.asarray(values, device=array_api_compat.device(self.features.sizes)), self.features.dtype)
 
     def row_means(self, rows: slice) -> Array:
         return (
@@ -115,12 +112,12 @@ class Kernel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({k: unpack(v) for k, v in state.items()})
 
-    def _entries(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
+    def _entries(self, rows: slice, columns: slice) -> Array:
         """Return a piece of the matrix before it is centred."""
         if self.whole is not None:
             return self.whole[rows, columns]
         return (
-            self.features.gram(rows, columns, out)
+            self.features.gram(rows, columns)
             if self.entry is None
             else self.entry(self.features.distances(rows, columns))
         )
@@ -135,9 +132,9 @@ class Kernel:
                 sums[columns] += to_numpy(xp.sum(tile, axis=0, dtype=xp.float64))
         return sums
 
-    def piece(self, where: tuple[slice, slice], out: np.ndarray | None = None) -> Array:
+    def piece(self, where: tuple[slice, slice]) -> Array:
         rows, columns = where
-        tile = self._entries(rows, columns, out)
+        tile = self._entries(rows, columns)
         if self.entry is None and not self.unbiased:
             return tile  # centred features are all that a linear kernel needs
         if self.whole is not None:
@@ -165,7 +162,7 @@ class Batches:
 
     def __init__(self, features: Features, size: int, kernel: Callable[[Features], Kernel]) -> None:
         self.features, self.size, self.kernel = features, size, kernel
-        self.n, self.p, self.dtype = features.n, features.p, features.dtype
+        self.n, self.p = features.n, features.p
         self.floor = 8 * eps(features.sizes) * float(to_float64(features.sizes).sum())
 
     def batches(self) -> list[slice]:
@@ -181,9 +178,9 @@ class Batches:
             for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)
         ]
 
-    def piece(self, where: tuple[slice, tuple[slice, slice]], out: np.ndarray | None = None) -> Array:
+    def piece(self, where: tuple[slice, tuple[slice, slice]]) -> Array:
         batch, place = where
-        return self.kernel(self.features.part(batch)).piece(place, out)
+        return self.kernel(self.features.part(batch)).piece(place)
 
     def flat(self) -> Array:
         parts = [(batch, self.kernel(self.features.part(batch)).flat()) for batch in self.batches()]
@@ -197,10 +194,6 @@ class Vector(NamedTuple):
     floor: float
 
     @property
-    def dtype(self) -> Any:
-        return self.values.dtype
-
-    @property
     def p(self) -> int:
         return 0  # nothing is computed
 
@@ -210,10 +203,10 @@ class Vector(NamedTuple):
     def grid(self, number: int) -> Grid:
         return [
             (piece, 1.0)
-            for piece in split_range(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))
+            for piece in split_range(self.values.shape[0], cost.columns_within(number, 1, self.values.dtype.itemsize))
         ]
 
-    def piece(self, where: slice, out: np.ndarray | None = None) -> Array:
+    def piece(self, where: slice) -> Array:
         return self.values[where]
 
     def flat(self) -> Array:
@@ -234,15 +227,15 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     # ranks among the entries off the diagonal; -1 is an entry of the diagonal
     ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]
     ranks = [rank // 2 for rank in ranks]  # each pair once
-    if whole is None:
-        # the two ranks are mostly the same, so no pass is done twice
-        found = {rank: _number_at_rank(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}
-        return sum(found[rank] for rank in ranks) / 2
-    values, (low, high) = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)], ranks
-    if high < 0:
-        return 0.0
-    values.partition(high)
-    return (float(values[high]) + (0.0 if low < 0 else float(values[high] if low == high else values[:high].max()))) / 2
+    if whole is not None:
+        values = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)]
+        values.partition([max(rank, 0) for rank in ranks])
+    # the two ranks are mostly the same, so no number is searched twice
+    found = {
+        rank: 0.0 if rank < 0 else _number_at_rank(features, rank) if whole is None else float(values[rank])
+        for rank in set(ranks)
+    }
+    return sum(found[rank] for rank in ranks) / 2
 
 
 def _number_at_rank(features: Features, rank: int) -> float:

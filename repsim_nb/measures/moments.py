@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -156,41 +155,17 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.vecdot(a, b).sum(dtype=float))
 
 
-class KernelSums:
-    """Compute the sums of `number` kernels, one after another; each thread reuses memory, which halves the time."""
+def sums_of_kernel(kernel: Kernel, number: int) -> Sums:
+    """Return the sums of one of `number` kernels, from features if these are few.
 
-    def __init__(self, number: int) -> None:
-        self.number, self._rooms = number, threading.local()
-
-    def __call__(self, kernel: Kernel) -> Sums:
-        """Return the sums of a kernel.
-
-        If all matrices fit in memory and are slow to compute, the kernel keeps its own for later.
-        """
-        everything, linear = slice(0, kernel.n), kernel.entry is None
-        if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.MATRIX_BYTES:
-            kernel.whole = kernel.features.gram(everything, everything)
-        if linear and kernel.p <= 0.55 * kernel.n:
-            return _sum_features(kernel)
-        return sums_of(self._matrix(kernel), overwrite=True)
-
-    def _matrix(self, kernel: Kernel) -> np.ndarray:
-        everything, kind = slice(0, kernel.n), to_numpy(kernel.features.sizes).dtype
-        room = getattr(self._rooms, "room", None)
-        if room is None or room.dtype != kind:
-            room = self._rooms.room = np.empty((kernel.n, kernel.n), kind)
-        if kernel.entry is None and kernel.whole is None and isinstance(kernel.features.sizes, np.ndarray):
-            kernel.features.gram(everything, everything, room)
-            if kernel.unbiased:
-                means = kernel.row_means(everything)
-                room -= means[:, None]
-                room -= (means - kernel.mean)[None]
-        else:
-            for rows in split_range(kernel.n, ROWS):
-                room[rows] = to_numpy(kernel.piece((rows, everything)))
-        if kernel.unbiased:
-            room[np.diag_indices(kernel.n)] = 0
-        return room
+    If all matrices fit in memory and are slow to compute, the kernel keeps its own for later.
+    """
+    everything, linear = slice(0, kernel.n), kernel.entry is None
+    if linear and kernel.p >= ROWS and number * kernel.n**2 * kernel.features.itemsize <= cost.MATRIX_BYTES:
+        kernel.whole = kernel.features.gram(everything, everything)
+    if linear and kernel.p <= 0.55 * kernel.n:
+        return _sum_features(kernel)
+    return sums_of(np.array(to_numpy(kernel.piece((everything, everything)))), overwrite=True)
 
 
 def _sum_features(kernel: Kernel) -> Sums:

@@ -16,7 +16,7 @@ from repsim_nb.support.validation import check_choice, check_positive, check_rep
 from repsim_nb.support.workers import Workers
 
 from . import cost
-from .arrays import centred_unit, eps, reduce_features, smallest_direction
+from .arrays import left_directions
 from .base import NO_LINEAR
 from .cka import CKA, linear_products
 from .cosine import Cosine
@@ -106,12 +106,8 @@ class MultiscaleCKA(Cosine):
     def _powers(self, x: Array) -> Array:
         """Return the left singular vectors, each times its singular value to the power of the steps, (n, rank)."""
         if self.kernel == "linear" and not isinstance(x, RDM):
-            x = check_representation(x, min_samples=self.min_samples)
-            xp, floor = array_api_compat.array_namespace(x), max(smallest_direction(x), max(x.shape) * eps(x))
-            u, s, _ = xp.linalg.svd(reduce_features(centred_unit(xp.astype(x, xp.float64))), full_matrices=False)
-            # centred samples have rank n - 1 at most
-            rank = min(int(xp.sum(xp.astype(s > floor, xp.int64))), x.shape[0] - 1)
-            u, ratios, power = u[:, :rank], s[:rank] / s[0], self.steps
+            u, s = left_directions(check_representation(x, min_samples=self.min_samples))
+            ratios, power = s / s[0], self.steps
         else:
             u, ratios = self._decompose(x)
             power = self.steps / 2  # of squares

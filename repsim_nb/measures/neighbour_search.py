@@ -52,27 +52,15 @@ class Neighbours(NamedTuple):
         n = len(self.weight)
         return self.others.reshape(n, k) if len(self.others) == n * k else None
 
-    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return the weights of these samples as a sparse matrix (stop - start, n)."""
-        first, last = self.starts[start], self.starts[stop]
-        weights = np.where(
-            self.tied[first:last], np.repeat(self.weight[start:stop], np.diff(self.starts[start : stop + 1])), 1.0
-        )
-        return sparse.csr_matrix(
-            (weights, self.others[first:last], self.starts[start : stop + 1] - first),
-            shape=(stop - start, len(self.weight)),
-        )
+    def matrix(self) -> sparse.csr_matrix:
+        """Return the weights as a sparse matrix (n, n)."""
+        n = len(self.weight)
+        return sparse.csr_matrix((self.weights, self.others, self.starts), shape=(n, n))
 
     def permuted(self, order: np.ndarray) -> Neighbours:
         """Return the neighbours of x[order]; weights move with their samples."""
-        places, many = places_of(order), np.diff(self.starts)
-        starts = np.concatenate([[0], np.cumsum(many[order])])
-        taken = np.arange(len(self.others)) + np.repeat(self.starts[:-1][order] - starts[:-1], many[order])
-        matrix = sparse.csr_matrix(
-            (self.tied[taken].astype(np.int8), places[self.others[taken]], starts), shape=(len(order), len(order))
-        )
-        matrix.sort_indices()
-        return Neighbours(starts, matrix.indices, matrix.data.astype(bool), self.weight[order])
+        starts, others, places = permute_lists(self.starts, self.others, order)
+        return Neighbours(starts, others, self.tied[places], self.weight[order])
 
 
 class Space(NamedTuple):
@@ -182,6 +170,16 @@ def places_of(order: np.ndarray) -> np.ndarray:
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))
     return places
+
+
+def permute_lists(
+    starts: np.ndarray, others: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return lists of neighbours for x[order], each increasing, and the place that every neighbour had in `others`."""
+    n = len(order)
+    moved = sparse.csr_matrix((np.arange(len(others)), others, starts), shape=(n, n))[order][:, order]
+    moved.sort_indices()
+    return moved.indptr, moved.indices, moved.data
 
 
 def search_flops(n: int, p: int) -> float:

@@ -18,7 +18,7 @@ from repsim_nb.support.validation import check_choice, check_integer, check_repr
 
 from .arrays import NO_DIRECTION, eps, normalize_rows
 from .base import NO_LINEAR, Measure
-from .neighbour_search import BLOCK, Neighbours, Space, about_median, find_nearest, places_of, row_lengths, search_flops
+from .neighbour_search import Neighbours, Space, about_median, find_nearest, places_of, row_lengths, search_flops
 from .ties import FEW
 
 
@@ -106,19 +106,7 @@ class _KNN(Measure):
         if one is not None and other is not None:
             both = np.sort(np.concatenate([one, other], axis=1), axis=1)
             return np.sum(both[:, 1:] == both[:, :-1], axis=1)
-        n = len(a.weight)
-        return np.concatenate(
-            [
-                np.asarray(a.rows(*rows).multiply(b.rows(*rows)).sum(axis=1)).ravel()
-                for rows in _runs(n, a.starts, b.starts)
-            ]
-        )
-
-
-def _runs(n: int, *starts: np.ndarray) -> list[tuple[int, int]]:
-    """Split 0 to n into runs of rows with about BLOCK neighbours, since many ties make many neighbours."""
-    step = max(1, int(BLOCK / max(1.0, max(float(s[-1]) for s in starts) / n)))
-    return [(start, min(start + step, n)) for start in range(0, n, step)]
+        return np.asarray(a.matrix().multiply(b.matrix()).sum(axis=1)).ravel()
 
 
 @dataclass(frozen=True, kw_only=True)

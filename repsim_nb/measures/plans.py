@@ -12,8 +12,8 @@ from repsim_nb.support.workers import check_stopped
 
 from .few_pairs import best_of_few_pairs
 
-# the number of copies that are always assigned; the largest number of copies, and of pairs of units
-_QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
+# copies of units that are always assigned in time; the largest number of copies, and of pairs of units
+_QUICK, _COPIES, _CELLS = 1024, 8192, 2**21
 _SMALL = 256  # copies that are assigned in any case
 
 
@@ -34,10 +34,7 @@ def check_size(p: int, q: int) -> None:
 
 def plan_flops(p: int, q: int) -> float:
     """Return the work of `largest_agreement`."""
-    copies, few = equal_copies(p, q)
-    if _is_assigned(p, q):
-        return 4.0 * copies**3
-    return 6e3 * p * q + 6e6 * (p + q) if few or p * q <= _CELLS else 0.0
+    return 4.0 * math.lcm(p, q) ** 3 if _is_assigned(p, q) else 6e3 * p * q + 6e6 * (p + q)
 
 
 def _is_assigned(p: int, q: int) -> bool:
@@ -48,43 +45,47 @@ def _is_assigned(p: int, q: int) -> bool:
 
 def largest_agreement(agreement: np.ndarray) -> float:
     """Return the largest sum of T_ij agreement_ij over transport plans T, whose rows sum to 1/p and columns to 1/q."""
-    if not _is_assigned(*agreement.shape):
-        found = best_of_few_pairs(agreement)
-        if found is not None:
-            return found
-    copies, few = equal_copies(*agreement.shape)
-    return best_assignment(agreement, copies) if few else best_plan(agreement)
-
-
-def best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """Return the same as `largest_agreement`, by copies of units.
-
-    Units are split into equal copies, and one of the best plans moves each copy as a whole.
-    """
     p, q = agreement.shape
-    cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
-    return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
+    if _is_assigned(p, q):  # one of the best plans moves each copy as a whole
+        cut = agreement.repeat(math.lcm(p, q) // p, axis=0).repeat(math.lcm(p, q) // q, axis=1)
+        return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
+    found = best_of_few_pairs(agreement)
+    return best_plan(agreement) if found is None else found
 
 
 def best_plan(agreement: np.ndarray) -> float:
-    """Return the same as `best_assignment` without copies, for widths that differ much.
+    """Return the same as `largest_agreement`, by chains of moves: slow, and right for all numbers."""
+    placed = cheapest_steps(-agreement)[1]
+    return float(np.sum(placed * agreement)) / float(placed.sum())
 
-    Units of the wider side are placed one by one. Each has `supply` parts, and each unit of the narrower side has
-    `room` for parts. A part goes to a unit with room, or it takes the place of another part, which moves on: Dijkstra's
-    shortest paths over the narrower side, with prices that keep all steps at or above 0. It is the assignment method of
-    Jonker and Volgenant with room for several parts.
+
+def cheapest_steps(costs: np.ndarray) -> tuple[list[tuple[list[tuple[int, int, int]], int, float]], np.ndarray]:
+    """Return the chains that match all units, cheapest first, and how many parts of each pair are matched in the end.
+
+    Each unit has equal parts, q / gcd(p, q) of a row and p / gcd(p, q) of a column. A chain has its moves, how many
+    parts move along it, and the cost of one part: a part goes to a unit with room, or it takes the place of another
+    part, which moves on. It is the assignment method of Jonker and Volgenant with room for several parts: Dijkstra's
+    shortest paths over the columns, with prices that keep all steps at or above 0.
     """
-    cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
-    (p, q), common = cost.shape, math.gcd(*cost.shape)
-    supply, room = q // common, np.full(q, p // common)
+    (p, q), common = costs.shape, math.gcd(*costs.shape)
+    left, room = np.full(p, q // common), np.full(q, p // common)
     placed, price = np.zeros((p, q), dtype=np.int64, order="F"), np.zeros(q)
-    for unit in range(p):
+    waiting = costs.copy()  # infinite for units that are matched as a whole
+    first, mover = waiting.min(axis=0), waiting.argmin(axis=0)
+    found = []
+    while left.any():
         check_stopped()
-        left = supply
-        while left:
-            path = cheapest_chain(cost[unit].copy(), np.full(q, unit), cost, placed, price, room)
-            left -= move_parts(path, left, placed, room)
-    return -float(np.sum(placed * cost)) / (p * supply)
+        path = cheapest_chain(first, mover, costs, placed, price, room)
+        start = path[-1][0]
+        step = sum(costs[who, into] - (costs[who, out] if out >= 0 else 0.0) for who, out, into in path)
+        flow = move_parts(path, int(left[start]), placed, room)
+        left[start] -= flow
+        if not left[start]:
+            waiting[start] = np.inf
+            again = np.flatnonzero(mover == start)
+            first[again], mover[again] = waiting[:, again].min(axis=0), waiting[:, again].argmin(axis=0)
+        found.append((path, flow, float(step)))
+    return found, placed
 
 
 def cheapest_chain(

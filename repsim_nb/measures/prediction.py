@@ -11,15 +11,15 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import check_choice, check_integer, check_positive
+from repsim_nb.support.validation import check_choice, check_integer, check_positive, check_representation
 
+from .arrays import left_directions
 from .base import NO_LINEAR, Measure
 from .linear_readouts import (
     Predictor,
     by_products,
     centred_features,
     decompose,
-    directions,
     many_features,
     missed,
     missed_by_products,
@@ -230,9 +230,8 @@ class GULP(Measure):
 
     def prepare(self, x: Array) -> Readout:
         # returns the factor of the ridge predictions (n, rank)
-        x, smallest = centred_features(x, self.min_samples)
-        xp = array_api_compat.array_namespace(x)
-        u, s, _ = directions(x, smallest)
+        u, s = left_directions(check_representation(x, min_samples=self.min_samples))
+        xp = array_api_compat.array_namespace(u)
         shrinkage = s * s / (s * s + self.ridge)
         return Readout(u * xp.sqrt(shrinkage), float(xp.sum(shrinkage * shrinkage)))
 

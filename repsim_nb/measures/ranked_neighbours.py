@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
-from scipy import sparse
 from scipy.special import digamma
 
 from repsim_nb.support.containers import Array
@@ -16,7 +15,7 @@ from repsim_nb.support.validation import check_choice, check_representation, to_
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import NO_DIRECTION, normalize_rows, reduce_features, split_range
-from .neighbour_search import BLOCK, Neighbours, about_median, find_nearest, find_ranks, places_of, search_flops
+from .neighbour_search import BLOCK, Neighbours, about_median, find_nearest, find_ranks, permute_lists, search_flops
 from .neighbours import _KNN
 
 
@@ -99,11 +98,8 @@ class RankSimilarity(_KNN):
         return RankedNeighbours(near.starts, near.others, near.weights, (first + last) / 2)
 
     def permute(self, a: RankedNeighbours, order: np.ndarray) -> RankedNeighbours:  # type: ignore[override]
-        n = len(order)
-        places = sparse.csr_matrix((np.arange(len(a.others)), a.others, a.starts), shape=(n, n))[order]
-        moved = sparse.csr_matrix((places.data, places_of(order)[places.indices], places.indptr), shape=(n, n))
-        moved.sort_indices()
-        return RankedNeighbours(moved.indptr, moved.indices, a.weights[moved.data], a.ranks[moved.data])
+        starts, others, places = permute_lists(a.starts, a.others, order)
+        return RankedNeighbours(starts, others, a.weights[places], a.ranks[places])
 
     def pair(self, a: RankedNeighbours, b: RankedNeighbours) -> float:
         n = len(a.starts) - 1
@@ -211,7 +207,7 @@ class SecondOrderCosine(_KNN):
 
     def pair(self, a: _Located, b: _Located) -> float:
         n = len(a.samples)
-        one, other = a.neighbours.rows(0, n), b.neighbours.rows(0, n)
+        one, other = a.neighbours.matrix(), b.neighbours.matrix()
         either = (one + other - one.multiply(other)).tocoo()  # the probability of being in one of two independent sets
         left, right = (self._compare(side.samples, either.row, either.col) for side in (a, b))
 

@@ -14,7 +14,7 @@ from repsim_nb.support.errors import DegenerateComparisonError, show_value
 from repsim_nb.support.validation import check_choice, check_flag, check_representation, is_number
 
 from .alignment import Aligned, overlap
-from .arrays import centred_unit_and_scale, eps, reduce_features, smallest_direction
+from .arrays import centred_unit_and_scale, left_directions, reduce_features
 from .base import NO_LINEAR, TRANSFORMS
 
 
@@ -86,17 +86,14 @@ class WhitenedShape(Aligned):
     def prepare(self, x: Array) -> Array:
         # returns the whitened representation at unit Frobenius norm, (n, rank) in float64
         x = check_representation(x, min_samples=self.min_samples)
-        xp, smallest = array_api_compat.array_namespace(x), smallest_direction(x)
-        x, scale = centred_unit_and_scale(xp.astype(x, xp.float64))
+        xp = array_api_compat.array_namespace(x)
+        unit, scale = centred_unit_and_scale(xp.astype(x, xp.float64))
         if self.alpha == 1:
-            return reduce_features(x)
-        u, s, _ = xp.linalg.svd(reduce_features(x), full_matrices=False)
-        floor = max(smallest, max(x.shape) * eps(x))
-        # centred samples have rank n - 1 at most
-        rank = min(int(xp.sum(xp.astype(s > floor, xp.int64))), x.shape[0] - 1)
-        s = s[:rank] * (math.sqrt(rank) if self.normalise else scale)
+            return reduce_features(unit)
+        u, s = left_directions(x)
+        s = s * (math.sqrt(s.shape[0]) if self.normalise else scale)
         s = self.alpha * s + (1 - self.alpha)
-        return u[:, :rank] * (s / xp.linalg.vector_norm(s))
+        return u * (s / xp.linalg.vector_norm(s))
 
     def pair(self, a: Array, b: Array) -> float:
         n, ranks = a.shape[0], (a.shape[1], b.shape[1])

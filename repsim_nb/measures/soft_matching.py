@@ -12,11 +12,10 @@ import pandas as pd
 from repsim_nb.support.containers import Array
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_flag, check_positive, check_representation, is_number, to_numpy
-from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit
 from .matching import Matched, unit_columns
-from .plans import cheapest_chain, check_size, largest_agreement, move_parts, plan_flops
+from .plans import cheapest_steps, check_size, largest_agreement, move_parts, plan_flops
 from .table_inputs import check_sides
 
 _TIE = 1e-12  # prices and costs, of correlations, that differ by less are the same
@@ -283,7 +282,7 @@ def rank_units(x: Array, y: Array, price: float | None = None) -> UnitRanking:
         raise ValueError(f"'x' has {a.shape[0]} rows, 'y' has {b.shape[0]}: rank_units needs the same samples")
     check_size(a.shape[1], b.shape[1])
     costs = _costs(a, b)
-    steps = _steps(costs)
+    steps = cheapest_steps(costs)[0]
     p, q = costs.shape
     common = math.gcd(p, q)
     parts = p * q // common  # in all
@@ -312,29 +311,6 @@ def rank_units(x: Array, y: Array, price: float | None = None) -> UnitRanking:
         _units(ends[1] * common / p, placed.T, costs.T, p // common),
     ]
     return UnitRanking(tables[0], tables[1], curve, chosen, elbow)
-
-
-def _steps(costs: np.ndarray) -> list[tuple[list[tuple[int, int, int]], int, float]]:
-    """Return the chains that match all units, cheapest first: (moves, parts, cost of one part)."""
-    (p, q), common = costs.shape, math.gcd(*costs.shape)
-    left, room = np.full(p, q // common), np.full(q, p // common)
-    placed, price = np.zeros((p, q), dtype=np.int64), np.zeros(q)
-    waiting = costs.copy()  # infinite for units that are matched as a whole
-    first, mover = waiting.min(axis=0), waiting.argmin(axis=0)
-    found = []
-    while left.any():
-        check_stopped()
-        path = cheapest_chain(first, mover, costs, placed, price, room)
-        start = path[-1][0]
-        step = sum(costs[who, into] - (costs[who, out] if out >= 0 else 0.0) for who, out, into in path)
-        flow = move_parts(path, int(left[start]), placed, room)
-        left[start] -= flow
-        if not left[start]:
-            waiting[start] = np.inf
-            again = np.flatnonzero(mover == start)
-            first[again], mover[again] = waiting[:, again].min(axis=0), waiting[:, again].argmin(axis=0)
-        found.append((path, flow, float(step)))
-    return found
 
 
 def _elbow(curve: pd.DataFrame) -> float:

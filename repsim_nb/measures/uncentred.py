@@ -24,13 +24,6 @@ class _Samples(NamedTuple):
     lengths: np.ndarray
 
 
-def _subspace(x: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return an orthonormal basis (n, rank) of the columns of x, and the singular values."""
-    u, s, _ = np.linalg.svd(x / np.abs(x).max(), full_matrices=False)
-    rank = int((s > s[0] * max(x.shape) * spacing).sum())
-    return u[:, :rank], s[:rank]
-
-
 @dataclass(frozen=True, kw_only=True)
 class AlignedCosine(Measure):
     """Aligned cosine similarity: the mean cosine of each sample with itself after the best rotation.
@@ -167,7 +160,9 @@ class EigenspaceOverlap(Measure):
     def prepare(self, x: Array) -> np.ndarray:
         # returns an orthonormal basis of the columns, (n, rank) in float64
         x = check_representation(x, min_samples=self.min_samples)
-        return _subspace(to_numpy(x).astype(float), eps(x))[0]
+        values = to_numpy(x).astype(float)
+        u, s, _ = np.linalg.svd(values / np.abs(values).max(), full_matrices=False)
+        return u[:, : int((s > s[0] * max(values.shape) * eps(x)).sum())]
 
     def permute(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         return a[order]

@@ -33,16 +33,7 @@ if TYPE_CHECKING:
     from repsim_nb.inputs.models import Model
     from repsim_nb.inputs.recording import Run
 
-# Parts of a dot product are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones.
-LENGTH = 2**12
 ROOM = 2**20  # centred numbers at a time, for a layer whose batch has more
-# Numbers between the rows of a matrix: with rows of 256 or 512 numbers and no gap, columns share places in the cache.
-GAP = 8
-# Features are centred first if their mean has more than this fraction of the mean squared length; otherwise the matrix
-# is centred, which is as exact, and faster.
-MEAN = 0.9
-# Matrices of a layer are scaled if the squared length of a sample is above this, or below its inverse.
-ORDINARY = 2.0**26
 
 Layers = str | int | Sequence[str | int] | None
 
@@ -166,8 +157,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
     grid, total, done = batches(len(data), batch_size), len(runs) * len(data), 0
     now: tuple[Run | None, slice] = None, slice(0, 0)
     labels = [f"'{run.model.name}/{layer}'" for run in runs for layer in run.found]
-    double = any(about.dtype != np.float32 for run in runs for about in run.found.values())
-
+    sums = _Sums(measure, labels, edges[1] if len(runs) > 1 else None)
     places = [
         {layer: first + i for i, layer in enumerate(run.found)} for run, first in zip(runs, edges[:-1], strict=True)
     ]
@@ -194,14 +184,6 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
     with ExitStack() as stack:
         for run in runs:
             stack.enter_context(run.ready())
-        sums = _Sums(
-            measure,
-            labels,
-            edges[1] if len(runs) > 1 else None,
-            max(rows.stop - rows.start for rows in grid),
-            double,
-            runs[0].place,
-        )
         for run, place_of in zip(runs, places, strict=True):
             stack.enter_context(capture(run.model.module, list(run.found), sink(run, place_of)))
         read = data.batches(0, batch_size)  # ahead, where the data are read lazily
@@ -225,176 +207,97 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
 
 
 class _Sums:
-    """Sums over batches of m · HSIC₁ for all pairs of layers, with space for the matrices of one batch.
+    """Sums over batches of m · HSIC₁ for all pairs of layers, with the matrices of one batch.
 
     Layers before `border` are rows of the table, the others its columns; without a border all layers are both.
     """
 
-    def __init__(
-        self, measure: CKA, labels: list[str], border: int | None, size: int, double: bool, device: torch.device
-    ) -> None:
-        import torch
-
+    def __init__(self, measure: CKA, labels: list[str], border: int | None) -> None:
         self.measure, self.labels, self.border, number = measure, labels, border, len(labels)
-        kind = torch.float64 if double else torch.float32
-        self._eps = torch.finfo(kind).eps
-        self._room = torch.zeros(number, _padded_size(size), dtype=kind, device=device)
-        self._part, self._m = torch.empty(0), size
         self.between = np.zeros((number, number) if border is None else (border, number - border))
-        self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
+        self.squares, self.floors = np.zeros(number), np.zeros(number)
+        self.scales = np.zeros(number)  # of the matrices of a layer, so that no product overflows; 0 if it is constant
+        self.matrices: dict[int, Tensor] = {}
         self.times = [0] * number  # how often each layer ran in this batch
-        self.varied, self.centre = [False] * number, [False] * number
         self.dropped: set[int] = set()  # layers that are left out from some batch on
 
     def take(self, i: int, x: Tensor) -> None:
         """Turn activations (m, p) of layer i in this batch into its matrix: U-centred, 0 on the diagonal."""
-        if x.shape[0] != self._m:
-            self._m = x.shape[0]
-            self._room.zero_()  # gaps between rows, and the end, must be 0
-        self.times[i] += 1
-        x = x if x.is_floating_point() else x.double()
-        m = x.shape[0]
-        out = self._room[i, : m * (m + GAP)].view(m, m + GAP)[:, :m]
-        trace = None if self.centre[i] else self._multiply_directly(i, x, out)
-        trace = trace or self._multiply_centred(i, x, out) or self._multiply_carefully(i, x, out)
-        self.traces[i] += trace * self.scales[i]
-        self.varied[i] |= trace > 0
-        out.fill_diagonal_(0)
-        # exact U-centring, however well the features were centred
-        means = out.sum(1) / (m - 2)
-        out -= means[:, None]
-        out -= means - means.sum() / (m - 1)
-        out.fill_diagonal_(0)
-
-    def _multiply_directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
-        """Multiply the samples as they are; return the trace, or None from then on if most of it is the mean."""
-        _multiply(x, out)
-        trace = float(out.trace())
-        self.centre[i] = not (2.0**-80 < trace < 2.0**80 and float(out.sum()) < MEAN * trace * x.shape[0])
-        return None if self.centre[i] else self._scale_matrix(i, trace, out)
-
-    def _multiply_centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
-        """Multiply centred samples; None if a float32 would overflow, vanish, or contain little but rounding."""
         import torch
 
-        means, first = x.mean(0), True
-        for columns in split_range(x.shape[1], ROOM // x.shape[0]):
-            some = x[:, columns]
-            if self._part.numel() < some.numel() or self._part.dtype != x.dtype or self._part.device != x.device:
-                self._part = torch.empty(some.numel(), dtype=x.dtype, device=x.device)
-            _multiply(
-                torch.sub(some, means[columns], out=self._part[: some.numel()].view(some.shape)), out, add=not first
-            )
-            first = False
-        trace = float(out.trace())
-        rounding = x.shape[0] * (64 * torch.finfo(x.dtype).eps) ** 2 * float(means @ means)
-        return self._scale_matrix(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
-
-    def _scale_matrix(self, i: int, trace: float, out: Tensor) -> float:
-        """Scale the matrix of layer i if it needs it, and return its trace before that."""
-        if self._scale(i, trace / out.shape[0]) != 1:
-            out *= self.scales[i]
-        return trace
-
-    def _scale(self, i: int, size: float) -> float:
-        """Return the factor of the matrices of layer i, so that products of two neither overflow nor vanish."""
-        scaled = size * self.scales[i]
-        # the first batch, or one of far larger numbers, next to which the sums so far are small
-        if not 0 < scaled < ORDINARY:
-            scale = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
-            self._rescale(i, scale / self.scales[i] if self.scales[i] else 1.0)
-            self.scales[i] = scale
-        return self.scales[i]
-
-    def _rescale(self, i: int, factor: float) -> None:
-        """Multiply all sums of layer i."""
-        self.traces[i] *= factor
-        self.squares[i] *= factor**2
-        if self.border is None:
-            self.between[i] *= factor
-            self.between[:, i] *= factor
-        elif i < self.border:
-            self.between[i] *= factor
-        else:
-            self.between[:, i - self.border] *= factor
-
-    def _multiply_carefully(self, i: int, x: Tensor, out: Tensor) -> float:
-        """Multiply in float64 what a float32 cannot represent, and return the sum of the diagonal: 0 if constant."""
-        x = x.double()
-        bad = ~x.isfinite()
-        if bool(bad.any()):
-            row, column = bad.nonzero()[0].tolist()
-            raise UndefinedError(
-                f"{int(bad.sum())} values are NaN or infinite, the first in row {row} of these, feature {column}"
-            )
-        if bool((x == x[:1]).all()):
-            out.zero_()
-            return 0.0
-        centred = x - x.mean(0)
-        matrix = centred @ centred.T
-        trace = float(matrix.diagonal().sum())
-        if not 0 < trace < math.inf:
-            raise UndefinedError("values are too far apart, or too small, for their precision")
-        out.copy_(matrix * self._scale(i, trace / x.shape[0]))
-        return trace
+        self.times[i] += 1
+        x = x if x.is_floating_point() else x.double()
+        matrix, trace = _products(x)
+        m = len(x)
+        if trace and not self.scales[i]:
+            self.scales[i] = 2.0 ** -round(math.log2(trace / m))
+        matrix *= self.scales[i]
+        self.floors[i] += 8 * torch.finfo(x.dtype).eps * trace * self.scales[i]
+        matrix.fill_diagonal_(0)
+        means = matrix.sum(1) / (m - 2)
+        matrix -= means[:, None]
+        matrix -= means - means.sum() / (m - 1)
+        self.matrices[i] = matrix.fill_diagonal_(0)
 
     def add(self, rows: slice) -> None:
         """Multiply the matrices of all pairs at the end of a batch: with weight 1/(m - 3) this adds m · HSIC₁."""
         import torch
 
-        m = rows.stop - rows.start
-        self.times = [0] * len(self.labels)
-        parts = self._room[:, : _padded_size(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
-        left, right = parts[:, : self.border], parts[:, self.border or 0 :]
-        between = _sum_parts(left @ right.mT)
+        m, number = rows.stop - rows.start, len(self.labels)
+        nothing = next(iter(self.matrices.values())).new_zeros(m, m)
+        stack = torch.stack([self.matrices.pop(i, nothing) for i in range(number)]).flatten(1)
+        self.times = [0] * number
+        between = _inner(stack[: self.border], stack[self.border or 0 :]).cpu().numpy()
         self.between += between / (m - 3)
-        own = between.diagonal() if self.border is None else _sum_parts(torch.linalg.vecdot(parts, parts))
+        own = between.diagonal() if self.border is None else torch.linalg.vecdot(stack, stack).cpu().numpy()
         self.squares += own / (m - 3)
 
     def values(self) -> np.ndarray:
         """Return the table, or raise UndefinedError that names the first layer without variation."""
-        floors = 8 * self._eps * self.traces
         keep = np.array([place for place in range(len(self.labels)) if place not in self.dropped])
-        for label, square, floor, varied in (
-            (self.labels[i], self.squares[i], floors[i], self.varied[i]) for i in keep
-        ):
-            if not varied:
+        for i in keep:
+            if not self.scales[i]:
                 raise UndefinedError(
-                    f"{self.measure} of {label}: it is constant: in every batch all samples have the same activations."
-                    " Leave it out with layers=[...]"
+                    f"{self.measure} of {self.labels[i]}: it is constant: in every batch all samples have the same"
+                    " activations. Leave it out with layers=[...]"
                 )
-            if not square > floor**2:
-                raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")
+            if not self.squares[i] > self.floors[i] ** 2:
+                raise UndefinedError(f"{self.measure} of {self.labels[i]}: {self.measure.nothing}")
         lengths = np.sqrt(self.squares)
         rows, columns = (keep, keep) if self.border is None else (keep[keep < self.border], keep[keep >= self.border])
         values = self.between[np.ix_(rows, columns - (self.border or 0))] / np.outer(lengths[rows], lengths[columns])
         return round_into_range(values, *self.measure.range)
 
 
-def _padded_size(m: int) -> int:
-    """Return the numbers that an m × m matrix takes, with gaps between its rows, rounded up to whole parts."""
-    return -(-m * (m + GAP) // LENGTH) * LENGTH
-
-
-def _sum_parts(parts: Tensor) -> np.ndarray:
-    """Sum parts in float64."""
-    return parts.double().sum(0).cpu().numpy()
-
-
-def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
-    """Write x xᵀ into `out`. On a CPU NumPy computes only half of it, and torch all."""
+def _products(x: Tensor) -> tuple[Tensor, float]:
+    """Return inner products of centred samples (m, m) in float64, and the sum of their diagonal: 0 if x is constant."""
     import torch
 
-    if x.device.type != "cpu":
-        product = x @ x.T
-    else:
-        rows = x.numpy()
-        with np.errstate(all="ignore"):  # the caller checks for values that are not finite
-            if x.dtype == out.dtype and not add and out.device == x.device:
-                np.matmul(rows, rows.T, out=out.numpy())
-                return
-            product = torch.from_numpy(rows @ rows.T)
-    if add:
-        out += product.to(out)
-    else:
-        out.copy_(product)
+    (m, p), means = x.shape, x.mean(0)
+    matrix = torch.zeros(m, m, dtype=torch.float64, device=x.device)
+    for columns in split_range(p, ROOM // m):
+        part = x[:, columns] - means[columns]
+        matrix += _inner(part, part)
+    trace = float(matrix.trace())
+    rounding = m * (64 * torch.finfo(x.dtype).eps) ** 2 * float(means @ means)
+    if max(2.0**-80, rounding) < trace < 2.0**80:
+        return matrix, trace
+    # numbers that overflow, vanish, or have little but rounding in their own precision
+    if bool((x == x[:1]).all()):
+        return matrix.zero_(), 0.0
+    centred = x.double() - x.double().mean(0)
+    matrix = _inner(centred, centred)
+    trace = float(matrix.trace())
+    if not 0 < trace < math.inf:
+        raise UndefinedError("values are too far apart, or too small, for their precision")
+    return matrix, trace
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Return a bᵀ. If both are one matrix, NumPy computes only half of it on a CPU, and torch all."""
+    import torch
+
+    if a.device.type != "cpu":
+        return a @ b.T
+    with np.errstate(all="ignore"):  # the caller checks for values that are not finite
+        return torch.from_numpy(a.numpy() @ b.numpy().T)

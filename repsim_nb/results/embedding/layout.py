@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import scipy.linalg
 from scipy.optimize import least_squares
-from scipy.sparse.linalg import ArpackError, eigsh
 from scipy.spatial.distance import cdist, pdist, squareform
 from threadpoolctl import threadpool_limits
 
 from repsim_nb.support.workers import single_threaded_blas
-
-LANCZOS_FROM = 200  # points
 
 
 @contextmanager
@@ -38,31 +34,10 @@ def classical_points(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.n
     square = d**2
     means = square.mean(axis=0)
     inner = -0.5 * (square - means - means[:, None] + means.mean())
-    values, vectors, eigenvalues = _leading(inner, n_components)
-    significant, top = (
-        np.where(np.abs(some) > 1e-12 * np.abs(eigenvalues).max(), some, 0) for some in (eigenvalues, values)
-    )
-    return vectors * np.sqrt(top.clip(min=0)), significant
-
-
-def _leading(symmetric: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues, falling, with their vectors, and all eigenvalues, rising.
-
-    For a large matrix, Lanczos finds the vectors; if it misses a copy of a repeated eigenvalue, LAPACK does.
-    """
-    n = len(symmetric)
-    if n <= LANCZOS_FROM or 10 * number > n:
-        every, vectors = np.linalg.eigh(symmetric)
-        return every[::-1][:number], vectors[:, ::-1][:, :number], every
-    every = np.linalg.eigvalsh(symmetric)
-    try:
-        values, vectors = eigsh(symmetric, number, which="LA", v0=np.cos(np.arange(n)), maxiter=20 * n)
-    except ArpackError:
-        values, vectors = every[:number], np.empty((n, number))
-    if not np.allclose(np.sort(values), every[-number:], rtol=0, atol=1e-10 * np.abs(every).max()):
-        values, vectors = scipy.linalg.eigh(symmetric, subset_by_index=(n - number, n - 1))
-    order = np.argsort(values)[::-1]
-    return values[order], vectors[:, order], every
+    values, vectors = np.linalg.eigh(inner)
+    values = np.where(np.abs(values) > 1e-12 * np.abs(values).max(), values, 0)
+    leading = slice(-1, -n_components - 1, -1)
+    return vectors[:, leading] * np.sqrt(values[leading].clip(min=0)), values
 
 
 def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, metric: str) -> np.ndarray:

@@ -11,8 +11,6 @@ from .layout import one_thread, to_principal_axes
 from .maps import tsne
 from .results import check_samples
 
-SAMPLE_MAPS = ("pca", "tsne")
-
 
 def sample_points(x: Any, kind: str, seed: int = 0) -> tuple[np.ndarray, str]:
     """Return the points (n, 2) of the samples of a representation, and a line on how they were found.

@@ -227,11 +227,6 @@ def rms_distance(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1))))
 
 
-def _delete_components(whole: PrincipalComponents, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Delete the smallest principal components."""
-    return whole.leading(count_left(amount, whole.rank))
-
-
 def _varying_units(x: np.ndarray) -> np.ndarray:
     """Return the positions of units that are not constant."""
     return np.flatnonzero(np.ptp(x, axis=0) > 0)
@@ -241,11 +236,6 @@ def _choose_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.
     """Return the units that are deleted: the first in a random order of those that are not constant."""
     order = rng.permutation(_varying_units(x))
     return order[: len(order) - count_left(amount, len(order))]
-
-
-def _delete_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Delete units."""
-    return np.delete(x, _choose_units(x, amount, rng), axis=1)
 
 
 def _units_to_mean(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -292,20 +282,10 @@ def _percent(amount: float) -> str:
     return f"{100 * amount:.3g} %"
 
 
-def _levels(amount: float) -> str:
-    """Return the number of levels as text."""
-    return f"{1 + round(1 / amount)} levels" if amount else "none"
-
-
-def _whole_levels(amount: float) -> float:
-    """Return the nearest amount with an integer number of levels."""
-    return 1 / round(1 / amount) if amount else 0.0
-
-
 DAMAGES: Mapping[str, Damage] = {
     "components": Damage(
         "components",
-        _delete_components,
+        lambda whole, amount, rng: whole.leading(count_left(amount, whole.rank)),
         DELETED,
         "principal components deleted, the smallest first",
         text=_percent,
@@ -315,7 +295,7 @@ DAMAGES: Mapping[str, Damage] = {
     "noise": Damage("noise", _add_noise, NOISE, "standard deviation of noise, in that of the representation", draws=3),
     "units": Damage(
         "units",
-        _delete_units,
+        lambda x, amount, rng: np.delete(x, _choose_units(x, amount, rng), axis=1),
         UNITS,
         "units deleted, in random order",
         draws=5,
@@ -344,13 +324,12 @@ DAMAGES: Mapping[str, Damage] = {
         _round,
         tuple(1 / (levels - 1) for levels in LEVELS),
         "rounding, in levels a unit",
-        text=_levels,
+        text=lambda amount: f"{1 + round(1 / amount)} levels" if amount else "none",
         most=1,
-        nearest=_whole_levels,
+        nearest=lambda amount: 1 / round(1 / amount) if amount else 0.0,
     ),
 }
-"""The kinds of damage that `sensitivity` knows by name."""
-"""Kinds of damage by name.
+"""The kinds of damage that `sensitivity` knows by name.
 
 components: deletes a fraction of the principal components of the centred representation, smallest first; means and
 columns stay.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -73,18 +72,12 @@ def _number(labels: np.ndarray) -> int:
 
 def _arrangements(labels: list[int]) -> Iterator[list[int]]:
     """Yield all different orders of these labels."""
-    if len(set(labels)) <= 1:
-        yield labels
-        return
-    chosen = labels[0]
-    rest = [label for label in labels if label != chosen]
-    for places in itertools.combinations(range(len(labels)), len(labels) - len(rest)):
-        free = [place for place in range(len(labels)) if place not in places]
-        for others in _arrangements(rest):
-            found = [chosen] * len(labels)
-            for place, label in zip(free, others, strict=True):
-                found[place] = label
-            yield found
+    if not labels:
+        yield []
+    for label in dict.fromkeys(labels):
+        rest = labels.copy()
+        rest.remove(label)
+        yield from ([label, *others] for others in _arrangements(rest))
 
 
 class LabelledItems(NamedTuple):

@@ -13,8 +13,6 @@ from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_choice, check_integer
 
-SIDES = ("difference", "x", "y")
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NeighbourConfusion:

@@ -139,7 +139,7 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
             end, how = (facts.high, "lower") if lowered else (facts.low, "raise")
             without = f"{end:.2f} without the {facts.left_out} of {facts.units} that {how} it most"
         return f"{value}, but {without}: {_rows(rows)}."
-    if verdict == HIDDEN:
+    if verdict in (HIDDEN, SHARED):
         return f"{value}, but {rest}{group}."
     if verdict == FAR:
         return f"{value}, but {facts.clipped:.2f} if no sample is farther from the middle than the median distance."
@@ -160,8 +160,6 @@ def _sentence(verdict: str, facts: Facts, rows: tuple[int, ...]) -> str:
             f"{value}, of which {facts.level:.2f} would come from unrelated data: {facts.units} {facts.unit} are few"
             f" for these spectra. Debiased CKA is {facts.debiased:.2f}."
         )
-    if verdict == SHARED:
-        return f"{value}, but {rest}{group}."
     return (
         f"{value}: {facts.low:.2f} to {facts.high:.2f} without {facts.left_out} of {facts.units},"
         + ("" if math.isnan(facts.rest) else f" {rest},")

@@ -12,7 +12,6 @@ from repsim_nb.support.errors import check_name
 from repsim_nb.support.summaries import count_of, first_few, summarize
 
 START, PREVIOUS, REFERENCE = "start", "previous", "reference"
-COMPARED = (START, PREVIOUS, REFERENCE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
