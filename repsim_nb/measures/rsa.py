@@ -16,7 +16,7 @@ from repsim_nb.support.rdms import RDM
 from repsim_nb.support.validation import check_flag, check_representation, to_numpy
 
 from . import cost
-from .arrays import NO_DIRECTION, centred_unit_and_scale, eps, normalize, normalize_rows, permute_matrix
+from .arrays import NO_DIRECTION, centred_unit_and_scale, eps, normalize, normalize_rows, off_diagonal, permute_matrix
 from .base import NO_LINEAR, Measure
 from .comparators import ALIKE, DISTANCES, RANKED, WHITENED, First, Second, check_orders, tau_a, whiten
 from .cosine import Cosine
@@ -353,18 +353,16 @@ def _missing_pairs(measure: RSA) -> NotImplementedError:
 
 def _without_diagonal(matrix: Array) -> Array:
     """Return a matrix (n, n) without its diagonal, (n, n - 1)."""
-    xp = array_api_compat.array_namespace(matrix)
     n = matrix.shape[0]
-    flat = xp.reshape(matrix, (-1,))[:-1]  # a[0,0] then n - 1 runs of [n others, next diagonal]
-    return xp.reshape(xp.reshape(flat, (n - 1, n + 1))[:, 1:], (n, n - 1))
+    return array_api_compat.array_namespace(matrix).reshape(matrix[off_diagonal(matrix) > 0], (n, n - 1))
 
 
 def _with_diagonal(flat: Array, n: int) -> Array:
     """Undo `_without_diagonal` for one vector; return a matrix (n, n) with 0 on the diagonal."""
     xp = array_api_compat.array_namespace(flat)
-    nothing = xp.zeros((n, 1), dtype=flat.dtype, device=array_api_compat.device(flat))
-    rows = xp.concat([nothing[:-1], xp.reshape(flat, (n - 1, n))], axis=1)
-    return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
+    matrix = xp.zeros((n, n), dtype=flat.dtype, device=array_api_compat.device(flat))
+    matrix[off_diagonal(matrix) > 0] = flat
+    return matrix
 
 
 def first_order(x: Array, kind: First = "correlation") -> Any:

@@ -67,70 +67,40 @@ def count_p_values(
     number of orders so far (Besag, Clifford 1991).
     """
     n = len(left[0])
-    room = max(1, int(MATRIX_BYTES / 2 // (8 * n * n)))
     found: dict[tuple[int, int], Count] = {}
-    rows, columns = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
-    for some in (rows[part] for part in split_range(len(rows), room)):
-        squares = {i: measure.gram_matrix(measure.prepare(left[i])).ravel() for i in some}
-        for others in (columns[part] for part in split_range(len(columns), room)):
-            block = {cell: value for cell, value in cells.items() if cell[0] in squares and cell[1] in others}
-            if block:
-                matrices = {
-                    j: (
-                        squares[j].reshape(n, n)
-                        if right is left and j in squares
-                        else measure.gram_matrix(measure.prepare(right[j]))
-                    )
-                    for j in others
-                }
-                found.update(
-                    _block(
-                        squares,
-                        matrices,
-                        block,
-                        n_permutations,
-                        generator_of(seed),
-                        run,
-                        lambda: tick(len(found), len(cells)),
-                    )
-                )
+    rows = sorted({i for i, _ in cells})
+    for part in split_range(len(rows), int(MATRIX_BYTES / 2 // (8 * n * n))):
+        squares = {i: measure.gram_matrix(measure.prepare(left[i])).ravel() for i in rows[part]}
+        columns = sorted({j for i, j in cells if i in squares})
+
+        def of_column(j: int, squares: dict[int, np.ndarray] = squares) -> dict[int, Count]:
+            matrix = measure.gram_matrix(measure.prepare(right[j]))
+            return _count(squares, matrix, {i: cells[i, j] for i in squares if (i, j) in cells}, n_permutations, seed)
+
+        for j, counts in zip(columns, run(of_column, columns, idle=lambda: tick(len(found), len(cells))), strict=True):
+            found.update({(i, j): count for i, count in counts.items()})
             tick(len(found), len(cells))
     return found
 
 
-def _block(
-    squares: Mapping[int, np.ndarray],
-    matrices: Mapping[int, np.ndarray],
-    cells: Mapping[tuple[int, int], float],
-    many: int,
-    rng: np.random.Generator,
-    run: Workers,
-    idle: Callable[[], None],
-) -> dict[tuple[int, int], Count]:
-    """Run `count_p_values` for matrices that are all in memory."""
-    n = len(next(iter(matrices.values())))
-    rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
-    hits, drawn = dict.fromkeys(cells, 0), 0
-    found: dict[tuple[int, int], Count] = {}
+def _count(
+    squares: Mapping[int, np.ndarray], matrix: np.ndarray, values: Mapping[int, float], many: int, seed: int
+) -> dict[int, Count]:
+    """Run `count_p_values` for some rows, {row: value}, of one column."""
+    n, rng, drawn = len(matrix), generator_of(seed), 0
+    rounding = 32 * max(eps(next(iter(squares.values()))), eps(matrix))
+    hits = dict.fromkeys(values, 0)
+    found: dict[int, Count] = {}
     least = max(1 / (many + 1), one_order(n))
-    while drawn < many and len(found) < len(cells):
+    while drawn < many and len(found) < len(values):
+        check_stopped()
         orders = [rng.permutation(n) for _ in range(min(max(1, _STACKED // (n * n)), many - drawn))]
-        alive: dict[int, list[int]] = {}
-        for i, j in cells:
-            if (i, j) not in found:
-                alive.setdefault(j, []).append(i)
-
-        def values(j: int, orders: list[np.ndarray] = orders, alive: dict[int, list[int]] = alive) -> np.ndarray:
-            check_stopped()
-            stacked = np.stack([permute_matrix(matrices[j], order).ravel() for order in orders])
-            return np.stack([stacked @ squares[i] for i in alive[j]])
-
-        for (j, some), block in zip(alive.items(), run(values, list(alive), idle=idle), strict=True):
-            for i, of_orders in zip(some, block, strict=True):
-                extreme = np.flatnonzero(of_orders >= cells[i, j] - rounding)
-                needed = HITS - hits[i, j]
-                if len(extreme) >= needed:
-                    found[i, j] = Count(max(HITS / (drawn + int(extreme[needed - 1]) + 1), least), least)
-                hits[i, j] += len(extreme)
+        permuted = np.stack([permute_matrix(matrix, order).ravel() for order in orders])
+        for i in values.keys() - found.keys():
+            extreme = np.flatnonzero(permuted @ squares[i] >= values[i] - rounding)
+            needed = HITS - hits[i]
+            if len(extreme) >= needed:
+                found[i] = Count(max(HITS / (drawn + int(extreme[needed - 1]) + 1), least), least)
+            hits[i] += len(extreme)
         drawn += len(orders)
-    return {cell: found.get(cell) or Count(max((1 + hits[cell]) / (many + 1), least), least) for cell in cells}
+    return {i: found.get(i) or Count(max((1 + hits[i]) / (many + 1), least), least) for i in values}

@@ -20,7 +20,7 @@ from repsim_nb.support.seeds import generator_of
 from .partial_correlation import align_all, check_left, correlation, standardize_ranks, statistic_by_order
 from .results import Test, check_permutations, compare_with_null, one_order
 from .square_tables import Direction, SquareTable, as_numbers, precision_of
-from .units import Groups, Units, units_of
+from .units import Groups, units_of
 
 RANKS = ("spearman", "kendall")
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -263,9 +263,7 @@ def _mantel(
     check_values(x, y, "pairs", *given)
     if given:
         check_left(x, y, given[0], kind, "pairs")
-    units = units_of(index, groups)
-    units = Units({name: pd.factorize(codes[place])[0] for name, codes in units.groupings.items()})
-    orders, every = units.orders(generator_of(seed), n_permutations)
+    orders, every = units_of(index, groups, place=place).orders(generator_of(seed), n_permutations)
     statistic = statistic_by_order(tables[0], tables[1], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
     return compare_with_null(

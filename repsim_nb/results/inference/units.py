@@ -162,8 +162,8 @@ class Units:
         return order
 
 
-def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
-    """Return the units of these items; None makes each item a unit.
+def units_of(index: pd.Index, groups: Groups, what: str = "items", place: np.ndarray | None = None) -> Units:
+    """Return the units of these items, or of those at some places; groups=None makes each item a unit.
 
     groups: one value an item (a field of the labels, {model: group}, a Series, a sequence), or a frame with a column
     for each crossed grouping, by model or by label. ValueError for fewer than 3 groups, and if one is undefined.
@@ -190,7 +190,7 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
                 f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, and 10 or more to be"
                 f" useful; there {'is' if len(levels) == 1 else 'are'} {len(levels)} ({join_names(levels, 3)})."
             )
-    return Units({name: codes for name, (codes, _) in found.items()})
+    return Units({n: codes if place is None else pd.factorize(codes[place])[0] for n, (codes, _) in found.items()})
 
 
 def widen_level(level: float, units: int) -> float:
