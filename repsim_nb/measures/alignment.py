@@ -55,6 +55,13 @@ def overlap(a: Array, b: Array) -> float:
     return float(xp.sum(xp.linalg.svdvals(product)))
 
 
+def shape_distance(s: float, form: str) -> float:
+    """Return the squared distance, the distance or the angle of two representations of unit norm with this overlap."""
+    if form == "angle":
+        return math.acos(min(max(s, -1.0), 1.0))
+    return 2 - 2 * s if form == "squared" else math.sqrt(max(2 - 2 * s, 0.0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Procrustes(Aligned):
     """Orthogonal Procrustes: how far two representations are apart after the best rotation of one onto the other.
@@ -114,10 +121,7 @@ class Procrustes(Aligned):
         return 0.0, {"squared": 2.0, "distance": math.sqrt(2), "angle": math.pi / 2}[self.form]
 
     def pair(self, a: Array, b: Array) -> float:
-        s = overlap(a, b)
-        if self.form == "angle":
-            return math.acos(min(s, 1.0))
-        return 2 - 2 * s if self.form == "squared" else math.sqrt(max(2 - 2 * s, 0.0))
+        return shape_distance(overlap(a, b), self.form)
 
     @property
     def has_loss(self) -> bool:

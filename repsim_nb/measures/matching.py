@@ -14,6 +14,7 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 
+from .alignment import shape_distance
 from .arrays import centred_unit, eps
 from .base import Measure
 
@@ -136,9 +137,7 @@ class PermutationProcrustes(Matched):
         else:
             agreement = to_numpy(a.T @ b)
             s = float(agreement[linear_sum_assignment(agreement, maximize=True)].sum())
-        if self.form == "angle":
-            return math.acos(min(max(s, -1.0), 1.0))
-        return 2 - 2 * s if self.form == "squared" else math.sqrt(max(2 - 2 * s, 0.0))
+        return shape_distance(s, self.form)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
+from repsim_nb.measures.alignment import shape_distance
 from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.results.comparison.comparing import compare_corresponding
 from repsim_nb.results.inference.representations import representations_of
@@ -286,11 +287,7 @@ def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> flo
     if measure == CKA():
         return 1 - float(np.sqrt((squares[:n_components] ** 2).sum() / (squares**2).sum()))
     if isinstance(measure, Procrustes):
-        return {
-            "squared": 2 - 2 * retained,
-            "distance": float(np.sqrt(max(0.0, 2 - 2 * retained))),
-            "angle": float(np.arccos(retained)),
-        }[measure.form]
+        return shape_distance(retained, measure.form)
     if isinstance(measure, NBS):
         return 1 - retained
     if (

@@ -16,7 +16,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.comparison.defined_cells import find_defined
 from repsim_nb.results.comparison.inputs import OnUndefined, check_mappings
-from repsim_nb.support.errors import UndefinedError, format_label, unknown_name
+from repsim_nb.support.errors import UndefinedError, check_name, format_label
 from repsim_nb.support.labels import short_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.seeds import check_seed, generator_of
@@ -245,7 +245,8 @@ def best_match(  # noqa: PLR0913
     """
     measure = measures.get(measure)
     measure.check_exchange()
-    of_tables = _function_of(statistic)
+    if not callable(statistic):
+        check_name("statistic", statistic, _STATISTICS)
     check_level(level)
     check_permutations(n_permutations)
     check_seed(seed)
@@ -272,14 +273,22 @@ def best_match(  # noqa: PLR0913
     every = n <= ALL_SAMPLES
     if not every:
         check_quantile(level, n_permutations)
-    orders = _make_orders(n, every, n_permutations, seed)
+    rng = generator_of(seed)
+    orders = np.array(
+        list(itertools.permutations(range(n)))
+        if every
+        else [np.arange(n), *(rng.permutation(n) for _ in range(n_permutations))]
+    )
     sign = 1 if measure.kind == "similarity" else -1
     what = f"permutations of {measures.short_name(measure)}"
     with open_workers() as run, show_progress(progress, what, "permutation") as tick:
         tables, rounding = tables_of_orders(measure, list(ours.values()), list(theirs.values()), orders, run, tick)
     tables = sign * tables  # of similarities; the first order is the given one
-    name, shown_sign = (statistic, sign) if isinstance(statistic, str) else (_name_of(statistic), 1)
-    whole = np.array([of_tables(table) for table in tables]) if callable(statistic) else of_tables(tables)
+    if callable(statistic):
+        name, shown_sign = getattr(statistic, "__name__", type(statistic).__name__), 1
+        whole = np.array([statistic(table) for table in tables])
+    else:
+        name, shown_sign, whole = statistic, sign, _STATISTICS[statistic](tables)
     if whole.shape != (len(orders),) or whole.dtype.kind not in "fiub" or not np.isfinite(whole).all():
         raise ValueError(f"statistic must return one finite number for a table; {name} returned {whole[0]!r}.")
     index, columns = (short_axis(axis)[keep] for axis, keep in zip(comparison.values.axes, tested, strict=True))
@@ -313,27 +322,6 @@ def best_match(  # noqa: PLR0913
         level,
         permuted,
     )
-
-
-def _function_of(statistic: Statistic) -> Callable[[np.ndarray], Any]:
-    """Return the function of tables of similarities."""
-    if callable(statistic):
-        return statistic
-    if statistic not in _STATISTICS:
-        raise unknown_name("statistic", statistic, _STATISTICS)
-    return _STATISTICS[statistic]
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _make_orders(n: int, every: bool, many: int, seed: int) -> np.ndarray:
-    """Return orders (K, n), the given one first."""
-    if every:
-        return np.array(list(itertools.permutations(range(n))))
-    rng = generator_of(seed)
-    return np.stack([np.arange(n), *(rng.permutation(n) for _ in range(many))])
 
 
 def _judge(

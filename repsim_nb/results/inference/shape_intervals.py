@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from repsim_nb.measures import Procrustes
+from repsim_nb.measures.alignment import shape_distance
 from repsim_nb.measures.arrays import centred_unit, reduce_features
 from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.containers import Array
@@ -141,7 +142,8 @@ def procrustes_interval(
     s = float(weights @ found) / sides.total
     spread = math.sqrt(max(float(weights @ covariance @ weights), 0.0)) / sides.total
     margin = error * sides.width / sides.total + norm.ppf((1 + level) / 2) * spread
-    ends = [_in_form(value, form) for value in (s + margin, s - margin, s)]
+    # no similarity is outside of 0 to 1
+    ends = [shape_distance(min(max(value, 0.0), 1.0), form) for value in (s + margin, s - margin, s)]
     return Interval(low=ends[0], high=ends[1], level=level, estimate=ends[2])
 
 
@@ -204,9 +206,3 @@ def _weights(covariance: np.ndarray, width: int, balance: float) -> tuple[np.nda
     coefficients = found.x[:-1]
     error = float(np.abs(np.sqrt(at) - basis @ coefficients).max())
     return to_powers @ coefficients, error
-
-
-def _in_form(s: float, form: str) -> float:
-    """Convert a similarity to a distance; an estimate outside of 0 to 1, which no similarity has, to its end."""
-    s = min(max(s, 0.0), 1.0)
-    return math.acos(s) if form == "angle" else 2 - 2 * s if form == "squared" else math.sqrt(2 - 2 * s)

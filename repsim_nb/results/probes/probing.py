@@ -143,7 +143,10 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     fit, test = expand(x[~is_test], x[is_test], seed) if probe == "rbf" else reduce(x[~is_test], x[is_test])
     # the length of a row is √p for p features of variance 1, and 1 for the features of the kernel
     cost = cost * x.shape[1] if probe == "rbf" else cost
-    scores = _score_against_rest(fit, true[~is_test], test, labels, cost, progress)
+    with show_progress(progress, f"an SVM for each of {len(labels)} sets", "set") as tick:
+        tick(0, len(labels))
+        weights = fit_against_rest(fit, true[~is_test], len(labels), cost, tick)
+    scores = [side @ weights[:-1] + weights[-1] for side in (fit, test)]
     predictions = pd.DataFrame(
         {"true": true[is_test], "predicted": scores[1].argmax(1), "sample": sample[is_test], "image": image[is_test]}
     )
@@ -168,16 +171,6 @@ def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
             f"dataset_bias needs the same number of features in all sets; '{format_label(same)}' has {usual}, but"
             f" {join_names(others, 4)}. Select layers of one width, or reduce them first."
         )
-
-
-def _score_against_rest(
-    fit: np.ndarray, true: np.ndarray, test: np.ndarray, names: Sequence[str], cost: float, progress: bool | Tick
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores (rows, classes) of the training rows and of the test rows, each class against all others."""
-    with show_progress(progress, f"an SVM for each of {len(names)} sets", "set") as tick:
-        tick(0, len(names))
-        weights = fit_against_rest(fit, true, len(names), cost, tick)
-    return fit @ weights[:-1] + weights[-1], test @ weights[:-1] + weights[-1]
 
 
 def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other

@@ -24,7 +24,7 @@ from repsim_nb.support.errors import UndefinedError, as_clause, join_names
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.seeds import check_seed
-from repsim_nb.support.validation import to_numpy
+from repsim_nb.support.validation import check_fraction, to_numpy
 
 from .drift_result import CHANGED, COLUMNS, IDENTICAL, SAME, UNDECIDED, Drift, with_types
 from .layer_pairs import LayerPair, Recorded, arrays_by_layer, likely_partners, pair_layers
@@ -136,7 +136,8 @@ def drift(  # noqa: PLR0913
     [['conv', 1.0, 'same'], ['fc', 0.47, 'changed']]
     """
     chosen = _check_measures(measure)
-    at_least, rename = _check_threshold(at_least), dict(rename or {})
+    at_least = check_fraction(at_least, "at_least", maximum=1, hint="a similarity such as 0.98")
+    rename = dict(rename or {})
     check_level(level)
     check_seed(seed)
     recorded = _representations(old, new, data, layers, rename, pool)
@@ -202,14 +203,6 @@ def _check_measures(given: Any) -> list[Measure]:
     if len({measures.short_name(one) for one in found}) < len(found):
         raise ValueError(f"The measures must be all different; got {join_names(several)}.")
     return found
-
-
-def _check_threshold(at_least: Any) -> float:
-    """Return the threshold; ValueError unless it is a number above 0 and up to 1."""
-    number = isinstance(at_least, (int, float, np.number)) and not isinstance(at_least, bool)
-    if not number or not 0 < at_least <= 1:
-        raise ValueError(f"at_least must be a similarity above 0 and up to 1, such as 0.98; got {at_least!r}.")
-    return float(at_least)
 
 
 def _representations(old: Any, new: Any, data: Any, layers: Any, rename: Mapping[str, str], pool: Any) -> Recorded:

@@ -22,6 +22,7 @@ from repsim_nb.support.validation import check_representation, to_numpy
 
 # below this fraction of the largest possible size, the norm of a moved copy is mostly a difference of larger numbers
 FAINT = 1e-6
+# in units of the root mean squared distance of a sample from the mean
 DISTANCES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 PERMUTATIONS = 5  # whose mean is the chance level
 
@@ -247,7 +248,6 @@ class _Moved:
         return float(round_into_range(np.asarray(both / np.sqrt(own)), 0.0, 1.0))
 
 
-# distances in units of the root mean squared distance of a sample from the mean
 def translation_curves(
     x: Array,
     subset: Any,
