@@ -329,7 +329,7 @@ def test_others_at_equal_distance_share_the_last_places(monkeypatch):
     line = np.array([[0.0], [1.0], [-1.0], [5.0]])
 
     def weights(k):
-        return MutualKNN(k=k, metric="euclidean").prepare(line).rows(0, 4).toarray().tolist()
+        return MutualKNN(k=k, metric="euclidean").prepare(line).matrix().toarray().tolist()
 
     assert weights(1) == [[0, 0.5, 0.5, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
     assert weights(2) == [[0, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
@@ -343,7 +343,7 @@ def test_others_at_equal_distance_share_the_last_places(monkeypatch):
         for block in (2**21, 500, 1):
             monkeypatch.setattr(neighbour_search, "BLOCK", block)
             for form in (copies, torch.tensor(copies), copies.astype(np.float32), np.asfortranarray(copies)):
-                assert np.array_equal(MutualKNN(k=1, metric=metric).prepare(form).rows(0, 120).toarray(), halves)
+                assert np.array_equal(MutualKNN(k=1, metric=metric).prepare(form).matrix().toarray(), halves)
     monkeypatch.setattr(neighbour_search, "BLOCK", 700)
     assert np.array_equal(CKNNA(k=9).prepare(copies).pairs, CKNNA(k=9).prepare(torch.tensor(copies)).pairs)
 

@@ -25,7 +25,6 @@ __all__ = ["MeasureCheck", "check_measure"]
 SAME, MOVED = 1e-9, 1e-4  # a value that stays, up to rounding; a value that changes
 ROOT = 1e-7  # an arccos or a root turns rounding of 1e-16 into 1e-8
 SINGLE = 1e-4  # of a value computed from float32
-LAWS: dict[str, Callable[[_Case], Iterator[str]]] = {}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,17 +175,6 @@ class _Case:
         return not abs(value - self.value) <= tolerance * max(1.0, abs(self.value))
 
 
-def _law(name: str) -> Callable[[Callable[[_Case], Iterator[str]]], Callable[[_Case], Iterator[str]]]:
-    """Register a function that yields what is wrong."""
-
-    def keep(check: Callable[[_Case], Iterator[str]]) -> Callable[[_Case], Iterator[str]]:
-        LAWS[name] = check
-        return check
-
-    return keep
-
-
-@_law("value")
 def _value(case: _Case) -> Iterator[str]:
     again: Any = case.measure(case.x, case.y)
     if not isinstance(again, float) or not math.isfinite(again):
@@ -195,7 +183,6 @@ def _value(case: _Case) -> Iterator[str]:
         yield f"a second call gives {again:.6g}, the first gave {case.value:.6g}"
 
 
-@_law("range")
 def _range(case: _Case) -> Iterator[str]:
     low, high = case.measure.range
     rng = np.random.default_rng(1)
@@ -206,7 +193,6 @@ def _range(case: _Case) -> Iterator[str]:
             yield f"the value of {what}, {value:.6g}, is outside of {low:g} to {high:g}"
 
 
-@_law("direction")
 def _direction(case: _Case) -> Iterator[str]:
     noise = case.y.std() * np.random.default_rng(2).normal(size=case.y.shape)
     little, much = (case.measure.dissimilarity(case.measure(case.y, case.y + k * noise)) for k in (0.3, 3))
@@ -217,7 +203,6 @@ def _direction(case: _Case) -> Iterator[str]:
         )
 
 
-@_law("identity")
 def _identity(case: _Case) -> Iterator[str]:
     for name, side in (("x", case.x), ("y", case.y)):
         own = case.measure.dissimilarity(case.measure(side, side))
@@ -225,14 +210,12 @@ def _identity(case: _Case) -> Iterator[str]:
             yield f"{name} and itself have the dissimilarity {own:.3g}, not 0"
 
 
-@_law("symmetric")
 def _symmetric(case: _Case) -> Iterator[str]:
     other = case.measure(case.y, case.x)
     if case.differs(other) == case.measure.symmetric:
         yield f"(x, y) has {case.value:.6g} and (y, x) {other:.6g}; declared: symmetric={case.measure.symmetric}"
 
 
-@_law("invariant_to")
 def _invariant(case: _Case) -> Iterator[str]:
     unknown = set(case.measure.invariant_to) - TRANSFORMS
     if unknown:
@@ -260,7 +243,6 @@ def _transform(x: np.ndarray, kind: str) -> np.ndarray:
     return x @ matrix
 
 
-@_law("is_metric")
 def _metric(case: _Case) -> Iterator[str]:
     if not case.measure.is_metric:
         raise _NotChecked("it is not declared")
@@ -279,7 +261,6 @@ def _metric(case: _Case) -> Iterator[str]:
             return
 
 
-@_law("samples")
 def _samples(case: _Case) -> Iterator[str]:
     order = np.random.default_rng(7).permutation(len(case.x))
     try:
@@ -290,7 +271,6 @@ def _samples(case: _Case) -> Iterator[str]:
         yield f"with the samples of both sides in another order the value is {found:.6g}, not {case.value:.6g}"
 
 
-@_law("prepare and pair")
 def _prepared(case: _Case) -> Iterator[str]:
     a, b = case.measure.prepare(case.x), case.measure.prepare(case.y)
     first, second = case.measure.pair(a, b), case.measure.pair(a, b)
@@ -300,7 +280,6 @@ def _prepared(case: _Case) -> Iterator[str]:
         yield "pair changes what was prepared"
 
 
-@_law("table")
 def _table(case: _Case) -> Iterator[str]:
     third = case.x + 0.1 * np.random.default_rng(3).normal(size=case.x.shape)
     three = [case.x, case.y, third]
@@ -314,7 +293,6 @@ def _table(case: _Case) -> Iterator[str]:
             yield f"{what} differs from single calls by {np.abs(found - right).max():.3g}"
 
 
-@_law("permute")
 def _permute(case: _Case) -> Iterator[str]:
     order = np.random.default_rng(7).permutation(len(case.x))
     a, b = case.measure.prepare(case.x), case.measure.prepare(case.y)
@@ -329,7 +307,6 @@ def _permute(case: _Case) -> Iterator[str]:
         yield "permute changes what was prepared"
 
 
-@_law("gram_matrix")
 def _gram(case: _Case) -> Iterator[str]:
     try:
         left, right = (case.measure.gram_matrix(case.measure.prepare(side)) for side in (case.x, case.y))
@@ -341,7 +318,6 @@ def _gram(case: _Case) -> Iterator[str]:
         yield f"the inner product of both matrices is {found:.6g}, the value {case.value:.6g}"
 
 
-@_law("containers")
 def _containers(case: _Case) -> Iterator[str]:
     ways: dict[str, Callable[[np.ndarray], Any]] = {
         "float32": lambda side: side.astype(np.float32),
@@ -358,7 +334,6 @@ def _containers(case: _Case) -> Iterator[str]:
             yield f"{what} give {found:.6g}, arrays {case.value:.6g}"
 
 
-@_law("refusals")
 def _refusals(case: _Case) -> Iterator[str]:
     nan, infinite = case.x.copy(), case.x.copy()
     nan[1, 0], infinite[0, 0] = np.nan, np.inf
@@ -383,7 +358,6 @@ def _refusals(case: _Case) -> Iterator[str]:
             yield f"{what}: the value is {found:.6g}, not an error"
 
 
-@_law("pickle")
 def _pickle(case: _Case) -> Iterator[str]:
     try:
         copy = pickle.loads(pickle.dumps(case.measure))
@@ -393,3 +367,23 @@ def _pickle(case: _Case) -> Iterator[str]:
         return
     if copy != case.measure or case.differs(copy(case.x, case.y), 1e-12):
         yield "a pickled copy is another measure"
+
+
+# functions that yield what is wrong
+LAWS: dict[str, Callable[[_Case], Iterator[str]]] = {
+    "value": _value,
+    "range": _range,
+    "direction": _direction,
+    "identity": _identity,
+    "symmetric": _symmetric,
+    "invariant_to": _invariant,
+    "is_metric": _metric,
+    "samples": _samples,
+    "prepare and pair": _prepared,
+    "table": _table,
+    "permute": _permute,
+    "gram_matrix": _gram,
+    "containers": _containers,
+    "refusals": _refusals,
+    "pickle": _pickle,
+}

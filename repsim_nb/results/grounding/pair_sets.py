@@ -66,16 +66,21 @@ class PairSets:
         if self.unclear:
             raise NoOrder(self.unclear)
         orders, every = self.units.orders(generator_of(seed), n, fixed=() if self.fixed is None else self.fixed)
-        total = np.zeros((len(orders), len(xs)))
+        total, many = np.zeros((len(orders), len(xs))), 1 + int(np.max(self.places))
         for rows in self.sets.values():
             x = np.stack([standardize_ranks(x[rows], "spearman") for x in xs.values()], axis=1)  # (pairs, measures)
             # ranks stay what they are: the same gaps, at other models
             gap = standardize_ranks(self.gap[rows], "spearman")
-            number = self._numbers(rows)
+            a, b, p, q = (side[rows] for side in (self.one, self.other, *self.places))
+            size = (int(max(self.one.max(), self.other.max())) + 1) * many
+            pair_of = np.full((size, size), -1, dtype=np.int32)  # the pair of each two items, -1 if there is none
+            ends = a * many + p, b * many + q
+            pair_of[ends] = pair_of[ends[::-1]] = np.arange(len(rows))
             step = max(1, BLOCK // len(rows))
             for start in range(0, len(orders), step):
-                places = number(orders[start : start + step])
-                if places is None:
+                some = orders[start : start + step]
+                places = pair_of[some[:, a] * many + p, some[:, b] * many + q]
+                if (places < 0).any():
                     raise NoOrder("models do not have the same items, so that they cannot change places")
                 total[start : start + step] += gap[places] @ x / len(self.sets)
         return total, every
@@ -85,26 +90,6 @@ class PairSets:
         if self.fixed is None:
             return self.units.pair_counts(levels, self.one[rows], self.other[rows])
         return self.units.counts(levels)[:, self.other[rows]]
-
-    def _numbers(self, rows: np.ndarray) -> Any:
-        """Return a function from orders (k, models) to the positions of the pairs whose gaps these rows get (k, rows).
-
-        It returns None if a pair is missing.
-        """
-        models = int(max(self.one.max(), self.other.max())) + 1
-        many = int(max(self.places[0].max(), self.places[1].max())) + 1
-        a, b = self.one[rows], self.other[rows]
-        p, q = self.places[0][rows], self.places[1][rows]
-        size = models * many
-        table = np.full((size, size), -1, dtype=np.int32)
-        ends = a * many + p, b * many + q
-        table[ends] = table[ends[::-1]] = np.arange(len(rows))
-
-        def number(orders: np.ndarray) -> np.ndarray | None:
-            found = table[orders[:, a] * many + p, orders[:, b] * many + q]
-            return None if (found < 0).any() else found
-
-        return number
 
 
 def make_pair_sets(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import cdist
 
 from repsim_nb.measures import RSA
 from repsim_nb.measures.table_inputs import check_sides
@@ -204,8 +205,7 @@ def _refuse_copies(x: np.ndarray, rdm: RDM) -> None:
 
 def _squared_distances(x: np.ndarray) -> RDM:
     """Return the squared Euclidean distances of samples as an RDM."""
-    gaps = x[:, None] - x[None]
-    return RDM(np.einsum("ijk,ijk->ij", gaps, gaps), squared=True)
+    return RDM(cdist(x, x, "sqeuclidean"), squared=True)
 
 
 def _choose_penalty(x: np.ndarray, d: np.ndarray, folds: int, rng: np.random.Generator) -> float:

@@ -141,7 +141,8 @@ def drift(  # noqa: PLR0913
     check_level(level)
     check_seed(seed)
     recorded = _representations(old, new, data, layers, rename, pool)
-    names = _distinct(*recorded.names)
+    first, second = recorded.names
+    names = (first, second) if first != second else (f"{first} (old)", f"{second} (new)")
     xs, ys = (arrays_by_layer(side, f"the {word} model") for side, word in zip(recorded.sides, WORDS, strict=True))
     pairs = pair_layers(xs, ys, rename)
     tables = {measures.short_name(one): _named(compare(one, xs, ys, on_undefined="mask"), names) for one in chosen}
@@ -229,11 +230,6 @@ def _model_name(side: Mapping[Any, Any], word: str) -> str:
     """Return the name of the model of a recording, or "old" and "new" if it has none."""
     found = {str(getattr(key, "model", "")) for key in side} - {""}
     return found.pop() if len(found) == 1 else word
-
-
-def _distinct(old: str, new: str) -> tuple[str, str]:
-    """Return two names that differ."""
-    return (old, new) if old != new else (f"{old} (old)", f"{new} (new)")
 
 
 def _named(table: Comparison, names: tuple[str, str]) -> Comparison:

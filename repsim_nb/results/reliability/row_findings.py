@@ -54,7 +54,8 @@ def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[s
         facts, found = {}, list[Finding]()
         some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
         start = (side.n - some) // 2
-        near, where = near_rows(_finite(v[start : start + some]))
+        rows = to_numpy(v[start : start + some]).astype(np.float64)
+        near, where = near_rows(rows if np.isfinite(rows).all() else None)
         facts |= {"mean cosine of rows next to each other": near[1]} if 1 in near else {}  # not for few rows
         if where:
             found.append(
@@ -106,12 +107,6 @@ def _describe_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str,
         f"The array has these groups, and {_USE} use them" if how == "array" else f"Pass the same groups= to {_USE}"
     )
     return facts, [Finding("grouped rows", f"{cut}, and rows of a group are not independent samples", advice, False)]
-
-
-def _finite(v: Array) -> np.ndarray | None:
-    """Return an array in float64, None if some number is not finite."""
-    x = to_numpy(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
-    return x.astype(np.float64) if np.isfinite(x).all() else None
 
 
 def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
