@@ -34,7 +34,7 @@ from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
 from .representations import rows_of
 from .results import Interval, add_variances, check_level, jackknife, limit_move, student_interval
-from .square_tables import Direction, SquareTable
+from .square_tables import Direction, SquareTable, require_values_per_item
 from .units import Groups, Units, units_of
 
 FEWEST_ITEMS = 6  # with 5 items the interval contained a ρ of .95 in only 83 of 100 simulations
@@ -347,16 +347,20 @@ def rank_interval(
 
 def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
     """Return the units that are left out of tables with the items at these positions of the index."""
-    units = units_of(index, groups, place=place)
-    few = FEWEST_ITEMS if len(units.groupings) == 1 else FEWEST_LEVELS
-    for name, codes in units.groupings.items():
-        if (number := int(codes.max()) + 1) < few:
-            what = "items" if groups is None else "groups" if len(units.groupings) == 1 else f"levels of '{name}'"
+    few = FEWEST_ITEMS if not isinstance(groups, pd.DataFrame) or len(groups.columns) == 1 else FEWEST_LEVELS
+    given = {} if groups is None else dict(groups) if isinstance(groups, pd.DataFrame) else {None: groups}
+    numbers = {
+        name: require_values_per_item(index, its, "groups" if name is None else f"groups['{name}']").nunique()
+        for name, its in given.items()
+    } or {None: len(place)}
+    for name, number in numbers.items():
+        if number < few:
+            what = "items" if groups is None else "groups" if name is None else f"levels of '{name}'"
             raise ValueError(
                 f"an interval that leaves out {what} needs at least {few} of them; these tables have {number} in"
                 " common. Add models, or give the value without an interval."
             )
-    return units
+    return units_of(index, groups, place=place)
 
 
 def leave_out(
