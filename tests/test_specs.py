@@ -216,3 +216,9 @@ def test_a_view_leaves_out_only_how_a_picture_is_laid_out(results, kind, in_pict
     state = view_state(rs.spec(results[drawn[kind]]) if kind in drawn else specs.LineSpec(()))
     assert kind in KINDS
     assert {field.name for field in fields(kind)} - set(state) == in_pictures_only
+
+
+def test_a_layer_reaches_a_view_with_all_its_fields():
+    layer = specs.Layer("points", (1.0,), (2.0,), size=4.0)
+    state = view_state(specs.LineSpec((layer,)))["layers"][0]
+    assert set(state) == {field.name for field in fields(layer)} and state["size"] == 4.0, "of the mark"

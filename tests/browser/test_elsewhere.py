@@ -44,8 +44,12 @@ if __name__ == "__main__":
     app.run()
 """
 
-# Notebook 7.6 reads a schema of settings that it does not have, once or twice, also after the page is ready.
-OF_NOTEBOOK_7 = "Cannot read properties of undefined (reading 'schema')"
+# Notebook 7.6 starts with errors of its own on a slow machine, also after the page is ready: it reads a schema of settings
+# that it does not have, once or twice, and calls a command before the plugin that defines it is there.
+OF_NOTEBOOK_7 = {
+    "Cannot read properties of undefined (reading 'schema')",
+    "Command 'filebrowser:open-path' not registered.",
+}
 
 
 def test_an_explorer_in_notebook_7_answers_the_mouse(lab, page):
@@ -59,7 +63,7 @@ def test_an_explorer_in_notebook_7_answers_the_mouse(lab, page):
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_text("n = 40 samples").wait_for(timeout=20_000)  # the detail, from the kernel
     assert page.locator(".rs-error").count() == 0 and page.outside == []
-    assert set(page.errors) <= {OF_NOTEBOOK_7}
+    assert set(page.errors) <= OF_NOTEBOOK_7
     leave(page)
 
 

@@ -78,13 +78,14 @@ def _matrix_state(shown: MatrixSpec) -> dict[str, Any]:
 
 def _line_state(shown: LineSpec) -> dict[str, Any]:
     layers = [_read(layer) | {"colors": [_css_color(color) for color in layer.colors]} for layer in shown.layers]
-    return _read(shown) | {"layers": layers}
+    state = _read(shown) | {"layers": layers}
+    del state["size"]  # of the picture, in inches: a view is as wide as its page
+    return state
 
 
 def _read(shown: Any, *names: str) -> dict[str, Any]:
-    """Return these fields of a dataclass, with lists for tuples; all but its size if there are no names."""
-    wanted = names or [field.name for field in fields(shown) if field.name != "size"]
-    return {name: _to_lists(getattr(shown, name)) for name in wanted}
+    """Return these fields of a dataclass, with lists for tuples; all if there are no names."""
+    return {name: _to_lists(getattr(shown, name)) for name in names or [field.name for field in fields(shown)]}
 
 
 def _to_lists(value: Any) -> Any:
