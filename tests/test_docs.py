@@ -232,7 +232,17 @@ def parts(path):
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)
 
 
-@pytest.mark.parametrize("path", [path for path in WRITTEN if parts(path)], ids=lambda p: p.stem)
+TESTED_ELSEWHERE = ("cluster", "report")  # the same calls, in test_cluster.py and test_reports.py
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.full] if path.stem in TESTED_ELSEWHERE else [], id=path.stem)
+        for path in WRITTEN
+        if parts(path)
+    ],
+)
 def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}

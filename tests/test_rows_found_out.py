@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from networks import FAULTS, NETWORKS, WIDTH, Steps, built, encoder, ids_and_mask, mlp, normal, real_of, strings
+from sizes import sized
 from test_rows import Rows, alone, inference_tensors, recorded, state_of
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import repsim_nb as rs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SEEDS = range(20)
+SEEDS = range(sized(8, 20))
 
 
 def rec(model, data, layers=None, **options):

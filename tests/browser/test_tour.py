@@ -74,8 +74,10 @@ def test_undefined_cells_say_why_and_a_kept_picture_is_saved(tour, tmp_path):
     page.screenshot(path=str(tmp_path / "undefined.png"))
 
     page.get_by_role("button", name="Keep picture").first.click()
-    page.wait_for_timeout(1500)
-    kept = saved_png(page)
+    for _ in range(100):  # 20 s: the kernel draws the picture and sends it
+        if (kept := saved_png(page)) != first_png:
+            break
+        page.wait_for_timeout(200)
     assert kept and kept != first_png
     page.get_by_role("button", name="Code").first.click()
     page.get_by_text("rs.compare('mean_cca', a, b").wait_for()
