@@ -176,7 +176,6 @@ def test_names_are_drawn_as_they_are(function, names, tmp_path):
     )  # which breaks lines at spaces, and after 11 characters
     found = []
     for figure in figures_of(TABLE[function](names)):
-        figure.savefig(tmp_path / "a.png")
         found += (lines := written_in(figure, tmp_path / "a.svg"))
         for text in figure.findobj(
             lambda artist: (
