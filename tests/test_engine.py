@@ -395,24 +395,17 @@ def test_torch_precisions_may_be_mixed_on_the_feature_way(rng, monkeypatch):
 
 
 WIDE = """
-import resource, sys, numpy as np
+import sys, numpy as np
 import repsim_nb as rs
+from benchmarks.clock import Own
 from repsim_nb.measures import cost, engine
 rs.compare("cka", {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
 cost.MATRIX_BYTES = 0
 engine.cheaper_by_features = lambda *_: sys.argv[1] == "features"
 x = {str(k): np.load(f"{sys.argv[2]}/{k}.npy", mmap_mode="r") for k in range(2)}
-def own():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
-import threading, time
-peak, before = [0.0], own()
-def watch():
-    while True:
-        peak[0] = max(peak[0], own() - before)
-        time.sleep(0.005)
-threading.Thread(target=watch, daemon=True).start()
-rs.compare("cka", x)
-print(peak[0])
+with Own() as memory:
+    rs.compare("cka", x)
+print(memory.peak / 2**20)
 """
 
 
@@ -424,7 +417,8 @@ def test_memory_does_not_grow_with_the_width_either(tmp_path, rng, ways, shape):
     """
     for k in range(2):
         np.save(tmp_path / f"{k}.npy", rng.normal(size=shape).astype(np.float32))
-    done = subprocess.run([sys.executable, "-c", WIDE, ways, str(tmp_path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", WIDE, ways, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     assert float(done.stdout) < 330
 
 

@@ -7,7 +7,7 @@ import importlib
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
@@ -199,6 +199,23 @@ def unknown_attribute(module: str, name: str, known: Iterable[str]) -> Attribute
     if RENAMED.get(name) in known:
         return AttributeError(f"{module} has no '{name}'; it is now '{RENAMED[name]}'.", name=name)
     return AttributeError(str(unknown_name(f"name in {module}", name, known)), name=name)
+
+
+def load_late(
+    label: str, load: Callable[[str], Any], public: Iterable[str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a module whose public names are imported when they are first used.
+
+    label: "rs.datasets"; load: the `__getattr__` of `lazy_loader.attach`.
+    """
+
+    def lookup(name: str) -> Any:
+        if name not in public:
+            raise unknown_attribute(label, name, public)
+        with explain_missing(f"{label.removeprefix('rs.')}.{name}"):
+            return load(name)
+
+    return lookup, lambda: sorted(public)
 
 
 def show_public_names(value: Any, label: str) -> Any:

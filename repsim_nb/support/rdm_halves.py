@@ -117,7 +117,7 @@ def check_diagonal(frame: pd.DataFrame) -> None:
     """
     sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
     diagonal = np.diag(sizes)
-    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
+    if (diagonal > max(SMALL * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
         raise ValueError(
             f"a frame must have dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are"
             " they similarities? Pass the Comparison itself, or its .dissimilarity()."

@@ -2,11 +2,11 @@
 
 import lazy_loader
 
-from repsim_nb.support.errors import unknown_attribute
+from repsim_nb.support.errors import load_late
 from repsim_nb.support.escaping import literal  # for notebooks that write names into Markdown
 
 # Baselines need scipy, and pictures matplotlib: the command line finds a wrong parameter without them.
-_load, _, _loaded_late = lazy_loader.attach(
+_load, _, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baselines": ["compare_with_untrained", "headline"],
@@ -16,13 +16,4 @@ _load, _, _loaded_late = lazy_loader.attach(
     },
 )
 __all__ = ["LivePicture", "compare_with_untrained", "headline", "literal", "live", "notebook_path", "run", "to_html"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _loaded_late:
-        raise unknown_attribute("rs.reports", name, __all__)
-    return _load(name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_late("rs.reports", _load, __all__)

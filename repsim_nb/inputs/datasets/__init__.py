@@ -1,10 +1,10 @@
 """Data in a fixed order: your own as a `Dataset`, and data sets without a download by `load_dataset(name)`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
-from repsim_nb.support.errors import explain_missing, unknown_attribute
+from repsim_nb.support.errors import load_late
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -44,14 +44,4 @@ __all__ = [
     "returns",
     "rollouts",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise unknown_attribute("rs.datasets", name, __all__)
-    with explain_missing(f"datasets.{name}"):
-        return _load(name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_late("rs.datasets", _load, __all__)

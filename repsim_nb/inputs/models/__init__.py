@@ -1,10 +1,10 @@
 """Load models: `load_model(spec)` returns a `Model`; `zoo()` and `pretrained()` list models that are installed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
-from repsim_nb.support.errors import explain_missing, unknown_attribute
+from repsim_nb.support.errors import load_late
 
 if TYPE_CHECKING:
     from .architectures import ARCHITECTURES
@@ -52,14 +52,4 @@ __all__ = [
     "zoo",
     "zoo_names",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise unknown_attribute("rs.models", name, __all__)
-    with explain_missing(f"models.{name}"):
-        return _load(name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = load_late("rs.models", _load, __all__)
